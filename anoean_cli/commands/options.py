@@ -1,0 +1,102 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from anoean_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from anoean_cli.interfaces import TableOptions
+
+DEFAULT_MODEL = Path("anoean.h5")
+
+Model = Annotated[
+    Path, typer.Option("--model", "-m", envvar="ANOEAN_MODEL", help="The model file.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+Source = Annotated[
+    str,
+    typer.Option(
+        "--source", metavar="auto|full|sample|PATH|URL", help="Where the data set comes from."
+    ),
+]
+Label = Annotated[
+    str | None,
+    typer.Option("--label", metavar="COL", help="The label column: name, or position from 1."),
+]
+Normal = Annotated[
+    str | None,
+    typer.Option("--normal", metavar="V[,V...]", help="The label values that are normal."),
+]
+
+
+@dataclass(frozen=True)
+class TableFlags:
+    """How text tables are read."""
+
+    header: Annotated[
+        Literal["yes", "no"] | None, typer.Option(help="Whether the first line names the columns.")
+    ] = None
+    delimiter: Annotated[
+        str | None, typer.Option(help="What stands between fields; by default found out.")
+    ] = None
+    decimal: Annotated[str, typer.Option(help="The decimal mark: . or ,")] = "."
+    encoding: Annotated[str, typer.Option(help="The text encoding.")] = "utf-8"
+    null_values: Annotated[
+        str | None, typer.Option(help="Comma-separated markers of missing values.")
+    ] = None
+
+    def options(
+        self,
+        label: str | None = None,
+        ignore: str | None = None,
+        numeric: str | None = None,
+        categorical: str | None = None,
+    ) -> TableOptions:
+        """Raises UsageError for marks that are not one character."""
+        from anoean_cli.interfaces import TableOptions
+
+        delimiter = {"\\t": "\t", "tab": "\t"}.get(self.delimiter or "", self.delimiter)
+        for name, mark in (("--delimiter", delimiter), ("--decimal", self.decimal)):
+            if mark is not None and len(mark) != 1:
+                raise UsageError(f"{name} is {mark!r}; one character is needed")
+        return TableOptions(
+            header=None if self.header is None else self.header == "yes",
+            delimiter=delimiter,
+            decimal=self.decimal,
+            encoding=self.encoding,
+            null_values=None if self.null_values is None else tuple(self.null_values.split(",")),
+            label=label,
+            ignore=listed(ignore),
+            numeric=listed(numeric),
+            categorical=listed(categorical),
+        )
+
+
+def listed(text: str | None) -> tuple[str, ...]:
+    """The parts of a comma-separated option."""
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+
+
+def complete_datasets() -> list[str]:
+    return _names("datasets")
+
+
+def complete_encoders() -> list[str]:
+    return _names("encoders")
+
+
+def complete_detectors() -> list[str]:
+    return _names("detectors")
+
+
+def _names(role: Literal["datasets", "encoders", "detectors"]) -> list[str]:
+    from anoean_cli import registry
+
+    return registry.names(role)

@@ -1,0 +1,54 @@
+"""``anoean prepare``: fetch and verify a data set, and keep it as HDF5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anoean_cli.commands import options
+from anoean_cli.commands.options import TableFlags
+from anoean_cli.console import Console
+
+
+def run(
+    console: Console,
+    table: TableFlags,
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET",
+            autocompletion=options.complete_datasets,
+            help="A data set plugin, or a table of your own (CSV, Parquet).",
+        ),
+    ],
+    source: options.Source = "auto",
+    label: options.Label = None,
+    ignore: Annotated[
+        str | None, typer.Option(metavar="COLS", help="Columns that are no features.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file to write; by default the cache.")
+    ] = None,
+    force: options.Force = False,
+) -> None:
+    """Fetch and verify a data set, and write it as a prepared HDF5 file; prints its path."""
+    from anoean_cli import environment
+    from anoean_cli.commands.loading import is_file, load_dataset
+    from anoean_cli.errors import UsageError
+    from anoean_cli.storage.atomic import check_writable
+    from anoean_cli.storage.prepared import in_cache, write_prepared
+
+    if out is None:
+        if is_file(dataset):
+            raise UsageError(f"give --out FILE for the prepared form of {dataset}")
+        out = in_cache(environment.cache_folder(), dataset)
+        out.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(out, force=force)
+    rows = load_dataset(
+        dataset, source, table.options(label, ignore), console, from_cache=False
+    )
+    digest = write_prepared(rows, out, overwrite=force)
+    console.note(f"{len(rows.labels):,} rows of {rows.name}, digest {digest[:16]}")
+    console.data(str(out))

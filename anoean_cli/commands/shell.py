@@ -1,0 +1,125 @@
+"""What all commands share at a shell: options in groups, and failures as exit statuses.
+
+A command is a plain function whose first parameter is a `Console`. Parameters whose type is a
+dataclass are groups of options: each of its fields becomes an option of the command.
+Importing the commands must stay cheap, for ``anoean --help`` imports them all: what they need
+beyond typer they import when they run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import signal
+import sys
+import traceback
+import typing
+from collections.abc import Callable
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from anoean_cli.console import Console
+from anoean_cli.errors import AnoeanError, ExitStatus, Terminated
+
+Function = Callable[..., ExitStatus | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """Options that every command takes."""
+
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress.")] = False
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="More notes.")] = False
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False
+
+
+def command(function: Function) -> Callable[..., None]:
+    """Wrap a command for typer."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    plain: list[inspect.Parameter] = []
+    groups: dict[str, type] = {"common": Common}
+    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        kind = hints[parameter.name]
+        if dataclasses.is_dataclass(kind):
+            groups[parameter.name] = typing.cast(type, kind)
+        else:
+            plain.append(
+                parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY)
+            )
+
+    def run(**values: Any) -> None:
+        built = {
+            name: group(**{f.name: values.pop(f.name) for f in dataclasses.fields(group)})
+            for name, group in groups.items()
+        }
+        console = Console(**vars(built.pop("common")))
+        raise typer.Exit(int(guarded(console, lambda: function(console, **values, **built))))
+
+    parameters = [*plain, *(p for group in groups.values() for p in _options(group))]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    run.__name__, run.__doc__ = function.__name__, function.__doc__
+    return run
+
+
+def guarded(console: Console, action: Callable[[], ExitStatus | None]) -> ExitStatus:
+    """Run an action and turn every way it can end into an exit status."""
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        status = action() or ExitStatus.OK
+        sys.stdout.flush()
+        return status
+    except AnoeanError as error:
+        console.error(str(error))
+        _trace(console)
+        return error.status
+    except KeyboardInterrupt:
+        console.error("interrupted")
+        return ExitStatus.INTERRUPTED
+    except Terminated:
+        console.error("terminated")
+        return ExitStatus.TERMINATED
+    except BrokenPipeError:
+        # Whoever read our output has enough. What is still buffered must go nowhere, or Python
+        # complains about it when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitStatus.BROKEN_PIPE
+    except (typer.Exit, typer.Abort):
+        raise
+    except MemoryError:
+        console.error("out of memory; use fewer or narrower rows at once")
+        _trace(console)
+        return ExitStatus.BAD_DATA
+    except Exception as error:
+        console.error(
+            f"a bug of anoean: {type(error).__name__}: {error}; please report it with --debug"
+        )
+        _trace(console)
+        return ExitStatus.BUG
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _options(group: type) -> list[inspect.Parameter]:
+    hints = typing.get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in dataclasses.fields(group)
+    ]
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _trace(console: Console) -> None:
+    if console.debug:
+        traceback.print_exc(file=sys.stderr)

@@ -1,0 +1,87 @@
+"""What is told of a model: after training and calibrating, and by ``info``."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import Any
+
+from anoean_cli.console import Console
+from anoean_cli.inference.model import Model
+
+
+def show_model(console: Console, model: Model, path: Path, as_json: bool) -> None:
+    """Print a summary of a model on stdout."""
+    about = summary(model, path)
+    if as_json:
+        console.json(about)
+        return
+    console.table("", ["model", str(path)], [[name, _cell(v)] for name, v in _lines(about)])
+
+
+def summary(model: Model, path: Path) -> dict[str, Any]:
+    """Everything worth knowing of a model, as JSON."""
+    calibration = model.calibration
+    history = {
+        name: float(values[-1])
+        for name, values in model.history.items()
+        if len(values) and values[-1] == values[-1]  # JSON knows no NaN
+    }
+    return {
+        "model": str(path),
+        "digest": model.digest,
+        **model.config,
+        "output": model.output,
+        "features": list(model.preprocessor.spec.shape),
+        "columns": dict(model.schema.columns) if model.schema is not None else None,
+        "calibration": {
+            "rows": len(calibration.reference),
+            "exact": calibration.exact,
+            "threshold": calibration.threshold,
+            "rule": dict(calibration.rule),
+        },
+        "last_epoch": history,
+        "timing": dict(model.timing),
+    }
+
+
+def _lines(about: dict[str, Any]) -> list[tuple[str, Any]]:
+    data, detector, encoder = about["dataset"], about["detector"], about["encoder"]
+    sizes = {
+        role: f"{part['normals']:,} normals, {part['anomalies']:,} anomalies"
+        for role, part in about["split"].items()
+    }
+    calibration = about["calibration"]
+    lines = [
+        ("data", f"{data['name']}{' (sample)' if data.get('sample') else ''}"),
+        ("normal", ", ".join(about["normal"])),
+        ("anomalies seen", ", ".join(about["seen_types"]) or "none"),
+        *sizes.items(),
+        ("detector", f"{detector['name']}, preset {detector['preset']}"),
+    ]
+    if encoder is not None:
+        lines.append(("encoder", f"{encoder['name']}, {encoder['latent_dim']} dimensions"))
+    best = detector["metadata"].get("best_epoch")
+    if best is not None:
+        lines.append(("epoch taken", f"{best} of {detector['metadata']['epochs']}"))
+    rule = dict(calibration["rule"])
+    lines += [
+        ("threshold", f"{calibration['threshold']:.6g} by {rule.pop('rule')} {_rule(rule)}"),
+        (
+            "p-values",
+            f"{'exact' if calibration['exact'] else 'approximate'}, "
+            f"from {calibration['rows']:,} reference scores",
+        ),
+        ("digest", about["digest"][:16]),
+    ]
+    if "fit_seconds" in about["timing"]:
+        lines.append(("seconds", f"{about['timing']['fit_seconds']:.1f}"))
+    return lines
+
+
+def _rule(rule: dict[str, Any]) -> str:
+    return ", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in rule.values())
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else json_module.dumps(value)

@@ -1,0 +1,259 @@
+"""``anoean train``: from a data set to a calibrated model."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from anoean_cli.commands import options
+from anoean_cli.commands.options import TableFlags
+from anoean_cli.console import Console
+from anoean_cli.errors import ExitStatus, UsageError
+
+if TYPE_CHECKING:
+    from anoean_cli.data.splits import SplitRequest
+    from anoean_cli.inference.model import Model
+    from anoean_cli.interfaces import Apportionment, Dataset
+
+
+@dataclass(frozen=True)
+class DataFlags:
+    """Which rows to train on."""
+
+    source: options.Source = "auto"
+    normal: options.Normal = None
+    label: options.Label = None
+    ignore: Annotated[
+        str | None, typer.Option(metavar="COLS", help="Columns that are no features.")
+    ] = None
+    numeric: Annotated[
+        str | None, typer.Option(metavar="COLS", help="Columns to take as numbers.")
+    ] = None
+    categorical: Annotated[
+        str | None, typer.Option(metavar="COLS", help="Columns to take as categories.")
+    ] = None
+    unlabeled: Annotated[
+        Literal["drop", "normal"], typer.Option(help="What rows without a label are.")
+    ] = "drop"
+    anomaly_types: Annotated[
+        str | None,
+        typer.Option(
+            metavar="V[,V...]|random:N|all",
+            help="Anomaly labels or families that training may show; the rest only the test has.",
+        ),
+    ] = None
+    anomaly_fraction: Annotated[
+        float | None,
+        typer.Option(min=0, help="Training anomalies per training normal; 0: one-class."),
+    ] = None
+    train_size: Annotated[
+        str | None, typer.Option(metavar="N|all", help="Normals for all roles but the test.")
+    ] = None
+    test_size: Annotated[
+        float | None, typer.Option(min=0, help="Rows to set aside for evaluate; below 1 a share.")
+    ] = None
+    split: Annotated[
+        Literal["drawn", "publisher"],
+        typer.Option(help="Draw the test rows, or take the publisher's test partition."),
+    ] = "drawn"
+
+
+@dataclass(frozen=True)
+class LearningFlags:
+    """What to train, and how."""
+
+    detector: Annotated[str, typer.Option(autocompletion=options.complete_detectors)] = "anoean"
+    encoder: Annotated[str | None, typer.Option(autocompletion=options.complete_encoders)] = None
+    preset: Annotated[str, typer.Option(help="default, or paper: the paper to the letter.")] = (
+        "default"
+    )
+    latent_dim: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Dimension of the decision space.")
+    ] = None
+    epochs: Annotated[int | None, typer.Option(min=1)] = None
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Epochs without a better selection figure.")
+    ] = None
+    batch_size: Annotated[int | None, typer.Option(min=2)] = None
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None
+    covariance: Annotated[
+        Literal["empirical", "ledoit-wolf", "mcd"] | None,
+        typer.Option(help="Estimator of the covariance of normal embeddings."),
+    ] = None
+    seed: Annotated[int, typer.Option(min=0)] = 0
+    device: Annotated[str | None, typer.Option(help="Torch device, such as cpu or cuda.")] = None
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads for training.")] = None
+    set: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A plugin parameter; may be repeated."),
+    ] = None
+
+    def settings(self) -> dict[str, Any]:
+        """The plugin parameters that were given, by name."""
+        given = {
+            "epochs": self.epochs,
+            "patience": self.patience,
+            "batch_size": self.batch_size,
+            "learning_rate": self.lr,
+            "device": self.device,
+        }
+        found: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        for pair in self.set or ():
+            key, equals, value = pair.partition("=")
+            if not equals:
+                raise UsageError(f"--set {pair!r} is not of the form KEY=VALUE")
+            found[key.strip()] = value.strip()
+        return found
+
+
+def run(
+    console: Console,
+    data: DataFlags,
+    learning: LearningFlags,
+    table: TableFlags,
+    dataset: Annotated[
+        str,
+        typer.Option(
+            "--dataset",
+            "-d",
+            metavar="NAME|FILE",
+            autocompletion=options.complete_datasets,
+            help="A data set plugin, a table (CSV, Parquet) or a prepared file.",
+        ),
+    ],
+    model: options.Model = options.DEFAULT_MODEL,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run.")
+    ] = False,
+    force: options.Force = False,
+    json: options.AsJson = False,
+) -> ExitStatus:
+    """Train a detector, calibrate it, and write the model."""
+    from anoean_cli import environment
+    from anoean_cli.commands.loading import load_dataset
+    from anoean_cli.commands.summary import show_model
+    from anoean_cli.inference.model import load_model
+    from anoean_cli.storage.atomic import check_writable
+    from anoean_cli.storage.checkpoint import Checkpoint
+
+    checkpoint = Checkpoint.beside(model)
+    unfinished = resume and checkpoint.path.exists()
+    if resume and not unfinished and model.exists():
+        console.note(f"{model} is complete: nothing to resume")
+        show_model(console, load_model(model), model, json)
+        return ExitStatus.OK
+    check_writable(model, force=force or unfinished)
+    table_options = table.options(data.label, data.ignore, data.numeric, data.categorical)
+    rows = load_dataset(dataset, data.source, table_options, console, seed=learning.seed)
+    split = split_request(rows, data)
+
+    from anoean_cli.training.run import TrainRequest, Watcher, train_model
+
+    request = TrainRequest(
+        split=split,
+        detector=learning.detector,
+        encoder=learning.encoder,
+        preset=learning.preset,
+        settings=learning.settings(),
+        latent_dim=learning.latent_dim,
+        covariance=learning.covariance,
+        seed=learning.seed,
+        threads=environment.threads(learning.threads),
+    )
+    with console.training() as progress, _graceful(console) as signals:
+        watcher = Watcher(
+            show=progress.show,
+            warn=console.warn,
+            stopping=lambda: bool(signals),
+            checkpoint=checkpoint,
+            resume=resume,
+        )
+        trained = train_model(rows, request, watcher)
+        digest = trained.save(model, overwrite=force or unfinished)
+    if trained.config["detector"]["metadata"]["interrupted"]:
+        console.note(f"stopped early: {model} is the best so far; --resume goes on")
+        return ExitStatus(128 + signals[0])
+    checkpoint.remove()
+    show_model(console, replace(trained, digest=digest), model, json)
+    return ExitStatus.OK
+
+
+def split_request(dataset: Dataset, flags: DataFlags) -> SplitRequest:
+    """The data set's protocol with what the user said put in its place.
+
+    Raises:
+        UsageError: a size that is none, or normal labels that nobody named.
+    """
+    from anoean_cli.commands.loading import normal_labels
+    from anoean_cli.data.splits import SplitRequest
+
+    normal = normal_labels(dataset, flags.normal)
+    sizes = dataset.apportionment
+    if flags.train_size is not None:
+        sizes = replace(sizes, train_size=_train_size(flags.train_size))
+    if flags.test_size is not None:
+        sizes = replace(sizes, test_size=flags.test_size)
+    if flags.anomaly_fraction is not None:
+        sizes = replace(sizes, anomaly_fraction=flags.anomaly_fraction)
+    if flags.split == "publisher" and flags.test_size is None:
+        sizes = replace(sizes, test_size=0)
+    types, sizes = _anomaly_types(dataset, flags.anomaly_types, normal, sizes)
+    return SplitRequest(normal, sizes, types, flags.unlabeled, flags.split)
+
+
+def _train_size(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"--train-size is {text!r}; a number of rows or 'all' is needed")
+    return int(text)
+
+
+def _anomaly_types(
+    dataset: Dataset, text: str | None, normal: tuple[str, ...], sizes: Apportionment
+) -> tuple[tuple[str, ...] | None, Apportionment]:
+    """The types that were named, and the apportionment with the number of those to draw."""
+    if text is None:
+        if sizes.seen_types is None or len(normal) == 1:
+            return None, sizes
+        # n against m: four ninths of the anomaly classes, as in 1 against all.
+        others = len(set(dataset.labels.tolist()) - set(normal) - {""})
+        return None, replace(sizes, seen_types=max(1, round(4 * others / 9)))
+    if text == "all":
+        return None, replace(sizes, seen_types=None)
+    if text.startswith("random:"):
+        count = text.removeprefix("random:")
+        if not count.isdigit() or int(count) < 1:
+            raise UsageError(f"--anomaly-types {text}: a number of types is needed after random:")
+        return None, replace(sizes, seen_types=int(count))
+    return options.listed(text), sizes
+
+
+@contextmanager
+def _graceful(console: Console) -> Iterator[list[int]]:
+    """The first Ctrl-C or SIGTERM is taken down, the second one ends the command.
+
+    Yields the list of signals that came.
+    """
+    came: list[int] = []
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def take(number: int, frame: FrameType | None) -> None:
+        for each, handler in previous.items():
+            signal.signal(each, handler)
+        came.append(number)
+        console.note("stopping after this epoch; once more stops at once and writes nothing")
+
+    for number in previous:
+        signal.signal(number, take)
+    try:
+        yield came
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,129 @@
+"""Who is told what: stdout is for data, stderr for people.
+
+Importing this module imports no rich: it is needed only for tables and bars.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+SECONDS_BETWEEN_LINES = 5.0
+WIDE_ENOUGH = 10_000
+
+
+@dataclass(frozen=True)
+class Console:
+    """One command's way to speak.
+
+    Attributes:
+        quiet: no notes and no progress; warnings and errors are still told.
+        verbose: more notes.
+        debug: tracebacks.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+
+    def note(self, message: str) -> None:
+        if not self.quiet:
+            print(message, file=sys.stderr, flush=True)
+
+    def detail(self, message: str) -> None:
+        if self.verbose:
+            self.note(message)
+
+    def warn(self, message: str) -> None:
+        print(f"warning: {message}", file=sys.stderr, flush=True)
+
+    def error(self, message: str) -> None:
+        print(f"error: {message}", file=sys.stderr, flush=True)
+
+    def data(self, text: str) -> None:
+        print(text, flush=True)
+
+    def json(self, value: Any) -> None:
+        self.data(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+    def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show a table; in a pipe it is as wide as its cells."""
+        from rich import box
+        from rich.console import Console as RichConsole
+        from rich.table import Table
+        from rich.text import Text
+
+        terminal = sys.stdout.isatty()
+        table = Table(
+            title=title or None,
+            title_justify="left",
+            box=box.SIMPLE_HEAD if terminal else None,
+            pad_edge=False,
+        )
+        for index, name in enumerate(head):
+            table.add_column(name, no_wrap=not terminal, justify="left" if index == 0 else "right")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        RichConsole(file=sys.stdout, width=None if terminal else WIDE_ENOUGH).print(table)
+
+    @contextmanager
+    def training(self) -> Iterator[TrainingProgress]:
+        """Show training: a bar on a terminal, a line every few seconds elsewhere."""
+        if self.quiet:
+            yield TrainingProgress()
+        elif sys.stderr.isatty():
+            with _bar() as progress:
+                yield progress
+        else:
+            yield _Lines(self)
+
+
+class TrainingProgress:
+    """Shows nothing."""
+
+    def show(self, record: Mapping[str, float], epochs: int) -> None:
+        """Take one epoch's figures out of at most ``epochs``."""
+
+
+class _Lines(TrainingProgress):
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._began = time.monotonic()
+        self._told = self._began
+
+    def show(self, record: Mapping[str, float], epochs: int) -> None:
+        now = time.monotonic()
+        if now - self._told < SECONDS_BETWEEN_LINES and record["epoch"] < epochs:
+            return
+        self._told = now
+        left = (now - self._began) / record["epoch"] * (epochs - record["epoch"])
+        self._console.note(f"{_epoch_text(record, epochs)}, at most {left:.0f} s left")
+
+
+@contextmanager
+def _bar() -> Iterator[TrainingProgress]:
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
+        task = progress.add_task("training", total=None)
+
+        class Bar(TrainingProgress):
+            def show(self, record: Mapping[str, float], epochs: int) -> None:
+                text = _epoch_text(record, epochs)
+                progress.update(task, completed=record["epoch"], total=epochs, description=text)
+
+        yield Bar()
+
+
+def _epoch_text(record: Mapping[str, float], epochs: int) -> str:
+    figures = "".join(
+        f", selection {name} {record[name]:.4f}" for name in ("auc_pr", "ranking") if name in record
+    )
+    return f"epoch {record['epoch']:.0f} of {epochs}{figures}"

@@ -1,0 +1,126 @@
+"""Parquet: batches of rows, and Arrow columns of any type as numbers or as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from anoean_cli.data.text import shown, without_nan
+from anoean_cli.errors import DataError
+
+_ROWS = 1 << 16
+
+
+class ParquetTable:
+    """An open Parquet file, for use as a context.
+
+    Raises:
+        DataError: the file is damaged or no Parquet file.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        from pyarrow import parquet
+
+        self.name = str(path)
+        with self._told():
+            self._file = parquet.ParquetFile(path)
+            self.schema: pa.Schema = self._file.schema_arrow
+
+    def __enter__(self) -> ParquetTable:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in batches.
+
+        Raises:
+            DataError: a column is nested, or the file is damaged.
+        """
+        for name in columns:
+            if pa.types.is_nested(_plain(self.schema.field(name).type)):
+                raise DataError(
+                    f"{self.name}, column {shown(name)}: holds nested values "
+                    f"({self.schema.field(name).type}); flatten it or leave it out"
+                )
+        with self._told():
+            yield from self._file.iter_batches(batch_size=_ROWS, columns=list(columns))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{self.name}: is damaged or no Parquet file: {error}") from error
+
+
+def holds_numbers(kind: pa.DataType) -> bool:
+    """Whether a column of this type is read as numbers: numeric, boolean or decimal."""
+    types, kind = pa.types, _plain(kind)
+    return bool(
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_boolean(kind)
+        or types.is_decimal(kind)
+        or types.is_null(kind)
+    )
+
+
+def as_numbers(column: Any, nulls: Sequence[str]) -> Any:
+    """Return a column as float64 with nulls for missing values and NaN; infinity stays.
+
+    Raises:
+        pa.ArrowException: it holds dates, or text that is not a number.
+    """
+    import pyarrow.compute as pc
+
+    column = _decoded(column)
+    if not holds_numbers(column.type):
+        if not _is_text(column.type):
+            raise pa.ArrowTypeError(f"{column.type} is not a number")
+        column = pc.utf8_trim(as_text(column, nulls), characters=" \t")
+    return without_nan(column.cast(pa.float64(), safe=False))
+
+
+def as_text(column: Any, nulls: Sequence[str]) -> Any:
+    """Return a column as strings with nulls for missing values.
+
+    Raises:
+        pa.ArrowException: it holds bytes that are not UTF-8.
+    """
+    import pyarrow.compute as pc
+
+    column = _decoded(column).cast(pa.string())
+    if not nulls:
+        return column
+    missing = pc.is_in(column, value_set=pa.array(nulls, pa.string()))
+    return pc.if_else(missing, pa.scalar(None, pa.string()), column)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_string_view(kind)
+        or types.is_binary(kind)
+        or types.is_large_binary(kind)
+    )
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type of the values beneath dictionaries and extension types."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain(kind.storage_type)
+    return _plain(kind.value_type) if pa.types.is_dictionary(kind) else kind
+
+
+def _decoded(column: Any) -> Any:
+    if isinstance(column.type, pa.BaseExtensionType):
+        column = column.cast(column.type.storage_type)
+    return column.cast(_plain(column.type)) if pa.types.is_dictionary(column.type) else column

@@ -1,0 +1,319 @@
+"""What ``score`` and its like read, piece by piece: tables, images, IDX and prepared files.
+
+Every input row comes out exactly once, as a good row or as a flagged one.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anoean_cli.data.images import is_idx, read_idx, read_image
+from anoean_cli.data.readers import Batch, Flagged, Wanted, open_bytes, stream_table
+from anoean_cli.data.schema import TableSchema
+from anoean_cli.errors import DataError, UsageError
+from anoean_cli.interfaces import ExampleSpec, TableOptions
+from anoean_cli.storage.prepared import PreparedReader, is_prepared
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OnError: TypeAlias = Literal["stop", "flag"]
+
+IMAGE_ENDINGS = frozenset(
+    ".png .jpg .jpeg .bmp .gif .tif .tiff .webp .pgm .ppm .pbm".split()
+)
+IMAGES_AT_ONCE = 1024
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a model takes.
+
+    Attributes:
+        spec: what a preprocessed row looks like.
+        schema: the columns of a table; None for images.
+    """
+
+    spec: ExampleSpec
+    schema: TableSchema | None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.spec.shape
+        return channels, height, width
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How inputs are to be read.
+
+    Attributes:
+        options: of text tables.
+        keep: columns to pass through.
+        labels: whether labels are needed.
+        on_error: whether an unreadable row ends the reading or is flagged.
+    """
+
+    options: TableOptions = TableOptions()
+    keep: tuple[str, ...] = ()
+    labels: bool = False
+    on_error: OnError = "stop"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive rows of one input.
+
+    Attributes:
+        files: the file of all rows, or of each row, good and flagged, in order.
+        examples: the good rows: an Arrow table, or uint8 images.
+        rows: (n,) the numbers of the good rows in their file, from 1.
+        labels: (n,) labels, where they were asked for.
+        kept: the kept columns of the good rows.
+        flagged: the other rows.
+        extras: columns that the model does not know, in the first piece of a file.
+    """
+
+    files: str | Sequence[str]
+    examples: Any
+    rows: NDArray[np.int64]
+    labels: list[str] | None = None
+    kept: pa.Table | None = None
+    flagged: Sequence[Flagged] = field(default_factory=list)
+    extras: tuple[str, ...] = ()
+
+
+def pieces(source: str, expected: Expected, reading: Reading) -> Iterator[Piece]:
+    """Read one input: a path, or ``-`` for stdin.
+
+    Raises:
+        DataError: it is not there, not of the model's kind, or damaged.
+        UsageError: an option that does not go with it.
+    """
+    path = Path(source)
+    if source == STDIN:
+        stream = io.BufferedReader(sys.stdin.buffer)  # type: ignore[arg-type]
+        if expected.schema is None:
+            return _pixel_tables(stream, "-", expected, reading)
+        return _tables(stream, "-", expected.schema, reading)
+    if is_prepared(path):
+        return _prepared(path, expected, reading)
+    if expected.schema is None:
+        return _images(path, expected, reading)
+    if path.is_dir():
+        raise DataError(f"{source}: is a folder; give the tables in it as {source.rstrip('/')}/*")
+    return _tables(path, source, expected.schema, reading)
+
+
+def _tables(
+    source: Path | BinaryIO, name: str, schema: TableSchema, reading: Reading
+) -> Iterator[Piece]:
+    wanted = Wanted(
+        numeric=schema.numeric,
+        categorical=schema.categorical,
+        source_columns=schema.source,
+        label=reading.options.label or schema.label,
+        keep=reading.keep,
+        required_label=reading.labels,
+    )
+    if reading.labels and wanted.label is None:
+        raise UsageError("which column holds the labels? Give --label COL")
+    for batch in stream_table(source, name, wanted, reading.options, reading.on_error):
+        yield _piece(name, batch)
+
+
+def _piece(name: str, batch: Batch) -> Piece:
+    labels = None
+    if batch.labels is not None:
+        labels = batch.labels.fill_null("").to_pylist()
+    return Piece(
+        name, batch.table, batch.rows, labels, batch.kept, batch.flagged, batch.extras
+    )
+
+
+def _prepared(path: Path, expected: Expected, reading: Reading) -> Iterator[Piece]:
+    kind = "image" if expected.schema is None else "table"
+    if reading.keep:
+        raise UsageError(f"--keep: {path} is a prepared dataset; its columns cannot be kept")
+    with PreparedReader(path) as reader:
+        if reader.about["kind"] != kind:
+            raise DataError(f"{path}: holds {reader.about['kind']} rows; the model takes {kind}s")
+        at = 0
+        for part in reader.pieces():
+            n = len(part.labels)
+            rows = np.arange(at + 1, at + n + 1)
+            labels = part.labels.tolist() if reading.labels else None
+            examples = part.examples
+            if expected.schema is not None:
+                missing = set(expected.schema.columns) - set(examples.column_names)
+                if missing:
+                    raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
+            yield Piece(str(path), examples, rows, labels)
+            at += n
+
+
+# --------------------------------------------------------------------------- images
+
+
+def _images(path: Path, expected: Expected, reading: Reading) -> Iterator[Piece]:
+    if path.is_dir():
+        return _image_files(_in_folder(path), expected, reading)
+    if path.suffix.lower() in IMAGE_ENDINGS:
+        return _image_files([path], expected, reading)
+    if path.is_file() and is_idx(path):
+        return _idx(path, expected, reading)
+    return _pixel_tables(path, str(path), expected, reading)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS)
+    if not found:
+        raise DataError(f"{folder}: has no image files ({' '.join(sorted(IMAGE_ENDINGS))})")
+    return found
+
+
+def _no_table_options(path: Path, reading: Reading) -> None:
+    if reading.labels:
+        raise UsageError(f"{path}: image files carry no labels; give a prepared dataset or a table")
+    if reading.keep:
+        raise UsageError(f"--keep: {path} has no columns to keep")
+
+
+def _image_files(paths: Sequence[Path], expected: Expected, reading: Reading) -> Iterator[Piece]:
+    _no_table_options(paths[0], reading)
+    for at in range(0, len(paths), IMAGES_AT_ONCE):
+        some = paths[at : at + IMAGES_AT_ONCE]
+        good, flagged = [], []
+        for index, path in enumerate(some, start=1):
+            try:
+                good.append((index, _image(path, expected.image_shape)))
+            except DataError as error:
+                if reading.on_error == "stop":
+                    raise
+                flagged.append(Flagged(index, 0, str(error).removeprefix(f"{path}: ")))
+        examples = np.array([image for _, image in good], np.uint8)
+        yield Piece(
+            [str(path) for path in some],
+            examples.reshape(-1, *expected.image_shape),
+            np.array([index for index, _ in good], np.int64),
+            flagged=flagged,
+        )
+
+
+def _image(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    image = read_image(path, shape[0])
+    if image.shape != shape:
+        raise DataError(
+            f"{path}: is {image.shape[2]} pixels wide and {image.shape[1]} high; "
+            f"the model takes {shape[2]} x {shape[1]}: resize it first"
+        )
+    return image
+
+
+def _idx(path: Path, expected: Expected, reading: Reading) -> Iterator[Piece]:
+    _no_table_options(path, reading)
+    images = read_idx(path)
+    shape = expected.image_shape
+    if images.dtype != np.uint8 or math.prod(images.shape[1:]) != math.prod(shape):
+        raise DataError(
+            f"{path}: holds {images.dtype} of shape {images.shape}; the model takes images of "
+            f"{shape[1]} x {shape[2]} bytes in {shape[0]} channels"
+        )
+    images = images.reshape(-1, *shape)
+    for at in range(0, len(images), IMAGES_AT_ONCE):
+        part = images[at : at + IMAGES_AT_ONCE]
+        yield Piece(str(path), part, np.arange(at + 1, at + len(part) + 1))
+
+
+def _pixel_tables(
+    source: Path | BinaryIO, name: str, expected: Expected, reading: Reading
+) -> Iterator[Piece]:
+    """Rows of pixel values, row by row of the image, one channel after the other."""
+    pixels, label, options = _pixel_columns(source, name, expected, reading)
+    wanted = Wanted(
+        numeric=pixels,
+        source_columns=pixels,
+        label=label,
+        keep=reading.keep,
+        required_label=reading.labels,
+    )
+    for batch in stream_table(source, name, wanted, options, reading.on_error):
+        yield _checked_pixels(_piece(name, batch), expected, reading)
+
+
+def _pixel_columns(
+    source: Path | BinaryIO, name: str, expected: Expected, reading: Reading
+) -> tuple[tuple[str, ...], str | None, TableOptions]:
+    """The names of the pixel columns: all columns of a header but the label and kept ones."""
+    count = math.prod(expected.spec.shape)
+    plain = tuple(f"column_{index + 1}" for index in range(count))
+    first = _first_line(source)
+    delimiter = reading.options.delimiter or ("," if "," in first else "\t")
+    fields = [field.strip().strip('"') for field in first.strip().split(delimiter)]
+    has_header = reading.options.header
+    if has_header is None:
+        has_header = bool(first) and not any(_is_number(field) for field in fields)
+    options = replace(reading.options, header=has_header)
+    if not has_header:
+        if reading.labels:
+            raise DataError(f"{name}: has no header, so its labels cannot be found; add one")
+        return plain, None, options
+    label = reading.options.label or ("label" if "label" in fields else None)
+    pixels = tuple(f for f in fields if f != label and f not in reading.keep)
+    if len(pixels) != count:
+        raise DataError(
+            f"{name}: has {len(pixels)} columns beside the label; "
+            f"the model takes rows of {count} pixel values"
+        )
+    return pixels, label, options
+
+
+def _first_line(source: Path | BinaryIO) -> str:
+    if isinstance(source, io.BufferedReader):
+        head = source.peek()
+        return head.split(b"\n", 1)[0].decode("utf-8", "replace")
+    assert isinstance(source, Path)
+    with open_bytes(source) as stream:
+        return stream.readline(1 << 20).decode("utf-8", "replace")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _checked_pixels(piece: Piece, expected: Expected, reading: Reading) -> Piece:
+    """Numbers to bytes; a row with a value that is no byte is an unreadable one."""
+    table = piece.examples
+    values = np.empty((len(table), table.num_columns))
+    for index, column in enumerate(table.columns):
+        values[:, index] = column.to_numpy()
+    good = ((values >= 0) & (values <= 255) & (values == np.floor(values))).all(axis=1)
+    flagged = list(piece.flagged)
+    for at in np.flatnonzero(~good):
+        reason = "a pixel value is missing or not a whole number from 0 to 255"
+        if reading.on_error == "stop":
+            raise DataError(f"{piece.files}, row {piece.rows[at]}: {reason}")
+        flagged.append(Flagged(int(piece.rows[at]), 0, reason))
+    kept = np.flatnonzero(good)
+    return replace(
+        piece,
+        examples=values[kept].astype(np.uint8).reshape(-1, *expected.image_shape),
+        rows=piece.rows[kept],
+        labels=None if piece.labels is None else [piece.labels[i] for i in kept],
+        kept=None if piece.kept is None else piece.kept.take(kept),
+        flagged=sorted(flagged, key=lambda row: row.row),
+    )

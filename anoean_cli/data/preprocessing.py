@@ -1,0 +1,338 @@
+"""From rows as users have them to the float32 rows that a graph takes.
+
+Everything works element by element, so that a row's values never depend on its neighbours.
+Fitted on training rows only; what was fitted is plain arrays, stored in the model file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anoean_cli.data.schema import TableSchema
+from anoean_cli.errors import DataError, FileFormatError
+from anoean_cli.interfaces import ExampleSpec, FloatRows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LARGEST = 1e150  # squares of it are still finite
+CLIP = 10.0
+MOST_KNOTS = 256
+MOST_CATEGORIES = 255
+OUTERMOST_QUANTILE = 1e-4
+
+
+@dataclass
+class Census:
+    """What a preprocessor met that training rows had not prepared it for."""
+
+    rows: int = 0
+    missing: dict[str, int] = field(default_factory=dict)
+    unseen: dict[str, int] = field(default_factory=dict)
+
+    def add(self, kind: Literal["missing", "unseen"], column: str, count: int) -> None:
+        if count:
+            counts = self.missing if kind == "missing" else self.unseen
+            counts[column] = counts.get(column, 0) + count
+
+
+class Preprocessor(Protocol):
+    """What the rest of the tool knows of preprocessing."""
+
+    @property
+    def spec(self) -> ExampleSpec: ...
+
+    def transform(self, examples: Any, census: Census | None = None) -> FloatRows: ...
+
+    def arrays(self) -> dict[str, NDArray[Any] | list[str]]: ...
+
+
+# --------------------------------------------------------------------------- images
+
+
+@dataclass(frozen=True)
+class ImagePreprocessor:
+    """Bytes 0..255 to 0..1."""
+
+    shape: tuple[int, int, int]
+
+    @property
+    def spec(self) -> ExampleSpec:
+        return ExampleSpec("image", self.shape)
+
+    def transform(self, examples: NDArray[np.uint8], census: Census | None = None) -> FloatRows:
+        """(n, channels, height, width) uint8 → float32 of the same shape."""
+        if examples.shape[1:] != self.shape:
+            raise DataError(
+                f"images of shape {_shape(examples.shape[1:])} were given to a model of "
+                f"{_shape(self.shape)} images (channels x height x width); resize them first"
+            )
+        if census is not None:
+            census.rows += len(examples)
+        return np.ascontiguousarray(examples, dtype=np.float32) / np.float32(255)
+
+    def arrays(self) -> dict[str, NDArray[Any] | list[str]]:
+        return {}
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+# --------------------------------------------------------------------------- tables
+
+
+@dataclass(frozen=True)
+class NumericColumn:
+    """How one numeric column becomes one to three features.
+
+    Attributes:
+        knots, quantiles: (k,) values and the normal quantiles they map to, linearly between;
+            empty when the column is only standardised.
+        center, scale: of the standardised feature, clipped at ±10.
+        fill: stands for a missing value.
+        indicator: whether a feature of its own says that the value is missing.
+    """
+
+    knots: NDArray[np.float64]
+    quantiles: NDArray[np.float64]
+    center: float
+    scale: float
+    fill: float
+    indicator: bool
+
+    @property
+    def width(self) -> int:
+        return 1 + bool(len(self.knots)) + self.indicator
+
+    def transform(self, values: NDArray[np.float64], out: FloatRows) -> int:
+        """Write the features of (n,) values into out (n, width); returns how many are missing."""
+        missing = np.isnan(values)
+        filled = np.where(missing, self.fill, values).clip(-LARGEST, LARGEST)
+        out[:, 0] = ((filled - self.center) / self.scale).clip(-CLIP, CLIP)
+        if len(self.knots):
+            out[:, 1] = np.interp(filled, self.knots, self.quantiles)
+        if self.indicator:
+            out[:, -1] = missing
+        return int(missing.sum())
+
+
+@dataclass(frozen=True)
+class CategoricalColumn:
+    """One feature for each of the categories that training rows had; unseen ones have none."""
+
+    categories: tuple[str, ...]
+    indicator: bool
+
+    @property
+    def width(self) -> int:
+        return len(self.categories) + self.indicator
+
+    def transform(self, values: pa.Array, out: FloatRows) -> tuple[int, int]:
+        """Write the features into out (n, width); returns how many are missing and unseen."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        missing = pc.is_null(values).to_numpy(zero_copy_only=False)
+        index = pc.index_in(values, value_set=pa.array(self.categories, pa.string()))
+        codes = index.fill_null(-1).to_numpy(zero_copy_only=False)
+        out[:] = 0
+        known = np.flatnonzero((codes >= 0) & ~missing)
+        out[known, codes[known]] = 1
+        if self.indicator:
+            out[:, -1] = missing
+        return int(missing.sum()), int(len(codes) - len(known) - missing.sum())
+
+
+@dataclass(frozen=True)
+class TablePreprocessor:
+    """All columns of a schema, side by side in its order."""
+
+    columns: Mapping[str, NumericColumn | CategoricalColumn]
+
+    @property
+    def spec(self) -> ExampleSpec:
+        return ExampleSpec("table", (sum(column.width for column in self.columns.values()),))
+
+    def transform(self, examples: pa.Table, census: Census | None = None) -> FloatRows:
+        """Rows of the schema's columns → (n, features) float32."""
+        census = census or Census()
+        census.rows += len(examples)
+        out = np.empty((len(examples), *self.spec.shape), dtype=np.float32)
+        at = 0
+        for name, column in self.columns.items():
+            into = out[:, at : at + column.width]
+            at += column.width
+            values = _one_chunk(examples.column(name))
+            if isinstance(column, NumericColumn):
+                census.add("missing", name, column.transform(_floats(values), into))
+            else:
+                missing, unseen = column.transform(_strings(values), into)
+                census.add("missing", name, missing)
+                census.add("unseen", name, unseen)
+        return out
+
+    def arrays(self) -> dict[str, NDArray[Any] | list[str]]:
+        numeric = [c for c in self.columns.values() if isinstance(c, NumericColumn)]
+        categorical = [c for c in self.columns.values() if isinstance(c, CategoricalColumn)]
+        return {
+            "knot_counts": np.array([len(c.knots) for c in numeric], np.int64),
+            "knots": _joined([c.knots for c in numeric]),
+            "quantiles": _joined([c.quantiles for c in numeric]),
+            "center": np.array([c.center for c in numeric], np.float64),
+            "scale": np.array([c.scale for c in numeric], np.float64),
+            "fill": np.array([c.fill for c in numeric], np.float64),
+            "indicator": np.array([c.indicator for c in (*numeric, *categorical)], np.bool_),
+            "category_counts": np.array([len(c.categories) for c in categorical], np.int64),
+            "categories": [value for c in categorical for value in c.categories],
+        }
+
+    @classmethod
+    def from_arrays(cls, schema: TableSchema, arrays: Mapping[str, Any]) -> TablePreprocessor:
+        """Raises FileFormatError where the arrays do not fit the schema."""
+        try:
+            return cls(dict(_columns_from(schema, arrays)))
+        except (KeyError, ValueError, IndexError, TypeError, StopIteration) as error:
+            raise FileFormatError(f"the preprocessing does not fit the schema: {error}") from error
+
+
+def _columns_from(
+    schema: TableSchema, arrays: Mapping[str, Any]
+) -> list[tuple[str, NumericColumn | CategoricalColumn]]:
+    numeric, categorical = schema.numeric, schema.categorical
+    knots = _parted(arrays["knots"], arrays["knot_counts"], len(numeric))
+    quantiles = _parted(arrays["quantiles"], arrays["knot_counts"], len(numeric))
+    categories = _parted(arrays["categories"], arrays["category_counts"], len(categorical))
+    indicator = arrays["indicator"]
+    if len(indicator) != len(schema.columns):
+        raise ValueError("one indicator a column is needed")
+    for name in ("center", "scale", "fill"):
+        if arrays[name].shape != (len(numeric),) or not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} is not one finite number a numeric column")
+    if not (arrays["scale"] > 0).all():
+        raise ValueError("a scale is not positive")
+    built: dict[str, NumericColumn | CategoricalColumn] = {}
+    for i, name in enumerate(numeric):
+        if not np.isfinite([*knots[i], *quantiles[i]]).all() or (np.diff(knots[i]) <= 0).any():
+            raise ValueError(f"the knots of {name} are not increasing")
+        built[name] = NumericColumn(
+            np.asarray(knots[i], np.float64),
+            np.asarray(quantiles[i], np.float64),
+            float(arrays["center"][i]),
+            float(arrays["scale"][i]),
+            float(arrays["fill"][i]),
+            bool(indicator[i]),
+        )
+    for i, name in enumerate(categorical):
+        built[name] = CategoricalColumn(tuple(categories[i]), bool(indicator[len(numeric) + i]))
+    return [(name, built[name]) for name in schema.columns]
+
+
+def fit_table(
+    table: pa.Table,
+    is_anomaly: NDArray[np.bool_],
+    schema: TableSchema,
+    inputs: str = "quantile",
+) -> TablePreprocessor:
+    """Fit all columns on the training rows.
+
+    Args:
+        table: (n rows) of the schema's columns.
+        is_anomaly: (n,); center and scale come from the normals alone.
+        inputs: ``"quantile"`` gives each numeric column its normal quantile beside the
+            standardised value, ``"standard"`` the latter alone.
+    """
+    columns: dict[str, NumericColumn | CategoricalColumn] = {}
+    for name, kind in schema.columns.items():
+        values = _one_chunk(table.column(name))
+        if kind == "numeric":
+            columns[name] = _fit_numeric(_floats(values), is_anomaly, inputs)
+        else:
+            columns[name] = _fit_categorical(_strings(values))
+    return TablePreprocessor(columns)
+
+
+def _fit_numeric(
+    values: NDArray[np.float64], is_anomaly: NDArray[np.bool_], inputs: str
+) -> NumericColumn:
+    missing = np.isnan(values)
+    present = values[~missing].clip(-LARGEST, LARGEST)
+    normal = values[~missing & ~is_anomaly].clip(-LARGEST, LARGEST)
+    if len(normal) == 0:
+        normal = present
+    spread = next((s for s in (normal.std(), present.std()) if s > 0), 1.0)
+    knots, quantiles = _normal_quantiles(present) if inputs == "quantile" else (_none(), _none())
+    return NumericColumn(
+        knots,
+        quantiles,
+        center=float(normal.mean()) if len(normal) else 0.0,
+        scale=float(spread),
+        fill=float(np.median(normal)) if len(normal) else 0.0,
+        indicator=bool(missing.any()),
+    )
+
+
+def _normal_quantiles(
+    values: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distinct values, at most `MOST_KNOTS`, with the normal quantile of each one's mid-rank."""
+    from scipy.special import ndtri
+
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) < 2:
+        return _none(), _none()
+    ranks = (np.cumsum(counts) - counts / 2) / counts.sum()
+    if len(distinct) > MOST_KNOTS:
+        # Evenly spaced in rank, so that crowded regions keep their resolution.
+        wanted = np.searchsorted(ranks, np.linspace(0, 1, MOST_KNOTS)).clip(0, len(ranks) - 1)
+        kept = np.unique(np.concatenate([[0], wanted, [len(ranks) - 1]]))
+        distinct, ranks = distinct[kept], ranks[kept]
+    return distinct, ndtri(ranks.clip(OUTERMOST_QUANTILE, 1 - OUTERMOST_QUANTILE))
+
+
+def _fit_categorical(values: pa.Array) -> CategoricalColumn:
+    counts = values.drop_null().value_counts().to_pylist()
+    by_frequency = sorted(counts, key=lambda entry: (-entry["counts"], entry["values"]))
+    frequent = sorted(entry["values"] for entry in by_frequency[:MOST_CATEGORIES])
+    return CategoricalColumn(tuple(frequent), indicator=values.null_count > 0)
+
+
+def _none() -> NDArray[np.float64]:
+    return np.empty(0, np.float64)
+
+
+def _one_chunk(column: Any) -> pa.Array:
+    import pyarrow as pa
+
+    if isinstance(column, pa.ChunkedArray):
+        return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    return column
+
+
+def _floats(values: pa.Array) -> NDArray[np.float64]:
+    """Float64 with NaN for missing."""
+    import pyarrow as pa
+
+    return values.cast(pa.float64()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _strings(values: pa.Array) -> pa.Array:
+    import pyarrow as pa
+
+    return values if pa.types.is_string(values.type) else values.cast(pa.string())
+
+
+def _joined(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.concatenate([_none(), *parts])
+
+
+def _parted(values: Any, counts: NDArray[np.int64], expected: int) -> list[Any]:
+    if len(counts) != expected or (counts < 0).any() or counts.sum() != len(values):
+        raise ValueError("counts do not fit")
+    ends = np.cumsum(counts)
+    return [values[end - count : end] for end, count in zip(ends, counts, strict=True)]

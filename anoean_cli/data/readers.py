@@ -1,0 +1,575 @@
+"""Tables from files: CSV and its kin, compressed or not, and Parquet.
+
+``read_table`` reads a whole table of unknown columns and finds out their types. ``stream_table``
+reads known columns batch by batch, in flat memory, and says of each row that it cannot read why.
+
+Rows are numbered from 1 without the header; lines are the physical lines of a text, from 1.
+Wholly empty lines are no rows, not even in a table of a single column (there a missing value
+can be written as ``""`` or ``NA``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from anoean_cli.data import text
+from anoean_cli.data.columnar import ParquetTable, as_numbers, as_text, holds_numbers
+from anoean_cli.data.streams import PARQUET, decompressed, open_bytes, open_raw, peeked, utf8
+from anoean_cli.data.text import Block, Dialect, Layout, Row, shown
+from anoean_cli.errors import DataError
+from anoean_cli.interfaces import TableOptions
+
+__all__ = ["Batch", "Flagged", "RawTable", "Wanted", "open_bytes", "read_table", "stream_table"]
+
+OnError: TypeAlias = Literal["stop", "flag"]
+
+_BLOCK_BYTES = 1 << 20
+_HEADER_ROWS = 1000
+_PARQUET_SUFFIXES = (".parquet", ".pq")
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A whole table as it was found.
+
+    Attributes:
+        table: all columns in file order: float64 where every value is a number, else strings;
+            null where a value is missing.
+        columns: their names, ``column_1``… where the file has none.
+        had_header: whether the names come from the file.
+    """
+
+    table: pa.Table
+    columns: tuple[str, ...]
+    had_header: bool
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The columns to stream.
+
+    Attributes:
+        numeric: feature columns to be read as numbers.
+        categorical: feature columns to be read as strings.
+        source_columns: the fields of a training row in file order, the label included, without
+            the unused ones at the end; what a file without a header is held against.
+        label: the label's name among ``source_columns``.
+        keep: further columns to pass through as strings, exactly as they are written.
+        required_label: whether the label is to be read too.
+    """
+
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    source_columns: tuple[str, ...] = ()
+    label: str | None = None
+    keep: tuple[str, ...] = ()
+    required_label: bool = False
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return (*self.numeric, *self.categorical)
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The names of all columns that have to be there, each once."""
+        label = (self.label,) if self.required_label and self.label is not None else ()
+        return tuple(dict.fromkeys((*self.features, *label, *self.keep)))
+
+
+@dataclass(frozen=True)
+class Flagged:
+    """A row that could not be read: its number, its line (0 in Parquet) and what is wrong."""
+
+    row: int
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive rows of a file, each either good or flagged.
+
+    Attributes:
+        table: the feature columns of the good rows, numeric ones first, each as in ``Wanted``.
+        rows: (n,) the numbers of the good rows.
+        kept: the ``keep`` columns of the good rows, None if none are asked for.
+        labels: the labels of the good rows, None unless required.
+        flagged: the other rows.
+        extras: in the first batch of a file, its columns that training did not have.
+    """
+
+    table: pa.Table
+    rows: NDArray[np.int64]
+    kept: pa.Table | None = None
+    labels: pa.Array | None = None
+    flagged: Sequence[Flagged] = field(default_factory=list)
+    extras: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------------------- scoring
+
+
+def stream_table(
+    source: Path | BinaryIO,
+    name: str,
+    wanted: Wanted,
+    options: TableOptions,
+    on_error: OnError,
+    block_bytes: int = _BLOCK_BYTES,
+) -> Iterator[Batch]:
+    """Yield the wanted columns of a table, batch by batch.
+
+    Args:
+        source: a file, or a stream that need not be seekable (then not Parquet) and is not
+            closed.
+        name: what messages call it.
+        wanted: the columns.
+        options: how the text is written.
+        on_error: whether a row that cannot be read ends the reading or is flagged.
+        block_bytes: about how much text makes a batch; the rows do not depend on it.
+
+    Raises:
+        DataError: the source cannot be read, lacks a column or has no rows; a row cannot be
+            read and ``on_error`` is ``"stop"``.
+        UsageError: an unknown encoding, an impossible delimiter or decimal sign.
+    """
+    path = None if hasattr(source, "read") else Path(source)
+    raw = source if path is None else open_raw(path)
+    head, stream = peeked(raw, owned=path is not None)  # type: ignore[arg-type]
+    if _is_parquet(head, path):
+        stream.close()
+        if path is None or not path.is_file():
+            raise DataError(f"{name}: Parquet cannot be read from a pipe; give it as a file")
+        batches = _parquet_batches(path, name, wanted, options, on_error)
+    else:
+        content = decompressed(head, stream, name)
+        batches = _text_batches(content, name, wanted, options, on_error, block_bytes)
+    empty = True
+    for batch in batches:
+        empty = False
+        yield batch
+    if empty:
+        raise DataError(f"{name}: has no data rows")
+
+
+def _is_parquet(head: bytes, path: Path | None) -> bool:
+    return head == PARQUET or (path is not None and path.suffix.lower() in _PARQUET_SUFFIXES)
+
+
+def _text_batches(
+    stream: BinaryIO,
+    name: str,
+    wanted: Wanted,
+    options: TableOptions,
+    on_error: OnError,
+    block_bytes: int,
+) -> Iterator[Batch]:
+    with stream:
+        dialect, blocks = _opened(stream, name, options, block_bytes)
+        first, row, blocks = _first_row(blocks, dialect, name)
+        layout, extras, has_header = _layout(row, name, wanted, options, dialect)
+        if has_header:
+            blocks = chain([text.without_first(first, row)], blocks)
+        else:
+            blocks = chain([first], blocks)
+        done = 0
+        for block in blocks:
+            batch, count = _text_batch(block, layout, wanted, on_error, done)
+            if count:
+                yield replace(batch, extras=() if done else extras)
+            done += count
+
+
+def _opened(
+    stream: BinaryIO, name: str, options: TableOptions, block_bytes: int
+) -> tuple[Dialect, Iterator[Block]]:
+    head, read = utf8(stream, name, options.encoding)
+    dialect = text.dialect_of(head, options)
+    return dialect, text.blocks(read, dialect.delimiter, name, block_bytes)
+
+
+def _first_row(
+    blocks: Iterator[Block], dialect: Dialect, name: str
+) -> tuple[Block, Row, Iterator[Block]]:
+    """Return the first row with the block it is in and the blocks after that."""
+    for block in blocks:
+        for row in text.rows_of(block, dialect.delimiter):
+            if not row.closed:
+                raise DataError(f"{name}, line {row.line}: a quoted field is never closed")
+            return block, row, blocks
+    raise DataError(f"{name}: is empty")
+
+
+def _text_batch(
+    block: Block, layout: Layout, wanted: Wanted, on_error: OnError, done: int
+) -> tuple[Batch, int]:
+    """Return the rows of a block and how many they are; ``done`` rows went before."""
+    parsed = text.parse(block, layout, on_error)
+    bad = np.array([index for index, _, _ in parsed.faults], np.int64)
+    count = len(parsed.table) + len(bad)
+    rows = np.delete(np.arange(done + 1, done + count + 1, dtype=np.int64), bad)
+    flagged = [Flagged(done + 1 + at, line, why.reason) for at, line, why in parsed.faults]
+    table, labels = parsed.table, None
+    if wanted.required_label and wanted.label is not None:
+        labels = table.column(wanted.label).combine_chunks()
+        table = table.select(list(wanted.features))
+    return Batch(table, rows, parsed.kept, labels, flagged), count
+
+
+# ---------------------------------------------------------------------------- matching columns
+
+
+def _layout(
+    first: Row, name: str, wanted: Wanted, options: TableOptions, dialect: Dialect
+) -> tuple[Layout, tuple[str, ...], bool]:
+    """Match the first row with the wanted columns: where they are, what is extra, header or not."""
+    fields = text.fields_of(first, dialect.delimiter)
+    names = _names(fields)
+    has_header = options.header
+    if has_header is None:
+        has_header = _names_columns(fields, names, wanted, dialect)
+    if has_header:
+        _check_names(names, name, wanted)
+        positions = {column: names.index(column) for column in wanted.read}
+        extras = tuple(column for column in names if column not in _known(wanted))
+    else:
+        order = _order(len(fields), name, wanted)
+        positions = {column: order.index(column) for column in wanted.read}
+        extras = tuple(_numbered(at) for at in range(len(order), len(fields)))
+    is_guess = options.header is None and not has_header
+    layout = Layout(
+        file=name,
+        dialect=dialect,
+        width=len(fields),
+        numeric={column: positions[column] for column in wanted.numeric},
+        text={
+            column: positions[column]
+            for column in wanted.read
+            if column in wanted.categorical or (wanted.required_label and column == wanted.label)
+        },
+        kept={column: positions[column] for column in wanted.keep},
+        guessed=first.line if is_guess else 0,
+    )
+    return layout, extras, has_header
+
+
+def _names(fields: Sequence[bytes]) -> tuple[str, ...]:
+    """Column names from a header; a field without one is named by its position."""
+    stripped = [value.decode("utf-8", "backslashreplace").strip() for value in fields]
+    return tuple(value or _numbered(at) for at, value in enumerate(stripped))
+
+
+def _numbered(position: int) -> str:
+    return f"column_{position + 1}"
+
+
+def _names_columns(
+    fields: Sequence[bytes], names: Sequence[str], wanted: Wanted, dialect: Dialect
+) -> bool:
+    """Whether the first row is a header: half of the features, or any if it has no numbers."""
+    found = len(set(names).intersection(wanted.features))
+    if not found:
+        return False
+    has_numbers = any(text.number(value, dialect.decimal) is not None for value in fields)
+    return 2 * found >= len(wanted.features) or not has_numbers
+
+
+def _known(wanted: Wanted) -> set[str]:
+    return {*wanted.source_columns, *wanted.read, *((wanted.label,) if wanted.label else ())}
+
+
+def _check_names(names: Sequence[str], file: str, wanted: Wanted) -> None:
+    counts = Counter(names)
+    missing = [column for column in wanted.read if not counts[column]]
+    if missing:
+        raise DataError(
+            f"{file}: has no column {_listed(missing)}; its columns are {_listed(names)}"
+        )
+    doubled = [column for column in wanted.read if counts[column] > 1]
+    if doubled:
+        raise DataError(f"{file}: has more than one column {_listed(doubled)}; rename or drop one")
+
+
+def _order(count: int, file: str, wanted: Wanted) -> tuple[str, ...]:
+    """Return the names of the fields of rows that have ``count`` of them and no header."""
+    order = wanted.source_columns
+    if count == len(order) - 1 and wanted.label in order:
+        order = tuple(column for column in order if column != wanted.label)
+    if count < len(order):
+        raise DataError(
+            f"{file}: has {count} column{'s'[: count != 1]}; the model needs {len(order)} "
+            f"({_listed(order)}), or a header that names them"
+        )
+    missing = [column for column in wanted.read if column not in order]
+    if missing:
+        raise DataError(
+            f"{file}: has no header, so column {_listed(missing)} cannot be found; "
+            "add a header line (and say --header yes if it is not recognised)"
+        )
+    return order
+
+
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(shown(name) for name in names[:most]) + more
+
+
+# ---------------------------------------------------------------------------- scoring Parquet
+
+
+def _parquet_batches(
+    path: Path, name: str, wanted: Wanted, options: TableOptions, on_error: OnError
+) -> Iterator[Batch]:
+    nulls = _nulls(options)
+    with ParquetTable(path) as file:
+        names = tuple(file.schema.names)
+        _check_names(names, name, wanted)
+        extras = tuple(column for column in names if column not in _known(wanted))
+        done = 0
+        for rows in file.batches(wanted.read):
+            if len(rows):
+                batch = _parquet_batch(rows, name, wanted, nulls, on_error, done)
+                yield replace(batch, extras=() if done else extras)
+            done += len(rows)
+
+
+def _parquet_batch(
+    batch: pa.RecordBatch,
+    file: str,
+    wanted: Wanted,
+    nulls: Sequence[str],
+    on_error: OnError,
+    done: int,
+) -> Batch:
+    numbers = {name: _cast(batch, name, file, as_numbers, nulls) for name in wanted.numeric}
+    strings = {name: _cast(batch, name, file, as_text, nulls) for name in wanted.categorical}
+    table = pa.table(numbers | strings)
+    kept = {name: _cast(batch, name, file, as_text, ()) for name in wanted.keep}
+    labels = None
+    if wanted.required_label and wanted.label is not None:
+        labels = _cast(batch, wanted.label, file, as_text, nulls)
+    rows = np.arange(done + 1, done + len(batch) + 1, dtype=np.int64)
+    infinite = _infinite_rows(numbers)
+    flagged = [Flagged(int(rows[at]), 0, why) for at, why in sorted(infinite.items())]
+    if flagged and on_error == "stop":
+        raise DataError(
+            f"{file}, row {flagged[0].row}, {flagged[0].reason}; use a null if the value is missing"
+        )
+    good = np.delete(np.arange(len(batch)), list(infinite))
+    return Batch(
+        table.take(good),
+        rows[good],
+        pa.table(kept).take(good) if kept else None,
+        labels.take(pa.array(good)) if labels is not None else None,
+        flagged,
+    )
+
+
+def _cast(
+    batch: pa.RecordBatch,
+    column: str,
+    file: str,
+    cast: Callable[[Any, Sequence[str]], Any],
+    nulls: Sequence[str],
+) -> pa.Array:
+    values = batch.column(column)
+    try:
+        return cast(values, nulls)
+    except pa.ArrowException as error:
+        what = "numbers" if cast is as_numbers else "text"
+        raise DataError(
+            f"{file}, column {shown(column)}: its values, of type {values.type}, "
+            f"cannot be read as {what}: {error}"
+        ) from error
+
+
+def _infinite_rows(numbers: Mapping[str, pa.Array]) -> dict[int, str]:
+    """Return the positions of rows with an infinite number, and what is wrong with each."""
+    found: dict[int, str] = {}
+    for name, values in numbers.items():
+        as_array = values.to_numpy(zero_copy_only=False)
+        for at in np.flatnonzero(np.isinf(as_array)):
+            found.setdefault(
+                int(at), f"column {shown(name)}: '{as_array[at]}' is not a finite number"
+            )
+    return found
+
+
+def _nulls(options: TableOptions) -> tuple[str, ...]:
+    return text.NULL_VALUES if options.null_values is None else options.null_values
+
+
+# ---------------------------------------------------------------------------- exploring
+
+
+def read_table(
+    path: Path | str,
+    options: TableOptions,
+    as_written: Callable[[tuple[str, ...]], Collection[str]] = lambda columns: (),
+) -> RawTable:
+    """Read a whole table and find out its columns and their types.
+
+    Args:
+        path: the file.
+        options: how the text is written.
+        as_written: given the names of the columns, returns those that are to be strings even if
+            all their values are numbers, as labels and categories such as ``007`` may be.
+
+    Raises:
+        DataError: the file cannot be read or has no rows, two columns have one name, a row
+            cannot be read, or a column of numbers holds an infinite one.
+        UsageError: an unknown encoding, an impossible delimiter or decimal sign.
+    """
+    head, stream = peeked(open_raw(path), owned=True)
+    if _is_parquet(head, Path(path)):
+        stream.close()
+        return _explored_parquet(path, options, as_written)
+    with decompressed(head, stream, str(path)) as content:
+        names, has_header, dialect, table = _read_strings(content, str(path), options)
+    strings = as_written(names)
+    columns = []
+    for at, name in enumerate(names):
+        column = table.column(at)
+        numbers = None if name in strings else _parsed_numbers(column, dialect.decimal)
+        if numbers is not None:
+            row = _first_infinite(numbers)
+            if row is not None:
+                line = _line_of(path, options, row + has_header)
+                _refuse_infinite(f"{path}, line {line}", name, column[row].as_py())
+        columns.append(column if numbers is None else numbers)
+    return RawTable(pa.table(columns, names=list(names)), names, has_header)
+
+
+def _read_strings(
+    stream: BinaryIO, file: str, options: TableOptions
+) -> tuple[tuple[str, ...], bool, Dialect, pa.Table]:
+    """Read a text with all columns as strings."""
+    dialect, blocks = _opened(stream, file, options, _BLOCK_BYTES)
+    first, row, blocks = _first_row(blocks, dialect, file)
+    rows = text.sample(first, dialect.delimiter, 1 + _HEADER_ROWS)
+    has_header = options.header
+    if has_header is None:
+        has_header = _looks_like_header(rows[0], rows[1:], dialect)
+    if has_header:
+        names = _names(rows[0])
+        first = text.without_first(first, row)
+    else:
+        names = tuple(_numbered(at) for at in range(len(rows[0])))
+    _check_distinct(names, file)
+    positions = {name: at for at, name in enumerate(names)}
+    layout = Layout(file, dialect, len(names), text=positions)
+    tables = [text.parse(block, layout, "stop").table for block in chain([first], blocks)]
+    table = pa.concat_tables(tables)
+    if not len(table):
+        raise DataError(f"{file}: has no data rows")
+    return names, has_header, dialect, table
+
+
+def _check_distinct(names: Iterable[str], file: str) -> None:
+    doubled = [name for name, count in Counter(names).items() if count > 1]
+    if doubled:
+        raise DataError(
+            f"{file}: has more than one column {_listed(doubled)}; give each its own name"
+        )
+
+
+def _looks_like_header(
+    first: Sequence[bytes], following: Sequence[Sequence[bytes]], dialect: Dialect
+) -> bool:
+    """Whether the first row names the columns of those that follow.
+
+    Its fields must be distinct, not empty (but the first may be: pandas writes its row index
+    so), and none a number or a mark of a missing value. Then either a column beneath holds
+    numbers, or no field shows up again in its own column.
+    """
+    markers = dialect.marker_bytes
+    named = first[1:] if not first[0] and len(first) > 1 else first
+    if len(set(first)) < len(first) or any(
+        value in markers or text.number(value, dialect.decimal) is not None for value in named
+    ):
+        return False
+    columns = list(zip_longest(*(row[: len(first)] for row in following)))
+    present = [[v for v in column if v is not None and v not in markers] for column in columns]
+    if any(
+        column and all(text.number(value, dialect.decimal) is not None for value in column)
+        for column in present
+    ):
+        return True
+    return not any(value in column for value, column in zip(first, columns, strict=False))
+
+
+def _parsed_numbers(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray | None:
+    """Return strings as float64, with null for NaN; None if one of them is not a number."""
+    import pyarrow.compute as pc
+
+    chunks = []
+    for chunk in column.chunks:  # most columns that are not numbers show it in the first chunk
+        if decimal == ",":
+            if pc.any(pc.match_substring(chunk, ".")).as_py():
+                return None
+            chunk = pc.replace_substring(chunk, ",", ".")
+        try:
+            chunks.append(as_numbers(chunk, ()))
+        except pa.ArrowInvalid:
+            return None
+    return pa.chunked_array(chunks, pa.float64())
+
+
+def _first_infinite(numbers: pa.ChunkedArray) -> int | None:
+    import pyarrow.compute as pc
+
+    at = pc.index(pc.is_inf(numbers), True).as_py()
+    return None if at < 0 else int(at)
+
+
+def _refuse_infinite(place: str, column: str, value: object) -> None:
+    raise DataError(
+        f"{place}, column {shown(column)}: {shown(str(value))} is not a finite number; "
+        "leave it empty if the value is missing"
+    )
+
+
+def _line_of(path: Path | str, options: TableOptions, index: int) -> int:
+    """Return the line of a row of a text, counted from 0 with the header; reads it once more."""
+    with open_bytes(path) as stream:
+        dialect, blocks = _opened(stream, str(path), options, _BLOCK_BYTES)
+        rows = (row for block in blocks for row in text.rows_of(block, dialect.delimiter))
+        for at, row in enumerate(rows):
+            if at == index:
+                return row.line
+    raise DataError(f"{path}: changed while it was read")
+
+
+def _explored_parquet(
+    path: Path | str,
+    options: TableOptions,
+    as_written: Callable[[tuple[str, ...]], Collection[str]],
+) -> RawTable:
+    with ParquetTable(path) as file:
+        names = tuple(file.schema.names)
+        _check_distinct(names, str(path))
+        table = pa.Table.from_batches(list(file.batches(names)), file.schema)
+    if not len(table):
+        raise DataError(f"{path}: has no data rows")
+    strings, nulls = as_written(names), _nulls(options)
+    columns = []
+    for name in names:
+        values = table.column(name)
+        if name in strings or not holds_numbers(values.type):
+            columns.append(_cast(table, name, str(path), as_text, nulls))
+            continue
+        numbers = _cast(table, name, str(path), as_numbers, nulls)
+        row = _first_infinite(numbers)
+        if row is not None:
+            _refuse_infinite(f"{path}, row {row + 1}", name, values[row].as_py())
+        columns.append(numbers)
+    return RawTable(pa.table(columns, names=list(names)), names, had_header=True)

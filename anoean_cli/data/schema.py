@@ -1,0 +1,142 @@
+"""What the columns of a table are, and which of them a model uses."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from anoean_cli.errors import DataError, FileFormatError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ColumnKind: TypeAlias = Literal["numeric", "categorical"]
+
+IDENTIFIER_SHARE = 0.9
+FEWEST_FOR_IDENTIFIER = 50
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """The columns that a model reads, and how to find them in a row.
+
+    Attributes:
+        columns: the kind of each feature column, in order.
+        dropped: why a column that training had is not read, by name.
+        source: the fields of a row in file order, the label included, cut after the last used.
+        label: the label's name among ``source``, or None.
+    """
+
+    columns: Mapping[str, ColumnKind]
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    source: tuple[str, ...] = ()
+    label: str | None = None
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        return tuple(name for name, kind in self.columns.items() if kind == "numeric")
+
+    @property
+    def categorical(self) -> tuple[str, ...]:
+        return tuple(name for name, kind in self.columns.items() if kind == "categorical")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": "table",
+            "columns": [[name, kind] for name, kind in self.columns.items()],
+            "dropped": dict(self.dropped),
+            "source": list(self.source),
+            "label": self.label,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> TableSchema:
+        """Raises FileFormatError where the JSON is not a schema."""
+        try:
+            columns: dict[str, ColumnKind] = {}
+            for name, kind in value["columns"]:
+                if not isinstance(name, str) or kind not in ("numeric", "categorical"):
+                    raise ValueError(f"column {name!r} of kind {kind!r}")
+                columns[name] = kind
+            source, label = tuple(map(str, value["source"])), value["label"]
+            if label is not None and not isinstance(label, str):
+                raise ValueError("label")
+            return cls(columns, dict(value["dropped"]), source, label)
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"the table schema is damaged: {error}") from error
+
+
+def infer_schema(
+    table: pa.Table,
+    source: Sequence[str] = (),
+    label: str | None = None,
+    vouched: Collection[str] = (),
+) -> TableSchema:
+    """Decide from the training rows which columns are features and of what kind.
+
+    Columns that are constant, or look like identifiers (nearly all values of a text column
+    differ, or a whole-numbered column counts its rows), are dropped, unless they are vouched for.
+
+    Args:
+        table: the training rows, feature columns only: float64 or strings.
+        source: the fields of a row in file order; by default the table's columns.
+        label: the label's name among ``source``.
+        vouched: columns that are never dropped.
+
+    Raises:
+        DataError: no column is left.
+    """
+    columns: dict[str, ColumnKind] = {}
+    dropped: dict[str, str] = {}
+    for name in table.column_names:
+        column = table.column(name)
+        reason = None if name in vouched else _reason_to_drop(column)
+        if reason is not None:
+            dropped[name] = reason
+        else:
+            columns[name] = "numeric" if _is_numeric(column) else "categorical"
+    if not columns:
+        reasons = "; ".join(f"{name} {why}" for name, why in list(dropped.items())[:5])
+        raise DataError(
+            f"no column is left to learn from ({reasons or 'there is none'}); "
+            "give data whose columns vary, or vouch for columns with --numeric or --categorical"
+        )
+    fields = _trimmed(source or table.column_names, columns, label)
+    return TableSchema(columns, dropped, fields, label)
+
+
+def _trimmed(source: Sequence[str], used: Mapping[str, str], label: str | None) -> tuple[str, ...]:
+    last = max(i for i, name in enumerate(source) if name in used or name == label)
+    return tuple(source[: last + 1])
+
+
+def _is_numeric(column: pa.ChunkedArray) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_floating(column.type))
+
+
+def _reason_to_drop(column: pa.ChunkedArray) -> str | None:
+    import pyarrow.compute as pc
+
+    rows, missing = len(column), column.null_count
+    if missing == rows:
+        return "is empty"
+    distinct = len(pc.unique(column.drop_null()))
+    if distinct == 1 and missing == 0:
+        return "is constant"
+    if rows < FEWEST_FOR_IDENTIFIER:
+        return None
+    if _is_numeric(column):
+        return "counts the rows" if distinct == rows and _counts_rows(column) else None
+    if distinct > IDENTIFIER_SHARE * (rows - missing):
+        return "is nearly unique to each row, like an identifier"
+    return None
+
+
+def _counts_rows(column: pa.ChunkedArray) -> bool:
+    values = np.sort(column.to_numpy())
+    return bool(values[0] == np.floor(values[0]) and (np.diff(values) == 1).all())

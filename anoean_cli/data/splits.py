@@ -1,0 +1,388 @@
+"""Which row plays which role: training, selection, calibration, test. Never two of them.
+
+The protocols are those of section 4.1 of the paper; `SplitRequest` says where they leave room.
+Rows are named by their positions in the dataset, which is what model files remember.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anoean_cli.errors import DataError, UsageError
+from anoean_cli.interfaces import Apportionment, Dataset
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Positions = NDArray[np.int64]
+
+NORMAL_SHARE_OF_TEST = 0.8
+SHARE_SET_ASIDE = 0.1
+ENOUGH_FOR_ONE_PERCENT = 99
+MOST_SET_ASIDE = 20_000
+FEWEST_TO_CALIBRATE = 100
+FEWEST_TO_SELECT = 30
+FEW_ANOMALIES = 25
+# A shortage up to this share of the training rows leaves the test as large as asked for, so that
+# its figures stay comparable (MNIST's digit 5 lacks 47 of 6,360 images).
+SMALL_SHORTAGE = 0.05
+
+
+@dataclass(frozen=True)
+class SplitRequest:
+    """What the user asks for.
+
+    Attributes:
+        normal: labels that are normal; everything else that has a label is an anomaly.
+        apportionment: how many rows of which kind.
+        anomaly_types: labels or families that training may show; None draws
+            ``apportionment.seen_types`` of them, or takes all.
+        unlabeled: what rows without a label are: left out, or normal.
+        scheme: ``"drawn"`` draws the test from the same rows as the rest, ``"publisher"`` takes
+            the publisher's test partition.
+    """
+
+    normal: tuple[str, ...]
+    apportionment: Apportionment = Apportionment()
+    anomaly_types: tuple[str, ...] | None = None
+    unlabeled: Literal["drop", "normal"] = "drop"
+    scheme: Literal["drawn", "publisher"] = "drawn"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions of rows by role, sorted; normals and anomalies are told apart by `is_anomaly`.
+
+    Attributes:
+        training, selection, calibration, test: positions in the dataset.
+        is_anomaly: (n,) for every row of the dataset.
+        seen: labels of the anomalies that training shows.
+        multiplicity: (n,) how often a row stands in the data, where duplicates were dropped.
+        notes: what the user should know, a line each.
+    """
+
+    training: Positions
+    selection: Positions
+    calibration: Positions
+    test: Positions
+    is_anomaly: NDArray[np.bool_]
+    seen: tuple[str, ...]
+    multiplicity: Positions | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Pool:
+    """Rows that may still be drawn."""
+
+    normals: Positions
+    anomalies: Positions
+    notes: list[str] = field(default_factory=list)
+
+
+def is_anomaly(
+    dataset: Dataset, normal: Sequence[str], unlabeled: Literal["drop", "normal"] = "drop"
+) -> NDArray[np.bool_]:
+    """(n,) whether a row's label is one of the anomalies.
+
+    Raises:
+        DataError: a normal label that no row has.
+    """
+    present = set(np.unique(dataset.labels).tolist())
+    for value in normal:
+        if value not in present:
+            raise DataError(
+                f"no row of {dataset.name} has the label {value!r} that --normal names; "
+                f"the labels are: {some(sorted(present - {''}))}"
+            )
+    normal_rows = np.isin(dataset.labels, list(normal))
+    unknown = dataset.labels == ""
+    return ~normal_rows & ~unknown
+
+
+def draw(dataset: Dataset, request: SplitRequest, rng: np.random.Generator) -> Split:
+    """Give every row that is used its role.
+
+    Raises:
+        DataError: no normals, or a label that is not there.
+        UsageError: sizes that cannot be had.
+    """
+    anomalous = is_anomaly(dataset, request.normal)
+    usable, notes = _usable(dataset, request, anomalous)
+    train_pool, test_pool, multiplicity = _pools(dataset, request, anomalous, usable, notes)
+    if len(train_pool.normals) == 0:
+        raise DataError(
+            f"{dataset.name} has no normal rows to learn from; "
+            f"its labels are: {some(np.unique(dataset.labels).tolist())}"
+        )
+    seen = _seen_types(dataset, request, train_pool, rng)
+    roles = _assign(dataset, request, train_pool, test_pool, seen, rng, notes)
+    return Split(
+        **roles,
+        is_anomaly=anomalous,
+        seen=tuple(sorted(set(dataset.labels[roles["training"]][anomalous[roles["training"]]]))),
+        multiplicity=multiplicity,
+        notes=tuple(notes),
+    )
+
+
+# --------------------------------------------------------------------------- which rows there are
+
+
+def _usable(
+    dataset: Dataset, request: SplitRequest, anomalous: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], list[str]]:
+    unknown = dataset.labels == ""
+    if not unknown.any():
+        return np.ones(len(anomalous), bool), []
+    if request.unlabeled == "normal":
+        return np.ones(len(anomalous), bool), [f"{unknown.sum()} unlabelled rows taken as normal"]
+    return ~unknown, [f"{unknown.sum()} unlabelled rows left out (--unlabeled normal keeps them)"]
+
+
+def _pools(
+    dataset: Dataset,
+    request: SplitRequest,
+    anomalous: NDArray[np.bool_],
+    usable: NDArray[np.bool_],
+    notes: list[str],
+) -> tuple[_Pool, _Pool | None, Positions | None]:
+    """The rows to train from, those to test on where they differ, and multiplicities."""
+    in_train, in_test = usable, None
+    if request.scheme == "publisher":
+        if dataset.partition is None or not (dataset.partition == "test").any():
+            raise UsageError(f"{dataset.name} has no test partition of its publisher")
+        in_test = usable & (dataset.partition == "test")
+        in_train = usable & (dataset.partition == "train")
+    elif dataset.partition is not None and not request.apportionment.pooled:
+        in_train = usable & (dataset.partition == "train")
+    multiplicity = None
+    if request.apportionment.distinct:
+        multiplicity = np.zeros(len(anomalous), np.int64)
+        in_train = _distinct(dataset, in_train, anomalous, multiplicity, notes)
+        if in_test is not None:
+            in_test = _distinct(dataset, in_test, anomalous, multiplicity, notes)
+
+    def pool(mask: NDArray[np.bool_]) -> _Pool:
+        return _Pool(np.flatnonzero(mask & ~anomalous), np.flatnonzero(mask & anomalous))
+
+    return pool(in_train), None if in_test is None else pool(in_test), multiplicity
+
+
+def _distinct(
+    dataset: Dataset,
+    mask: NDArray[np.bool_],
+    anomalous: NDArray[np.bool_],
+    multiplicity: Positions,
+    notes: list[str],
+) -> NDArray[np.bool_]:
+    """Keep the first of equal rows, drop those that are both normal and anomalous."""
+    positions = np.flatnonzero(mask)
+    groups = equal_rows(dataset.examples)[positions]
+    _, first, group, counts = np.unique(
+        groups, return_index=True, return_inverse=True, return_counts=True
+    )
+    share = np.bincount(group, weights=anomalous[positions]) / counts
+    conflicting = (share > 0) & (share < 1)
+    notes.append(
+        f"{len(positions):,} rows of {dataset.name} hold {len(first):,} distinct ones; "
+        f"{conflicting.sum():,} of them are both normal and anomalous and left out"
+    )
+    kept = positions[first[~conflicting]]
+    multiplicity[kept] = counts[~conflicting]
+    result = np.zeros_like(mask)
+    result[kept] = True
+    return result
+
+
+def equal_rows(examples: NDArray[Any] | pa.Table) -> Positions:
+    """(n,) a number for each row, the same for rows that are equal in every column."""
+    if isinstance(examples, np.ndarray):
+        flat = np.ascontiguousarray(examples.reshape(len(examples), -1))
+        whole = flat.view(np.dtype((np.void, flat.shape[1] * flat.itemsize))).ravel()
+        return np.unique(whole, return_inverse=True)[1].astype(np.int64)
+    groups = np.zeros(len(examples), np.int64)
+    for column in examples.columns:
+        codes = column.combine_chunks().dictionary_encode(null_encoding="encode")
+        index = codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        # Renumbering after each column keeps the product of two counts far below 2^63.
+        groups = np.unique(groups * len(codes.dictionary) + index, return_inverse=True)[1]
+    return groups.astype(np.int64)
+
+
+# --------------------------------------------------------------------------- which types are seen
+
+
+def _seen_types(
+    dataset: Dataset, request: SplitRequest, pool: _Pool, rng: np.random.Generator
+) -> NDArray[np.str_]:
+    present = np.unique(dataset.labels[pool.anomalies])
+    if request.anomaly_types is not None:
+        return _named_types(dataset, request.anomaly_types, present)
+    wanted = request.apportionment.seen_types
+    if wanted is None or wanted >= len(present):
+        return present
+    return np.sort(rng.choice(present, size=wanted, replace=False))
+
+
+def _named_types(
+    dataset: Dataset, names: Sequence[str], present: NDArray[np.str_]
+) -> NDArray[np.str_]:
+    chosen: set[str] = set()
+    for name in names:
+        found = {name} & set(present.tolist())
+        if not found and dataset.family is not None:
+            found = set(dataset.labels[dataset.family == name].tolist()) & set(present.tolist())
+        if not found:
+            raise UsageError(
+                f"--anomaly-types: {name!r} is not an anomaly of {dataset.name}; "
+                f"its anomalies are: {some(present.tolist())}"
+            )
+        chosen |= found
+    return np.array(sorted(chosen))
+
+
+# --------------------------------------------------------------------------- how many of which
+
+
+def _assign(
+    dataset: Dataset,
+    request: SplitRequest,
+    pool: _Pool,
+    test_pool: _Pool | None,
+    seen: NDArray[np.str_],
+    rng: np.random.Generator,
+    notes: list[str],
+) -> dict[str, Positions]:
+    sizes = request.apportionment
+    normals, anomalies = rng.permutation(pool.normals), rng.permutation(pool.anomalies)
+    if test_pool is not None:
+        train_size = min(sizes.train_size or len(normals), len(normals))
+        test = _publisher_test(test_pool, sizes.test_size, rng)
+    else:
+        train_size, test_normals, test_anomalies = _shrunk(
+            sizes, len(normals), len(anomalies), notes
+        )
+        test = np.concatenate([normals[:test_normals], anomalies[:test_anomalies]])
+        normals, anomalies = normals[test_normals:], anomalies[test_anomalies:]
+    normals = normals[:train_size]
+    anomalies = anomalies[np.isin(dataset.labels[anomalies], seen)]
+    if sizes.anomaly_fraction is not None:
+        wanted = round(sizes.anomaly_fraction * len(normals))
+        if wanted > len(anomalies):
+            notes.append(f"{wanted} training anomalies were asked for, {len(anomalies)} are there")
+        anomalies = anomalies[:wanted]
+    selection, calibration, training = _parted_normals(normals)
+    held = _selection_anomalies(len(anomalies))
+    _warn_of_few(len(normals), len(calibration), len(anomalies), held, notes)
+    return {
+        "training": np.sort(np.concatenate([training, anomalies[held:]])),
+        "selection": np.sort(np.concatenate([selection, anomalies[:held]])),
+        "calibration": np.sort(calibration),
+        "test": np.sort(test),
+    }
+
+
+def _publisher_test(pool: _Pool, size: float, rng: np.random.Generator) -> Positions:
+    everything = np.concatenate([pool.normals, pool.anomalies])
+    if size < 1:  # "none set aside" of the drawn scheme: here the partition is the test
+        return everything
+    return rng.permutation(everything)[: int(size)]
+
+
+def _shrunk(
+    sizes: Apportionment, normals: int, anomalies: int, notes: list[str]
+) -> tuple[int, int, int]:
+    """Training normals, test normals and test anomalies, where need be shrunk to what is there."""
+    if 0 < sizes.test_size < 1:
+        test_normals = round(sizes.test_size * normals)
+        test_anomalies = round(sizes.test_size * anomalies)
+    else:
+        test_normals = round(NORMAL_SHARE_OF_TEST * sizes.test_size)
+        test_anomalies = round(sizes.test_size) - test_normals
+    train = sizes.train_size if sizes.train_size is not None else normals - test_normals
+    if train < 1:
+        raise UsageError(
+            f"a test of {sizes.test_size:g} rows leaves no normal rows to train on; "
+            f"there are {normals}: give a smaller --test-size"
+        )
+    shortage = train + test_normals - normals
+    if shortage > 0:
+        if shortage <= SMALL_SHORTAGE * train:
+            train -= shortage
+        else:
+            factor = normals / (train + test_normals)
+            train = math.floor(train * factor)
+            test_normals, test_anomalies = (
+                math.floor(test_normals * factor),
+                math.floor(test_anomalies * factor),
+            )
+        notes.append(
+            f"{normals:,} normal rows are fewer than training and test ask for: "
+            f"{train:,} for training, selection and calibration, {test_normals:,} for the test"
+        )
+    if test_anomalies > anomalies // 2:
+        # At least half of the anomalies stay for training; the normals keep their proportion.
+        factor = (anomalies // 2) / test_anomalies
+        notes.append(
+            f"{anomalies:,} anomalies are fewer than the test asks for: "
+            f"the test shrinks to {factor:.0%}"
+        )
+        test_normals, test_anomalies = round(test_normals * factor), anomalies // 2
+    return train, test_normals, test_anomalies
+
+
+def _parted_normals(normals: Positions) -> tuple[Positions, Positions, Positions]:
+    """Selection, calibration and training; with few rows selection also calibrates, and with
+    very few it shares the training rows."""
+    n = len(normals)
+    nothing = normals[:0]
+    if n < FEWEST_TO_SELECT:
+        return normals, nothing, normals
+    if n < FEWEST_TO_CALIBRATE:
+        return normals[: n // 4], nothing, normals[n // 4 :]
+    aside = set_aside(n)
+    return normals[:aside], normals[aside : 2 * aside], normals[2 * aside :]
+
+
+def set_aside(n: int) -> int:
+    """How many of n normals each of selection and calibration gets.
+
+    A tenth, but enough for a rate of one percent if that takes no more than a fifth.
+    """
+    return min(max(round(SHARE_SET_ASIDE * n), min(ENOUGH_FOR_ONE_PERCENT, n // 5)), MOST_SET_ASIDE)
+
+
+def _selection_anomalies(anomalies: int) -> int:
+    """A tenth, at least ten if that leaves two thirds for training."""
+    return min(max(round(SHARE_SET_ASIDE * anomalies), min(10, anomalies // 3)), MOST_SET_ASIDE)
+
+
+def _warn_of_few(
+    normals: int, calibration: int, anomalies: int, held: int, notes: list[str]
+) -> None:
+    if 0 < anomalies < FEW_ANOMALIES:
+        notes.append(f"only {anomalies} anomalies to learn from: expect little of unlike ones")
+    if anomalies and held < 10:
+        notes.append(f"only {held} anomalies to select by: the choice of the epoch is uncertain")
+    if calibration == 0:
+        notes.append(
+            f"{normals} normal rows are too few to set a calibration base aside: "
+            "p-values are cross-fitted and approximate"
+        )
+    elif calibration < ENOUGH_FOR_ONE_PERCENT:
+        notes.append(
+            f"a calibration base of {calibration} rows is too small for a false-positive rate "
+            f"of 1 %: the finest is {1 / (calibration + 1):.2%}"
+        )
+
+
+def some(values: Sequence[str], most: int = 12) -> str:
+    shown = ", ".join(str(value) or "(none)" for value in values[:most])
+    return shown + (f" and {len(values) - most} more" if len(values) > most else "")

@@ -1,0 +1,490 @@
+"""The grammar of delimited text: rows, fields and numbers, and blocks of rows as Arrow tables.
+
+The grammar is that of ``pyarrow.csv``, which parses nearly everything here: a field is quoted
+when its first character is a quote; a row ends at ``\\n``, ``\\r\\n`` or a lone ``\\r`` outside
+quotes; empty lines are no rows, in a table of one column neither. The same grammar is written
+down once more as patterns, slow but able to say which row a block fails on and why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from itertools import islice
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from anoean_cli.data.streams import Read
+from anoean_cli.errors import DataError, UsageError
+from anoean_cli.interfaces import TableOptions
+
+NULL_VALUES = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "?")
+MAX_ROW_BYTES = 64 << 20
+
+_DELIMITERS = (",", ";", "\t", "|")
+_SNIFFED_LINES = 20
+_SHOWN_CHARACTERS = 60
+_BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+# ---------------------------------------------------------------------------- dialect
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How fields are parted and numbers and missing values written."""
+
+    delimiter: str = ","
+    decimal: str = "."
+    nulls: tuple[str, ...] = NULL_VALUES
+
+    @cached_property
+    def markers(self) -> list[str]:
+        """What stands for a missing value, with the blank that some writers put after commas."""
+        return [*self.nulls, *(f" {marker}" for marker in self.nulls)]
+
+    @cached_property
+    def marker_bytes(self) -> frozenset[bytes]:
+        """The markers as they stand in a file."""
+        return frozenset(marker.encode() for marker in self.markers)
+
+
+def dialect_of(head: bytes, options: TableOptions) -> Dialect:
+    """Return the dialect that the options give, the delimiter found in ``head`` if they do not.
+
+    Raises:
+        UsageError: a delimiter or decimal sign that cannot be one, or both the same.
+    """
+    if options.decimal not in (".", ","):
+        raise UsageError(f"--decimal is {options.decimal!r}; it can be . or ,")
+    delimiter = _checked_delimiter(options) or _sniffed(head, options.decimal)
+    nulls = NULL_VALUES if options.null_values is None else options.null_values
+    return Dialect(delimiter, options.decimal, nulls)
+
+
+def _checked_delimiter(options: TableOptions) -> str | None:
+    delimiter = options.delimiter
+    if delimiter is None:
+        return None
+    delimiter = "\t" if delimiter.lower() in ("tab", r"\t") else delimiter
+    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
+        raise UsageError(f"--delimiter is {delimiter!r}; it has to be one character, or tab")
+    if delimiter == options.decimal:
+        raise UsageError(f"--delimiter and --decimal are both {delimiter!r}")
+    return delimiter
+
+
+def _sniffed(head: bytes, decimal: str) -> str:
+    """The delimiter that the first lines have equally often, the most frequent if several.
+
+    A few lines may disagree with the first, so that a ragged row is told as such.
+    """
+    unquoted = re.sub(rb'"[^"]*"?', b'""', head)
+    lines = [line for line in _LINE_END.split(unquoted) if line][: _SNIFFED_LINES + 1]
+    if len(lines) > 1 and not unquoted.endswith((b"\n", b"\r")):
+        lines.pop()  # it may be cut off
+    best, chosen = (0, 0), ","
+    for delimiter in _DELIMITERS:
+        counts = [line.count(delimiter.encode()) for line in lines]
+        if delimiter == decimal or not counts or not counts[0]:
+            continue
+        rank = (counts.count(counts[0]), counts[0])
+        if rank > best:
+            best, chosen = rank, delimiter
+    return chosen
+
+
+# ---------------------------------------------------------------------------- rows and fields
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole rows of a text.
+
+    Attributes:
+        data: the bytes, each row with its line end.
+        line: the physical line, from 1, that the bytes begin on.
+        unclosed: they are the last of the text, one row with a quote that is never closed.
+    """
+
+    data: bytes
+    line: int
+    unclosed: bool = False
+
+
+class Row(NamedTuple):
+    """One row as it is written: its bytes, first line, end in the block, and whether it ends."""
+
+    raw: bytes
+    line: int
+    end: int
+    closed: bool = True
+
+
+def blocks(read: Read, delimiter: str, name: str, block_bytes: int) -> Iterator[Block]:
+    """Cut a text into blocks of whole rows, of about ``block_bytes`` each.
+
+    Raises:
+        DataError: a row is longer than ``MAX_ROW_BYTES``.
+    """
+    pending, line = b"", 1
+    while True:
+        # Reading as much as is pending keeps the work on one huge row linear in its size.
+        part = read(max(block_bytes, len(pending)))
+        data = pending + part
+        if not part and data and not data.endswith((b"\n", b"\r")):
+            data += b"\n"
+        cut = _whole_rows(data, delimiter, at_end=not part)
+        if cut:
+            yield Block(data[:cut], line)
+            line += line_ends(data[:cut])
+        pending = data[cut:]
+        if not part:
+            break
+        if len(pending) > MAX_ROW_BYTES:
+            raise DataError(
+                f"{name}, line {line}: the row has no end within {MAX_ROW_BYTES >> 20} MiB; "
+                "look for a quote that is never closed"
+            )
+    if pending:
+        yield Block(pending, line, unclosed=True)
+
+
+def _whole_rows(data: bytes, delimiter: str, at_end: bool) -> int:
+    """How many of the first bytes are whole rows."""
+    end = len(data)
+    if data.endswith(b"\r") and not at_end:
+        end -= 1  # a \n may follow and belong to it
+    if b'"' not in data:
+        return _last_line_end(data, end)
+    quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == ord('"'))
+    if not _parts_fields(data, quotes, delimiter):
+        return _whole_rows_exactly(data, delimiter, end)
+    data_array = np.frombuffer(data, np.uint8, count=end)
+    line_end = np.flatnonzero((data_array == ord("\n")) | (data_array == ord("\r")))
+    outside = line_end[np.searchsorted(quotes, line_end) % 2 == 0]
+    return int(outside[-1]) + 1 if len(outside) else 0
+
+
+def _last_line_end(data: bytes, end: int) -> int:
+    """The position after the last line end before ``end``, 0 if there is none."""
+    return max(data.rfind(b"\n", 0, end), data.rfind(b"\r", 0, end)) + 1
+
+
+def _parts_fields(data: bytes, quotes: np.ndarray[Any, Any], delimiter: str) -> bool:
+    """Whether every quote opens or closes a field or is doubled, so that counting them is enough.
+
+    It is not where a quote stands inside an unquoted field, such as ``5" disk``.
+    """
+    beside = np.zeros(256, dtype=bool)
+    beside[[ord(delimiter), ord("\n"), ord("\r"), ord('"')]] = True
+    padded = np.frombuffer(b"\n" + data + b"\n", np.uint8)
+    before_opening = padded[quotes[0::2]]
+    after_closing = padded[quotes[1::2] + 2]
+    return bool(beside[before_opening].all() and beside[after_closing].all())
+
+
+def _whole_rows_exactly(data: bytes, delimiter: str, end: int) -> int:
+    match, position = _patterns(delimiter)[0].match, 0
+    while (row := match(data, position)) and row.end() <= end:
+        position = row.end()
+    return position
+
+
+@cache
+def _patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Return the patterns of a row with its line end, and of a field.
+
+    All repetitions are possessive: there is one way to read a text, and no backtracking.
+    """
+    sign = re.escape(delimiter).encode()
+    rest = rb"[^" + sign + rb"\r\n]*+"
+    inside = rb'[^"]*+(?:""[^"]*+)*+'
+    one = rb'(?:"' + inside + rb'"' + rest + rb'|(?!")' + rest + rb")"
+    row = one + rb"(?:" + sign + one + rb")*+(?:\r\n|\n|\r)"
+    parts = rb'"(' + inside + rb')"(' + rest + rb')|((?!")' + rest + rb")"
+    return re.compile(row), re.compile(parts)
+
+
+def rows_of(block: Block, delimiter: str) -> Iterator[Row]:
+    """Yield the rows of a block, without empty lines."""
+    if block.unclosed:
+        yield Row(block.data, block.line, len(block.data), closed=False)
+        return
+    match, position, line = _patterns(delimiter)[0].match, 0, block.line
+    while position < len(block.data):
+        found = match(block.data, position)
+        if found is None:  # a block holds whole rows only
+            raise AssertionError(f"no row at line {line}")
+        raw = found.group()
+        position = found.end()
+        if raw.strip(b"\r\n"):
+            yield Row(raw, line, position)
+        line += line_ends(raw)
+
+
+def fields_of(row: Row, delimiter: str) -> list[bytes]:
+    """Return the fields of a row without their quotes."""
+    raw = row.raw.rstrip(b"\r\n")
+    if b'"' not in raw:
+        return raw.split(delimiter.encode())
+    match, fields, position = _patterns(delimiter)[1].match, [], 0
+    while found := match(raw, position):
+        quoted, tail, bare = found.groups()
+        fields.append(bare if quoted is None else quoted.replace(b'""', b'"') + tail)
+        if found.end() == len(raw):
+            return fields
+        position = found.end() + 1
+    return [*fields, raw[position:]]  # a quote that is never closed
+
+
+def line_ends(data: bytes) -> int:
+    """How many physical lines end in ``data``."""
+    lone = data.count(b"\r") - data.count(b"\r\n") if b"\r" in data else 0
+    return data.count(b"\n") + lone
+
+
+def without_first(block: Block, row: Row) -> Block:
+    """Return what follows ``row``, the first row of the block."""
+    line = row.line + line_ends(row.raw)
+    return replace(block, data=block.data[row.end :], line=line, unclosed=False)
+
+
+# ---------------------------------------------------------------------------- values
+
+
+_NOT_A_NUMBER = re.compile(rb"[+-]?nan(\(\w*\))?", re.IGNORECASE)
+_INFINITE = re.compile(rb"[+-]?inf(inity)?", re.IGNORECASE)
+
+
+@cache
+def _number_pattern(decimal: str) -> re.Pattern[bytes]:
+    sign = re.escape(decimal).encode()
+    digits = rb"(?:[0-9]+" + sign + rb"?[0-9]*|" + sign + rb"[0-9]+)"
+    return re.compile(rb"[+-]?" + digits + rb"(?:[eE][+-]?[0-9]+)?")
+
+
+def number(value: bytes, decimal: str) -> float | None:
+    """Return the number that a field holds as Arrow would read it; None if it holds none."""
+    value = value.strip(b" \t")
+    if _number_pattern(decimal).fullmatch(value):
+        return float(value.replace(decimal.encode(), b"."))
+    if _INFINITE.fullmatch(value):
+        return float("inf")
+    return float("nan") if _NOT_A_NUMBER.fullmatch(value) else None
+
+
+def shown(value: bytes | str) -> str:
+    """Return a value for a message: quoted, on one line, of bearable length."""
+    text = value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
+    if len(text) > _SHOWN_CHARACTERS:
+        text = text[: _SHOWN_CHARACTERS - 1] + "…"
+    escaped = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return f"'{escaped}'"
+
+
+# ---------------------------------------------------------------------------- blocks as tables
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where in a row of a text which columns are.
+
+    Attributes:
+        file: the name for messages.
+        width: the number of fields of a row.
+        numeric: position by name of columns of numbers.
+        text: position by name of columns of text, in which null markers are nulls.
+        kept: position by name of columns of text that are passed on exactly as written.
+        guessed: the first line where it was taken for data for want of known names, else 0.
+    """
+
+    file: str
+    dialect: Dialect
+    width: int
+    numeric: Mapping[str, int] = field(default_factory=dict)
+    text: Mapping[str, int] = field(default_factory=dict)
+    kept: Mapping[str, int] = field(default_factory=dict)
+    guessed: int = 0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one row, and what to do about it."""
+
+    reason: str
+    remedy: str
+
+
+class Parsed(NamedTuple):
+    """The rows of a block.
+
+    Attributes:
+        table: the columns of numbers and text of the good rows.
+        kept: the kept columns of the good rows, None if none are asked for.
+        faults: the bad rows: their index among all rows of the block, line, and fault.
+    """
+
+    table: pa.Table
+    kept: pa.Table | None
+    faults: Sequence[tuple[int, int, Fault]] = ()
+
+
+def parse(block: Block, layout: Layout, on_error: Literal["stop", "flag"]) -> Parsed:
+    """Turn a block into tables.
+
+    Raises:
+        DataError: a row cannot be read and ``on_error`` is ``"stop"``.
+    """
+    tables = None if block.unclosed else _converted(block.data, layout)
+    return Parsed(*tables) if tables else _sifted(block, layout, on_error)
+
+
+def _sifted(block: Block, layout: Layout, on_error: Literal["stop", "flag"]) -> Parsed:
+    """Parse a block some of whose rows are bad: find these, and let Arrow read the others."""
+    good: list[bytes] = []
+    faults: list[tuple[int, int, Fault]] = []
+    for index, row in enumerate(rows_of(block, layout.dialect.delimiter)):
+        fault = _fault(row, layout)
+        if fault is None:
+            good.append(row.raw)
+        elif on_error == "flag":
+            faults.append((index, row.line, fault))
+        else:
+            place = "," if fault.reason.startswith("column ") else ":"
+            raise DataError(f"{layout.file}, line {row.line}{place} {fault.reason}; {fault.remedy}")
+    tables = _converted(b"".join(good) or b"\n", layout)
+    if tables is None:  # the patterns and Arrow should never disagree; lose no row if they do
+        raise DataError(f"{layout.file}: a row from line {block.line} on cannot be read")
+    return Parsed(*tables, faults)
+
+
+def _converted(data: bytes, layout: Layout) -> tuple[pa.Table, pa.Table | None] | None:
+    """Let Arrow read rows; None if one of them is bad."""
+    types: dict[str, tuple[int, pa.DataType]] = {
+        name: (position, pa.float64()) for name, position in layout.numeric.items()
+    }
+    types |= {name: (position, pa.string()) for name, position in layout.text.items()}
+    kept_types = {name: (position, pa.string()) for name, position in layout.kept.items()}
+    try:
+        table = _finite(_read(data, layout, types, layout.dialect.markers))
+        kept = _read(data, layout, kept_types, None) if kept_types else None
+    except pa.ArrowInvalid:
+        return None
+    return None if table is None else (table, kept)
+
+
+def _read(
+    data: bytes,
+    layout: Layout,
+    types: Mapping[str, tuple[int, pa.DataType]],
+    markers: list[str] | None,
+) -> pa.Table:
+    from pyarrow import csv
+
+    if data.startswith(_BOM):
+        data = b"\n" + data  # only the text's own first mark is dropped, not one in a value
+    by_position = {str(position): kind for position, kind in types.values()}
+    table = csv.read_csv(
+        pa.py_buffer(data),
+        csv.ReadOptions(
+            column_names=[str(position) for position in range(layout.width)],
+            block_size=len(data) + 1,
+        ),
+        csv.ParseOptions(delimiter=layout.dialect.delimiter, newlines_in_values=True),
+        csv.ConvertOptions(
+            column_types=by_position,
+            include_columns=list(by_position),
+            null_values=markers or [],
+            strings_can_be_null=markers is not None,
+            decimal_point=layout.dialect.decimal,
+        ),
+    )
+    columns = [table.column(str(position)) for position, _ in types.values()]
+    return pa.table(columns, names=list(types))
+
+
+def _finite(table: pa.Table) -> pa.Table | None:
+    """Make NaN a null; None if a number is infinite."""
+    import pyarrow.compute as pc
+
+    for index, column in enumerate(table.columns):
+        if not pa.types.is_floating(column.type) or pc.all(pc.is_finite(column)).as_py() in (
+            True,
+            None,  # no value at all
+        ):
+            continue
+        if pc.any(pc.is_inf(column)).as_py():
+            return None
+        table = table.set_column(index, table.field(index), without_nan(column))
+    return table
+
+
+def without_nan(column: pa.ChunkedArray | pa.Array) -> Any:
+    """Return the column with nulls for NaN."""
+    import pyarrow.compute as pc
+
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
+
+
+def _fault(row: Row, layout: Layout) -> Fault | None:
+    """Say what is wrong with a row, None if nothing is."""
+    if not row.closed:
+        return Fault("a quoted field is never closed", "close it, or double the quote")
+    fields = fields_of(row, layout.dialect.delimiter)
+    if len(fields) != layout.width:
+        return _ragged(len(fields), layout)
+    markers = layout.dialect.marker_bytes
+    for name, position in layout.numeric.items():
+        if fields[position] not in markers and (
+            fault := _number_fault(name, fields[position], row, layout)
+        ):
+            return fault
+    for name, position in (*layout.text.items(), *layout.kept.items()):
+        if not _is_utf8(fields[position]):
+            return Fault(
+                f"column {shown(name)}: {shown(fields[position])} is not valid text",
+                "say its encoding with --encoding",
+            )
+    return None
+
+
+def _ragged(found: int, layout: Layout) -> Fault:
+    return Fault(
+        f"{found} field{'s'[: found != 1]} where {layout.width} are expected",
+        f"correct the row, or say the delimiter ({shown(layout.dialect.delimiter)} was taken) "
+        "with --delimiter",
+    )
+
+
+def _number_fault(name: str, value: bytes, row: Row, layout: Layout) -> Fault | None:
+    found = number(value, layout.dialect.decimal)
+    if found is None:
+        remedy = "correct it, or name it in --null-values if it stands for a missing value"
+        if row.line == layout.guessed:
+            remedy = "if this line holds column names, say --header yes"
+        return Fault(f"column {shown(name)}: {shown(value)} is not a number", remedy)
+    if abs(found) == float("inf"):
+        return Fault(
+            f"column {shown(name)}: {shown(value)} is not a finite number",
+            "leave the field empty if the value is missing",
+        )
+    return None
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def sample(block: Block, delimiter: str, count: int) -> list[list[bytes]]:
+    """Return the fields of the first ``count`` rows of a block."""
+    return [fields_of(row, delimiter) for row in islice(rows_of(block, delimiter), count)]

@@ -1,0 +1,36 @@
+"""What the environment says: ANOEAN_MODEL, ANOEAN_DATA, ANOEAN_CACHE, ANOEAN_THREADS."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from anoean_cli.errors import UsageError
+
+
+def data_folder() -> Path | None:
+    """The folder that is searched for raw data, or None."""
+    value = os.environ.get("ANOEAN_DATA")
+    return Path(value) if value else None
+
+
+def cache_folder() -> Path:
+    """Where prepared data and downloads go; by default the platform's user cache."""
+    value = os.environ.get("ANOEAN_CACHE")
+    if value:
+        return Path(value)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("anoean"))
+
+
+def threads(asked: int | None) -> int:
+    """How many threads to train with: what was asked for, ANOEAN_THREADS, or all cores."""
+    if asked is not None:
+        return asked
+    value = os.environ.get("ANOEAN_THREADS")
+    if not value:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if not value.isdigit() or int(value) < 1:
+        raise UsageError(f"ANOEAN_THREADS is {value!r}; a whole number from 1 is needed")
+    return int(value)

@@ -1,0 +1,83 @@
+"""What can go wrong, and the exit status that each kind of failure has at a shell.
+
+Every failure that a user can cause or mend is an :class:`AnoeanError`: one message that names
+the culprit (file, line, column, value) and the remedy. Anything else is a bug of ours.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """Exit statuses of ``anoean``, the same for every command."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    BAD_DATA = 3
+    BAD_FILE = 4
+    NO_DATASET = 5
+    PLUGIN = 6
+    OUTPUT = 7
+    TRAINING = 8
+    ANOMALIES = 10
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+    TERMINATED = 143
+
+
+class AnoeanError(Exception):
+    """Base of all failures that are told to the user in one message."""
+
+    status: ExitStatus = ExitStatus.BUG
+
+
+class UsageError(AnoeanError):
+    """An option or argument that cannot be taken as it is."""
+
+    status = ExitStatus.USAGE
+
+
+class DataError(AnoeanError, ValueError):
+    """Input data that cannot be used.
+
+    It is a ``ValueError`` too, so that library users meet the exception that scikit-learn's
+    conventions promise.
+    """
+
+    status = ExitStatus.BAD_DATA
+
+
+class FileFormatError(AnoeanError):
+    """A model, prepared dataset or embeddings file that is damaged, foreign or incompatible."""
+
+    status = ExitStatus.BAD_FILE
+
+
+class DatasetUnavailableError(AnoeanError):
+    """A dataset that is neither on this machine nor to be had."""
+
+    status = ExitStatus.NO_DATASET
+
+
+class PluginError(AnoeanError):
+    """A plugin that is unknown, cannot be loaded or breaks its contract."""
+
+    status = ExitStatus.PLUGIN
+
+
+class OutputError(AnoeanError):
+    """An output that exists already or cannot be written."""
+
+    status = ExitStatus.OUTPUT
+
+
+class TrainingError(AnoeanError):
+    """A training run that collapsed or diverged; no model comes of it."""
+
+    status = ExitStatus.TRAINING
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. Like ``KeyboardInterrupt``, no ``except Exception`` swallows it."""

@@ -1,0 +1,104 @@
+"""From what library users have in hand to the examples that a preprocessor takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anoean_cli.data.schema import TableSchema
+from anoean_cli.errors import DataError
+from anoean_cli.interfaces import ExampleSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def as_examples(X: Any, schema: TableSchema | None, spec: ExampleSpec) -> Any:
+    """Return X as an Arrow table of the schema's columns, or as uint8 images.
+
+    Raises:
+        DataError: X has other columns, another shape, or values that are not of their kind.
+    """
+    if schema is None:
+        return as_images(X, (spec.shape[0], spec.shape[1], spec.shape[2]))
+    return _typed(_as_table(X, schema), schema)
+
+
+def as_images(X: Any, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Bytes 0..255 as (n, channels, height, width)."""
+    values = np.asarray(X)
+    n = len(values)
+    if math.prod(values.shape[1:]) != math.prod(shape) or values.shape[1:] not in (
+        shape,
+        shape[1:],
+        (math.prod(shape),),
+    ):
+        raise DataError(
+            f"X has shape {values.shape}; images of shape {shape} (channels, height, width), "
+            "or rows of as many pixel values, are needed"
+        )
+    if values.dtype != np.uint8:
+        as_bytes = values.astype(np.uint8)
+        if not (as_bytes == values).all():
+            raise DataError("pixel values must be whole numbers from 0 to 255")
+        values = as_bytes
+    return values.reshape(n, *shape)
+
+
+def array_table(X: NDArray[Any], names: Sequence[str]) -> pa.Table:
+    """Columns of a two-dimensional array as an Arrow table."""
+    import pyarrow as pa
+
+    return pa.table({name: pa.array(column) for name, column in zip(names, X.T, strict=True)})
+
+
+def _as_table(X: Any, schema: TableSchema) -> pa.Table:
+    import pyarrow as pa
+
+    if isinstance(X, pa.RecordBatch):
+        return pa.Table.from_batches([X])
+    if isinstance(X, pa.Table):
+        return X
+    if hasattr(X, "__arrow_c_stream__"):
+        return pa.table(X)
+    if hasattr(X, "columns"):
+        return pa.Table.from_pandas(X, preserve_index=False)
+    values = np.asarray(X)
+    if values.ndim != 2:
+        raise DataError(f"X has shape {values.shape}; rows and columns are needed")
+    return array_table(values[:, : len(_fields(schema, values.shape[1]))], _fields(schema, values.shape[1]))
+
+
+def _fields(schema: TableSchema, width: int) -> list[str]:
+    """The names of the first fields of a row of that width, by position as on the shell."""
+    fields = list(schema.source)
+    if schema.label in fields and width == len(fields) - 1:
+        fields.remove(schema.label)
+    if width < len(fields):
+        raise DataError(f"X has {width} columns; the model needs {len(fields)}: {', '.join(fields)}")
+    return fields
+
+
+def _typed(table: pa.Table, schema: TableSchema) -> pa.Table:
+    import pyarrow as pa
+
+    missing = [name for name in schema.columns if name not in table.column_names]
+    if missing:
+        raise DataError(f"X lacks the columns {', '.join(missing)}")
+    kinds = {"numeric": pa.float64(), "categorical": pa.string()}
+    columns = {}
+    for name, kind in schema.columns.items():
+        column = table.column(name)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        try:
+            columns[name] = column.cast(kinds[kind], safe=False)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise DataError(f"column {name!r} of X is not {kind}: {error}") from error
+        if kind == "numeric" and np.isinf(columns[name].to_numpy()).any():
+            raise DataError(f"column {name!r} of X holds infinite values")
+    return pa.table(columns)

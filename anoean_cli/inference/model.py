@@ -1,0 +1,296 @@
+"""A trained model: everything that scoring needs, and nothing that only training needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anoean_cli.calibration.conformal import Calibration, p_values
+from anoean_cli.calibration.gaussian import Gaussian
+from anoean_cli.data.preprocessing import (
+    Census,
+    ImagePreprocessor,
+    Preprocessor,
+    TablePreprocessor,
+)
+from anoean_cli.data.schema import TableSchema
+from anoean_cli.errors import FileFormatError
+from anoean_cli.inference.inputs import as_examples
+from anoean_cli.inference.runner import GraphRunner
+from anoean_cli.interfaces import FloatRows, Json, Scores, State
+from anoean_cli.storage import model as model_file
+from anoean_cli.storage.hdf5 import Content, Value
+from anoean_cli.storage.values import Json as JsonValue
+
+Output: TypeAlias = Literal["embedding", "score"]
+ROLES = ("training", "selection", "calibration", "test")
+
+
+@dataclass(frozen=True)
+class KeptRows:
+    """Rows of one role as the graph gives them: for calibrating anew, and for pictures.
+
+    Attributes:
+        output: (n, d) embeddings, or (n, 1) raw scores of a detector that has none.
+        labels: (n,) labels of the dataset.
+        is_anomaly: (n,) bool.
+        rows: (n,) positions in the dataset.
+    """
+
+    output: NDArray[np.float32]
+    labels: list[str]
+    is_anomaly: NDArray[np.bool_]
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What is said of each row: raw score, p-value, verdict, and the embedding behind them."""
+
+    scores: Scores
+    p_values: Scores
+    is_anomaly: NDArray[np.bool_]
+    output: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A detector ready to score.
+
+    Attributes:
+        config: JSON: detector, encoder, parameters, seeds, provenance, versions.
+        schema: the columns of a table, or None for images.
+        preprocessor: from examples to the graph's rows.
+        graph: ONNX bytes from preprocessed rows to an embedding or a raw score.
+        output: which of the two.
+        gaussian: μ and Σ of normal embeddings; None where the graph gives raw scores.
+        calibration: reference scores and threshold.
+        kept: selection and calibration rows by role.
+        split: positions of rows by role.
+        weights, history, timing: for reuse and inspection.
+    """
+
+    config: Mapping[str, Json]
+    schema: TableSchema | None
+    preprocessor: Preprocessor
+    graph: bytes
+    output: Output
+    gaussian: Gaussian | None
+    calibration: Calibration
+    kept: Mapping[str, KeptRows] = field(default_factory=dict)
+    split: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    weights: State = field(default_factory=dict)
+    history: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    timing: Mapping[str, float] = field(default_factory=dict)
+    digest: str = ""
+
+    @cached_property
+    def runner(self) -> GraphRunner:
+        return GraphRunner(self.graph, self.preprocessor.spec)
+
+    def anomaly_score(self, X: Any) -> Scores:
+        """Return how anomalous each row is, (n,) float64, high for anomalies.
+
+        Args:
+            X: for tables an Arrow table, a data frame, or an array of the training columns in
+                their order; for images bytes 0..255 of shape (n, height, width),
+                (n, channels, height, width) or (n, pixels).
+
+        Raises:
+            DataError: X does not fit the model.
+        """
+        return self.score(as_examples(X, self.schema, self.preprocessor.spec)).scores
+
+    def p_value(self, X: Any) -> Scores:
+        """Return the share of normals at least as anomalous as each row, (n,) in (0, 1]."""
+        return self.score(as_examples(X, self.schema, self.preprocessor.spec)).p_values
+
+    def score(self, examples: Any, census: Census | None = None) -> Scored:
+        """Score examples: an Arrow table with the schema's columns, or uint8 images."""
+        return self.score_rows(self.preprocessor.transform(examples, census))
+
+    def score_rows(self, rows: FloatRows) -> Scored:
+        """Score preprocessed rows."""
+        output = as_columns(self.runner(rows))
+        scores = raw_scores(output, self.gaussian)
+        return Scored(
+            scores,
+            p_values(self.calibration.reference, scores),
+            scores > self.calibration.threshold,
+            output,
+        )
+
+    def save(self, path: Path | str, *, overwrite: bool = False) -> str:
+        """Write the model file, whole or not at all; returns the digest of its content.
+
+        Raises:
+            OutputError: the file exists and ``overwrite`` is false, or cannot be written.
+        """
+        return model_file.save_model(Path(path), _to_values(self), overwrite=overwrite)
+
+
+def load_model(path: Path | str) -> Model:
+    """Read a model file.
+
+    Raises:
+        FileFormatError: no model, or one that is damaged, altered or too new.
+    """
+    content = model_file.read_model(Path(path))
+    try:
+        return _from_content(content)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}; train the model anew") from error
+
+
+def as_columns(output: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n,) → (n, 1): raw scores are kept as embeddings of one dimension are."""
+    return output[:, None] if output.ndim == 1 else output
+
+
+def raw_scores(output: NDArray[np.float32], gaussian: Gaussian | None) -> Scores:
+    """(n, d) embeddings → Mahalanobis distances, Eq. (3); (n, 1) raw scores → themselves.
+
+    Raises:
+        FileFormatError: a result that is not finite, which no valid model gives for valid rows.
+    """
+    if gaussian is None:
+        scores = output[:, 0].astype(np.float64)
+    elif output.shape[1] != len(gaussian.mean):
+        raise FileFormatError(
+            f"the graph gives {output.shape[1]} dimensions, the Gaussian has {len(gaussian.mean)}"
+        )
+    else:
+        scores = gaussian.mahalanobis(output)
+    if not np.isfinite(scores).all():
+        raise FileFormatError("the graph gives scores that are not finite")
+    return scores
+
+
+# --------------------------------------------------------------------------- as stored
+
+
+def _to_values(model: Model) -> dict[str, Value]:
+    spec = model.preprocessor.spec
+    schema = (
+        model.schema.to_json()
+        if model.schema is not None
+        else {"kind": "image", "shape": list(spec.shape)}
+    )
+    calibration = model.calibration
+    values: dict[str, Value] = {
+        "config": JsonValue(dict(model.config)),
+        "schema": JsonValue(schema),
+        "graph": model.graph,
+        "calibration/reference": calibration.reference,
+        "calibration/settings": JsonValue(
+            {
+                "threshold": calibration.threshold,
+                "rule": dict(calibration.rule),
+                "exact": calibration.exact,
+                "output": model.output,
+            }
+        ),
+        "timing": JsonValue(dict(model.timing)),
+    }
+    values |= {f"preprocessing/{k}": v for k, v in model.preprocessor.arrays().items()}
+    values |= {f"encoder/{k}": v for k, v in model.weights.items()}
+    values |= {f"history/{k}": v for k, v in model.history.items()}
+    values |= {f"split/{k}": v for k, v in model.split.items()}
+    for role, kept in model.kept.items():
+        values[f"embeddings/{role}/embedding"] = kept.output
+        values[f"embeddings/{role}/label"] = kept.labels
+        values[f"embeddings/{role}/is_anomaly"] = kept.is_anomaly
+        values[f"embeddings/{role}/row"] = kept.rows
+    if model.gaussian is not None:
+        values["gaussian/mean"] = model.gaussian.mean
+        values["gaussian/covariance"] = model.gaussian.covariance
+    return values
+
+
+def _from_content(content: Content) -> Model:
+    values = content.values
+    try:
+        schema, preprocessor = _preprocessing(values)
+        settings = values["calibration/settings"]
+        output: Output = "score" if settings["output"] == "score" else "embedding"
+        gaussian = None
+        if output == "embedding":
+            gaussian = Gaussian.from_arrays(
+                values["gaussian/mean"], values["gaussian/covariance"]
+            )
+        return Model(
+            config=_mapping(values["config"]),
+            schema=schema,
+            preprocessor=preprocessor,
+            graph=_bytes(values["graph"]),
+            output=output,
+            gaussian=gaussian,
+            calibration=_calibration(values["calibration/reference"], settings),
+            kept=_kept(values),
+            split=_under("split", values),
+            weights=_under("encoder", values),
+            history=_under("history", values),
+            timing=values["timing"],
+            digest=content.digest,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileFormatError(f"the model lacks or garbles {error}") from error
+
+
+def _preprocessing(values: Mapping[str, Any]) -> tuple[TableSchema | None, Preprocessor]:
+    schema = values["schema"]
+    if schema["kind"] == "image":
+        channels, height, width = (int(side) for side in schema["shape"])
+        if min(channels, height, width) < 1 or channels * height * width > 2**28:
+            raise FileFormatError(f"images of shape {schema['shape']} are not plausible")
+        return None, ImagePreprocessor((channels, height, width))
+    table = TableSchema.from_json(schema)
+    return table, TablePreprocessor.from_arrays(table, _under("preprocessing", values))
+
+
+def _calibration(reference: Any, settings: Mapping[str, Any]) -> Calibration:
+    threshold = float(settings["threshold"])
+    if reference.dtype != np.float64 or reference.ndim != 1 or len(reference) == 0:
+        raise FileFormatError("the reference scores are not a list of numbers")
+    if not np.isfinite(reference).all() or (np.diff(reference) < 0).any():
+        raise FileFormatError("the reference scores are not finite and sorted")
+    if not np.isfinite(threshold):
+        raise FileFormatError("the threshold is not finite")
+    return Calibration(reference, threshold, _mapping(settings["rule"]), bool(settings["exact"]))
+
+
+def _kept(values: Mapping[str, Any]) -> dict[str, KeptRows]:
+    kept = {}
+    for role in ROLES:
+        part = _under(f"embeddings/{role}", values)
+        if not part:
+            continue
+        rows = KeptRows(part["embedding"], part["label"], part["is_anomaly"], part["row"])
+        lengths = {len(rows.output), len(rows.labels), len(rows.is_anomaly), len(rows.rows)}
+        if len(lengths) != 1 or rows.output.ndim != 2 or rows.is_anomaly.dtype != np.bool_:
+            raise FileFormatError(f"the embeddings of {role} rows do not fit together")
+        kept[role] = rows
+    return kept
+
+
+def _under(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    start = group + "/"
+    return {key[len(start) :]: value for key, value in values.items() if key.startswith(start)}
+
+
+def _mapping(value: Any) -> Mapping[str, Json]:
+    if not isinstance(value, dict):
+        raise FileFormatError("a JSON object is something else")
+    return value
+
+
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, bytes):
+        raise FileFormatError("the graph is not bytes")
+    return value

@@ -1,0 +1,183 @@
+"""A model's Gaussian, reference scores and threshold, made anew. No torch, no retraining."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anoean_cli.calibration.conformal import (
+    Calibration,
+    default_rate,
+    threshold_for_contamination,
+    threshold_for_f1,
+    threshold_for_rate,
+)
+from anoean_cli.calibration.gaussian import Gaussian, leave_one_out
+from anoean_cli.errors import DataError, UsageError
+from anoean_cli.inference.model import KeptRows, Model, raw_scores
+from anoean_cli.interfaces import Json, Scores
+
+FEWEST_NORMALS = 6
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How to choose the threshold: at most one of these; none means the default rate.
+
+    Attributes:
+        fpr: the rate of false positives among normals.
+        contamination: the share of anomalies in an unlabelled mixture.
+        maximize_f1: the best F1 on labelled rows.
+        threshold: the threshold itself.
+    """
+
+    fpr: float | None = None
+    contamination: float | None = None
+    maximize_f1: bool = False
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        given = [self.fpr, self.contamination, self.maximize_f1 or None, self.threshold]
+        if sum(value is not None for value in given) > 1:
+            raise UsageError(
+                "give one of --fpr, --contamination, --maximize-f1 and --threshold, not several"
+            )
+        if self.threshold is not None and not np.isfinite(self.threshold):
+            raise UsageError(f"--threshold {self.threshold} is not a finite number")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """New rows as the model's graph gives them.
+
+    Attributes:
+        output: (n, d) embeddings or (n, 1) raw scores.
+        is_anomaly: (n,) bool, or None where nothing is known of the rows.
+    """
+
+    output: NDArray[np.float32]
+    is_anomaly: NDArray[np.bool_] | None
+
+
+def by_rate(
+    reference: Scores, exact: bool, rate: float | None = None, **about: Json
+) -> Calibration:
+    """Calibrate to a false-positive rate; by default the finest of at least one percent.
+
+    Args:
+        reference: (n,) sorted.
+        about: what else to note down of how the threshold came to be.
+    """
+    chosen = default_rate(len(reference)) if rate is None else rate
+    threshold = threshold_for_rate(reference, chosen)
+    return Calibration(reference, threshold, {"rule": "fpr", "fpr": chosen, **about}, exact)
+
+
+def recalibrated(
+    model: Model, observed: Observed | None, rule: Rule, covariance: str | None = None
+) -> Model:
+    """Return the model with a new threshold, and where rows or an estimator ask for it a new
+    Gaussian and new reference scores.
+
+    The normals among the rows are split in halves at random (seed 0): one gives μ and Σ, the
+    other the references, so that p-values are exactly valid for rows like them. A contamination
+    is read off the rows as they are; the references then stay.
+
+    Raises:
+        UsageError: the rule needs rows that are not there.
+        DataError: too few normals.
+    """
+    if rule.contamination is not None:
+        return _by_contamination(model, observed, rule.contamination, covariance)
+    if rule.maximize_f1 and (observed is None or observed.is_anomaly is None):
+        raise UsageError("--maximize-f1 needs labelled rows: give --data FILE with its --label")
+    if observed is not None:
+        return _from_rows(model, observed, rule, covariance)
+    if covariance is not None:
+        model = _from_kept(model, covariance)
+    return _with_threshold(model, rule, {})
+
+
+def _by_contamination(
+    model: Model, observed: Observed | None, share: float, covariance: str | None
+) -> Model:
+    if observed is None or observed.is_anomaly is not None:
+        raise UsageError(
+            "--contamination is the share of anomalies in an unlabelled mixture: "
+            "give --data FILE, without --label"
+        )
+    if covariance is not None:
+        raise UsageError("--covariance needs normals, --contamination a mixture: give one of them")
+    scores = raw_scores(observed.output, model.gaussian)
+    threshold = threshold_for_contamination(scores, share)
+    note = {"rule": "contamination", "contamination": share, "rows": len(scores)}
+    return _replaced(model, replace(model.calibration, threshold=threshold, rule=note))
+
+
+def _from_rows(
+    model: Model, observed: Observed, rule: Rule, covariance: str | None
+) -> Model:
+    flags = observed.is_anomaly
+    normals = observed.output if flags is None else observed.output[~flags]
+    if len(normals) < FEWEST_NORMALS:
+        raise DataError(
+            f"{len(normals)} normal rows are too few to calibrate with; "
+            f"at least {FEWEST_NORMALS} are needed, and 198 for a rate of 1 %"
+        )
+    order = np.random.default_rng(0).permutation(len(normals))
+    halves = {"selection": order[: len(order) // 2], "calibration": order[len(order) // 2 :]}
+    estimator = covariance or "empirical"
+    gaussian = None
+    if model.gaussian is not None:
+        gaussian = Gaussian.from_embeddings(normals[halves["selection"]], estimator)
+    reference = np.sort(raw_scores(normals[halves["calibration"]], gaussian))
+    model = _replaced(model, replace(model.calibration, reference=reference, exact=True), gaussian)
+    model = replace(model, kept={role: _kept(normals, rows) for role, rows in halves.items()})
+    if not rule.maximize_f1:
+        return _with_threshold(model, rule, {"covariance": estimator})
+    assert flags is not None
+    anomalous = raw_scores(observed.output[flags], gaussian)
+    scores = np.concatenate([reference, anomalous])
+    threshold = threshold_for_f1(scores, np.repeat([False, True], [len(reference), len(anomalous)]))
+    note = {"rule": "f1", "rows": len(scores), "covariance": estimator}
+    return _replaced(model, replace(model.calibration, threshold=threshold, rule=note), gaussian)
+
+
+def _kept(normals: NDArray[np.float32], rows: NDArray[np.int64]) -> KeptRows:
+    labels = ["normal"] * len(rows)
+    return KeptRows(normals[rows], labels, np.zeros(len(rows), np.bool_), rows)
+
+
+def _from_kept(model: Model, covariance: str) -> Model:
+    """Another estimator of Σ on the rows that the model file keeps."""
+    if model.gaussian is None:
+        raise UsageError("--covariance: this detector gives scores, not embeddings")
+    selection = model.kept["selection"]
+    normals = selection.output[~selection.is_anomaly]
+    gaussian = Gaussian.from_embeddings(normals, covariance)
+    if "calibration" in model.kept:
+        reference = raw_scores(model.kept["calibration"].output, gaussian)
+    else:
+        reference = leave_one_out(normals, covariance)
+    return _replaced(
+        model, replace(model.calibration, reference=np.sort(reference)), gaussian
+    )
+
+
+def _with_threshold(model: Model, rule: Rule, about: Mapping[str, Json]) -> Model:
+    old = model.calibration
+    if rule.threshold is not None:
+        note = {"rule": "given", **about}
+        return _replaced(model, replace(old, threshold=float(rule.threshold), rule=note))
+    return _replaced(model, by_rate(old.reference, old.exact, rule.fpr, **about))
+
+
+def _replaced(
+    model: Model, calibration: Calibration, gaussian: Gaussian | None = None
+) -> Model:
+    return replace(
+        model, calibration=calibration, gaussian=gaussian or model.gaussian, digest=""
+    )

@@ -1,0 +1,277 @@
+"""The three plugin contracts: datasets, encoders and detectors.
+
+All of them are small Protocols over plain data, so that a third party needs one module and one
+entry point (``anoean.datasets``, ``anoean.encoders``, ``anoean.detectors``). Importing a plugin's
+module must not import torch: ``build`` and ``fit`` do that when they are called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+
+Kind: TypeAlias = Literal["image", "table"]
+Json: TypeAlias = Any
+FloatRows: TypeAlias = NDArray[np.float32]
+Scores: TypeAlias = NDArray[np.float64]
+State: TypeAlias = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class ExampleSpec:
+    """What one preprocessed example looks like to an encoder.
+
+    Attributes:
+        kind: ``"image"`` or ``"table"``.
+        shape: ``(channels, height, width)`` of an image, ``(columns,)`` of a table row.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+
+
+# --------------------------------------------------------------------------- datasets
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How a text table is to be read; ``None`` means "find out".
+
+    ``label``, ``ignore``, ``numeric`` and ``categorical`` name columns, or give positions
+    counted from 1 (from the end when negative).
+    """
+
+    header: bool | None = None
+    delimiter: str | None = None
+    decimal: str = "."
+    encoding: str = "utf-8"
+    null_values: tuple[str, ...] | None = None
+    label: str | None = None
+    ignore: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """What a dataset plugin is asked for.
+
+    Attributes:
+        source: ``"auto"`` (data folder, cache, download, sample), ``"full"`` (never the sample),
+            ``"sample"``, a file or folder, or a URL.
+        data_folder: the folder that ``ANOEAN_DATA`` names, or None.
+        cache: the folder for downloads.
+        table: how to read text tables.
+        seed: for datasets that are generated.
+        warn: called with one line for everything the user should know.
+    """
+
+    source: str = "auto"
+    data_folder: Path | None = None
+    cache: Path = Path()
+    table: TableOptions = TableOptions()
+    seed: int = 0
+    warn: Callable[[str], None] = lambda message: None
+
+
+@dataclass(frozen=True)
+class Apportionment:
+    """How many rows the protocol of a dataset draws for which role (section 4.1 of the paper).
+
+    Attributes:
+        train_size: normals for training, selection and calibration together; None takes all.
+        test_size: test rows, 80 % of them normal; 0 sets none aside; below 1 a share of all.
+        anomaly_fraction: training anomalies as a share of the training normals; None takes all.
+        seen_types: how many anomaly types training may show; None shows all.
+        pooled: draw from the publisher's training and test partitions together.
+        distinct: drop exact duplicates before drawing.
+    """
+
+    train_size: int | None = None
+    test_size: float = 0
+    anomaly_fraction: float | None = None
+    seen_types: int | None = None
+    pooled: bool = False
+    distinct: bool = False
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows, what is known about each of them, and where they come from.
+
+    Attributes:
+        name: the plugin's name.
+        examples: images as ``uint8`` of shape (n, channels, height, width), or an Arrow table
+            that holds the feature columns only (numbers as float64, categories as strings).
+        labels: (n,) strings; ``""`` where the label is not known.
+        provenance: JSON: source, checksum, licence, sample or full.
+        normal: labels that are normal unless the user says otherwise.
+        partition: (n,) of ``"train"`` and ``"test"``, as the publisher parted the rows.
+        family: (n,) strings, the broader kind of each label.
+        apportionment: the protocol that holds unless the user says otherwise.
+        columns: all fields of a row of the source, in its order, the label included.
+        label_column: the name of the label among ``columns``.
+        vouched: feature columns that the user called features: they are never dropped.
+    """
+
+    name: str
+    examples: NDArray[np.uint8] | pa.Table
+    labels: NDArray[np.str_]
+    provenance: Mapping[str, Json]
+    normal: tuple[str, ...] = ()
+    partition: NDArray[np.str_] | None = None
+    family: NDArray[np.str_] | None = None
+    apportionment: Apportionment = Apportionment()
+    columns: tuple[str, ...] = ()
+    label_column: str | None = None
+    vouched: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Kind:
+        return "image" if isinstance(self.examples, np.ndarray) else "table"
+
+
+@runtime_checkable
+class DatasetPlugin(Protocol):
+    """A named source of rows."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+
+    def load(self, request: LoadRequest) -> Dataset:
+        """Return the rows.
+
+        Raises:
+            DatasetUnavailableError: the rows are not to be had from ``request.source``.
+            DataError: the files are there but damaged.
+        """
+
+
+# --------------------------------------------------------------------------- encoders
+
+
+@runtime_checkable
+class EncoderPlugin(Protocol):
+    """A network E that maps preprocessed examples to the decision space."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    Parameters: ClassVar[type]
+
+    def supports(self, spec: ExampleSpec) -> bool:
+        """Whether ``build`` can take examples of this kind and shape."""
+
+    def build(self, spec: ExampleSpec, latent_dim: int, parameters: Any) -> torch.nn.Module:
+        """Return an untrained module from (n, *spec.shape) float32 to (n, latent_dim)."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An encoder plugin together with all it needs: what a detector gets and builds from."""
+
+    plugin: EncoderPlugin
+    spec: ExampleSpec
+    latent_dim: int
+    parameters: Any
+
+    def build(self) -> torch.nn.Module:
+        return self.plugin.build(self.spec, self.latent_dim, self.parameters)
+
+
+# --------------------------------------------------------------------------- detectors
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Preprocessed examples with what is known of them.
+
+    Attributes:
+        examples: (n, *shape) float32.
+        is_anomaly: (n,) bool.
+    """
+
+    examples: FloatRows
+    is_anomaly: NDArray[np.bool_]
+
+    @property
+    def normals(self) -> FloatRows:
+        return self.examples[~self.is_anomaly]
+
+    @property
+    def anomalies(self) -> FloatRows:
+        return self.examples[self.is_anomaly]
+
+
+class Monitor(Protocol):
+    """A detector's line to whoever started the training."""
+
+    def report(self, record: Mapping[str, float], epochs: int) -> None:
+        """Take the figures of one finished epoch out of at most ``epochs``."""
+
+    def warn(self, message: str) -> None:
+        """Tell the user something."""
+
+    def stopping(self) -> bool:
+        """Whether training should end after this epoch and return its best."""
+
+    def restore(self) -> State | None:
+        """Return the state last saved by an interrupted run of the same configuration."""
+
+    def save(self, state: Callable[[], State]) -> None:
+        """Offer the state after an epoch; it is called for only when a checkpoint is due."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training leaves behind.
+
+    Attributes:
+        graph: ONNX model bytes, one input of shape (n, *spec.shape) float32 and one output.
+        output: ``"embedding"`` when the graph gives (n, latent_dim) float32, to be scored by the
+            Gaussian; ``"score"`` when it gives (n,) float raw scores, high for anomalies.
+        weights: the encoder's weights by name, for inspection and reuse.
+        metadata: JSON that ``info`` shows.
+        history: one mapping of figures an epoch.
+    """
+
+    graph: bytes
+    output: Literal["embedding", "score"] = "embedding"
+    weights: State = field(default_factory=dict)
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+    history: Sequence[Mapping[str, float]] = ()
+
+
+@runtime_checkable
+class DetectorPlugin(Protocol):
+    """A way to learn from normals, and possibly anomalies, what an anomaly is."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    uses_anomalies: ClassVar[bool]
+    uses_encoder: ClassVar[bool]
+    Parameters: ClassVar[type]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+    def fit(
+        self,
+        train: Rows,
+        selection: Rows,
+        encoder: Encoder | None,
+        parameters: Any,
+        rng: np.random.Generator,
+        monitor: Monitor,
+    ) -> Fitted:
+        """Learn from the training rows; choose by the selection rows only.
+
+        Raises:
+            TrainingError: training collapsed or diverged.
+        """

@@ -1,0 +1,109 @@
+"""Plugin parameters: dataclasses whose fields carry a help text and a range.
+
+``--set KEY=VALUE``, ``anoean plugins`` and the documentation are all made from these fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anoean_cli.errors import UsageError
+
+
+def parameter(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] | None = None,
+) -> Any:
+    """Declare a field of a ``Parameters`` dataclass; ``low`` and ``high`` are inclusive."""
+    return dataclasses.field(
+        default=default,
+        metadata={"help": help, "low": low, "high": high, "choices": choices},
+    )
+
+
+def build(owner: str, cls: type, settings: Mapping[str, Any]) -> Any:
+    """Return ``cls(**settings)`` with text converted and every range checked.
+
+    Args:
+        owner: who the parameters belong to, for messages (``"encoder conv"``).
+        settings: values by field name; text is converted to the field's type.
+
+    Raises:
+        UsageError: an unknown name, a value of the wrong type or out of range.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    kinds = typing.get_type_hints(cls)
+    values = {}
+    for name, value in settings.items():
+        if name not in fields:
+            raise UsageError(
+                f"{owner} has no parameter {name!r}; it has: {', '.join(fields) or 'none'}"
+            )
+        values[name] = _checked(owner, fields[name], kinds[name], value)
+    return cls(**values)
+
+
+def describe(cls: type) -> list[dict[str, Any]]:
+    """Return name, type, default, range, choices and help of each field, as JSON."""
+    kinds = typing.get_type_hints(cls)
+    return [
+        {
+            "name": field.name,
+            "type": _type_name(kinds[field.name]),
+            "default": field.default,
+            **{key: value for key, value in field.metadata.items() if value is not None},
+        }
+        for field in dataclasses.fields(cls)
+    ]
+
+
+def _checked(owner: str, field: dataclasses.Field[Any], kind: Any, value: Any) -> Any:
+    value = _converted(owner, field.name, kind, value)
+    low, high = field.metadata.get("low"), field.metadata.get("high")
+    choices = field.metadata.get("choices")
+    if value is None:
+        return None
+    if choices is not None and value not in choices:
+        raise UsageError(f"{owner}: {field.name} is {value!r}; choose from {', '.join(choices)}")
+    # Written so that NaN, which compares false with everything, is refused as well.
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
+        bounds = f"{'-∞' if low is None else low} to {'∞' if high is None else high}"
+        raise UsageError(f"{owner}: {field.name} is {value!r}; the range is {bounds}")
+    return value
+
+
+def _converted(owner: str, name: str, kind: Any, value: Any) -> Any:
+    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if type(None) in options and (value is None or value in ("none", "auto")):
+        return None
+    target = next(option for option in options if option is not type(None))
+    try:
+        if target is bool:
+            return _as_bool(value)
+        if target is int and isinstance(value, float) and value != int(value):
+            raise ValueError
+        return target(value)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(
+            f"{owner}: {name} is {value!r}; a value of type {_type_name(kind)} is needed"
+        ) from None
+
+
+def _as_bool(value: Any) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    text = str(value).lower()
+    if text not in words:
+        raise ValueError
+    return words[text]
+
+
+def _type_name(kind: Any) -> str:
+    return getattr(kind, "__name__", None) or str(kind).replace("NoneType", "None")

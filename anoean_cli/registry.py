@@ -1,0 +1,110 @@
+"""Names to plugins, through entry points.
+
+Listing imports nothing; asking for a name imports that plugin's module only. Whatever fails
+(an import, the contract, a name registered twice) is contained: it concerns that name alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal, TypeAlias
+
+from anoean_cli.errors import PluginError
+from anoean_cli.interfaces import DatasetPlugin, DetectorPlugin, EncoderPlugin
+
+Role: TypeAlias = Literal["datasets", "encoders", "detectors"]
+
+CONTRACTS: dict[Role, type] = {
+    "datasets": DatasetPlugin,
+    "encoders": EncoderPlugin,
+    "detectors": DetectorPlugin,
+}
+
+
+@dataclass(frozen=True)
+class Registration:
+    """One entry point, not yet imported."""
+
+    role: Role
+    name: str
+    target: str
+    distribution: str
+
+
+def names(role: Role) -> list[str]:
+    """Return the registered names of one role, sorted, without importing anything."""
+    return sorted(_entries(role))
+
+
+def registrations(role: Role) -> list[Registration]:
+    """Return every entry point of one role, those of a name registered twice included."""
+    return [
+        Registration(role, entry.name, entry.value, _distribution(entry))
+        for name in names(role)
+        for entry in _entries(role)[name]
+    ]
+
+
+def get(role: Role, name: str) -> Any:
+    """Import and return the plugin of that name.
+
+    Raises:
+        PluginError: no such name, registered twice, not importable, or not fulfilling the
+            contract of its role.
+    """
+    found = _entries(role).get(name)
+    kind = role.removesuffix("s")
+    if not found:
+        known = ", ".join(names(role)) or "none"
+        raise PluginError(f"no {kind} plugin is called {name!r}; there are: {known}")
+    if len(found) > 1:
+        owners = ", ".join(sorted(_distribution(entry) for entry in found))
+        raise PluginError(
+            f"{kind} plugin {name!r} is registered twice (by {owners}); uninstall one of them"
+        )
+    return _load(role, found[0])
+
+
+def _load(role: Role, entry: EntryPoint) -> Any:
+    where = f"{role.removesuffix('s')} plugin {entry.name!r} of {_distribution(entry)}"
+    # SystemExit as well: a plugin that exits on import must not end the tool without a word.
+    try:
+        loaded = entry.load()
+        plugin = loaded() if inspect.isclass(loaded) else loaded
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"{where} cannot be loaded: {type(error).__name__}: {error}; "
+            "mend or uninstall that distribution"
+        ) from error
+    missing = sorted(_missing(role, plugin))
+    if missing:
+        raise PluginError(f"{where} breaks its contract: it lacks {', '.join(missing)}")
+    return plugin
+
+
+def _missing(role: Role, plugin: object) -> set[str]:
+    contract = CONTRACTS[role]
+    wanted = set(contract.__annotations__)
+    wanted |= {name for name, _ in inspect.getmembers(contract, inspect.isfunction)}
+    return {name for name in wanted if not name.startswith("_") and not hasattr(plugin, name)}
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else "an unknown distribution"
+
+
+@cache
+def _entries(role: Role) -> dict[str, list[EntryPoint]]:
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in entry_points(group=f"anoean.{role}"):
+        same = found.setdefault(entry.name, [])
+        # An editable install and its source folder may list one entry point twice.
+        if not any(
+            entry.value == other.value and _distribution(entry) == _distribution(other)
+            for other in same
+        ):
+            same.append(entry)
+    return found

@@ -1,0 +1,186 @@
+"""Prepared datasets: what a dataset plugin gives, as one HDF5 file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anoean_cli.errors import FileFormatError
+from anoean_cli.interfaces import Apportionment, Dataset
+from anoean_cli.storage.atomic import replacing
+from anoean_cli.storage.hdf5 import Reader, Writer, kind_of
+from anoean_cli.storage.values import Json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = "anoean-prepared"
+VERSION = 1
+ROWS_AT_ONCE = 65_536
+
+
+def in_cache(cache: Path, name: str) -> Path:
+    """Where the prepared form of a dataset is kept."""
+    return cache / "prepared" / f"{name}.h5"
+
+
+def is_prepared(path: Path) -> bool:
+    """Whether the file is a prepared dataset; False for anything else."""
+    with suppress(FileFormatError):
+        return path.is_file() and kind_of(path) == FORMAT
+    return False
+
+
+def write_prepared(dataset: Dataset, path: Path, *, overwrite: bool) -> str:
+    """Write a dataset, whole or not at all; returns the digest of its content.
+
+    Raises:
+        OutputError: the file exists and ``overwrite`` is false, or it cannot be written.
+    """
+    with replacing(path, overwrite=overwrite) as temporary:
+        with Writer(temporary, format=FORMAT, version=VERSION) as writer:
+            writer.put("dataset", Json(_description(dataset)))
+            for at in range(0, len(dataset.labels), ROWS_AT_ONCE):
+                _append(writer, dataset, slice(at, at + ROWS_AT_ONCE))
+            digest = writer.close()
+        with Reader(temporary, format=FORMAT, version=VERSION) as reader:
+            reader.verify()
+    return digest
+
+
+def read_prepared(path: Path) -> Dataset:
+    """Read a whole prepared dataset.
+
+    Raises:
+        FileFormatError: none, or a damaged one.
+    """
+    with PreparedReader(path) as reader:
+        reader.verify()
+        return reader.rows(0, len(reader))
+
+
+class PreparedReader:
+    """A prepared dataset, read piece by piece.
+
+    Raises:
+        FileFormatError: (every method) the file is no prepared dataset, or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reader = Reader(path, format=FORMAT, version=VERSION)
+        self._about = self._reader.get("dataset")
+
+    def __enter__(self) -> PreparedReader:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._reader.close()
+
+    def __len__(self) -> int:
+        return self._reader.length("labels")
+
+    @property
+    def digest(self) -> str:
+        return self._reader.digest
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Name, provenance, columns and protocol, as JSON."""
+        return dict(self._about)
+
+    def verify(self) -> None:
+        self._reader.verify()
+
+    def pieces(self) -> Iterator[Dataset]:
+        for at in range(0, len(self), ROWS_AT_ONCE):
+            yield self.rows(at, at + ROWS_AT_ONCE)
+
+    def rows(self, start: int, stop: int) -> Dataset:
+        try:
+            return self._rows(start, stop)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FileFormatError(f"{self._path}: it lacks or garbles {error}") from error
+
+    def _rows(self, start: int, stop: int) -> Dataset:
+        about, names = self._about, self._reader.names()
+
+        def strings(name: str) -> Any:
+            found = self._reader.slice(name, start, stop)
+            return np.array(found) if found else np.empty(0, "U1")
+
+        examples: Any
+        if about["kind"] == "image":
+            examples = self._reader.slice("images", start, stop)
+        else:
+            examples = self._table(start, stop)
+        return Dataset(
+            name=about["name"],
+            examples=examples,
+            labels=strings("labels"),
+            provenance=about["provenance"],
+            normal=tuple(about["normal"]),
+            partition=strings("partition") if "partition" in names else None,
+            family=strings("family") if "family" in names else None,
+            apportionment=Apportionment(**about["apportionment"]),
+            columns=tuple(about["columns"]),
+            label_column=about["label_column"],
+        )
+
+    def _table(self, start: int, stop: int) -> pa.Table:
+        import pyarrow as pa
+
+        columns = {}
+        for index, (name, kind) in enumerate(self._about["features"]):
+            values = self._reader.slice(f"features/{index}", start, stop)
+            if kind == "numeric":
+                columns[name] = pa.array(values, from_pandas=True)  # NaN is how null is stored
+            else:
+                missing = self._reader.slice(f"missing/{index}", start, stop)
+                columns[name] = pa.array(values, pa.string(), mask=missing)
+        return pa.table(columns)
+
+
+def _description(dataset: Dataset) -> dict[str, Any]:
+    features = []
+    if dataset.kind == "table":
+        import pyarrow as pa
+
+        features = [
+            [field.name, "numeric" if pa.types.is_floating(field.type) else "categorical"]
+            for field in dataset.examples.schema
+        ]
+    return {
+        "name": dataset.name,
+        "kind": dataset.kind,
+        "features": features,
+        "provenance": dict(dataset.provenance),
+        "normal": list(dataset.normal),
+        "apportionment": asdict(dataset.apportionment),
+        "columns": list(dataset.columns),
+        "label_column": dataset.label_column,
+    }
+
+
+def _append(writer: Writer, dataset: Dataset, rows: slice) -> None:
+    writer.append_strings("labels", dataset.labels[rows].tolist())
+    for name, values in (("partition", dataset.partition), ("family", dataset.family)):
+        if values is not None:
+            writer.append_strings(name, values[rows].tolist())
+    if isinstance(dataset.examples, np.ndarray):
+        writer.append("images", dataset.examples[rows])
+        return
+    import pyarrow as pa
+
+    piece = dataset.examples.slice(rows.start, rows.stop - rows.start)
+    for index, column in enumerate(piece.columns):
+        if pa.types.is_floating(column.type):
+            writer.append(f"features/{index}", column.to_numpy())
+        else:
+            writer.append_strings(f"features/{index}", column.fill_null("").to_pylist())
+            writer.append(f"missing/{index}", column.is_null().to_numpy())

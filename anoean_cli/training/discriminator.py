@@ -1,0 +1,25 @@
+"""The discriminator D: a multi-layer network 32, 16, 1 (section 4.1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+WIDTHS = (32, 16)
+
+
+class Discriminator(nn.Module):
+    """Gives the logit of the probability that z was drawn from N(0, I), shape (n,)."""
+
+    def __init__(self, latent_dim: int, negative_slope: float = 0.2) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        wide = latent_dim
+        for units in WIDTHS:
+            layers += [nn.Linear(wide, units), nn.LeakyReLU(negative_slope)]
+            wide = units
+        self.layers = nn.Sequential(*layers, nn.Linear(wide, 1))
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.layers(z)
+        return logits.squeeze(1)

@@ -1,0 +1,73 @@
+"""The losses of section 3 of the paper, and the radial term, each as its separate terms.
+
+All take logits l = logit D(·), so that −log D = softplus(−l) and −log(1 − D) = softplus(l) never
+overflow. Every term is a mean over its own sub-batch; the loss is the sum of its terms.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+Terms = dict[str, Tensor]
+
+
+def discriminator_terms(prior: Tensor, normal: Tensor, anomalous: Tensor) -> Terms:
+    """L_D, Eq. (1): D tells draws of N(0, I) from everything that E gives.
+
+    Args:
+        prior: logits of z ~ N(0, I), shape (m,).
+        normal: logits of E(x_n), shape (m_n,).
+        anomalous: logits of E(x_a), shape (m_a,).
+    """
+    return {
+        "d_prior": softplus(-prior).mean(),
+        "d_normal": softplus(normal).mean(),
+        "d_anomaly": softplus(anomalous).mean(),
+    }
+
+
+def encoder_terms(normal: Tensor, anomalous: Tensor) -> Terms:
+    """L_E in its non-saturating form (section 3.3): E passes normals off as draws of N(0, I).
+
+    Args:
+        normal: logits of E(x_n), shape (m_n,).
+        anomalous: logits of E(x_a), shape (m_a,).
+    """
+    return {
+        "e_normal": softplus(-normal).mean(),
+        "e_anomaly": softplus(anomalous).mean(),
+    }
+
+
+def radial_terms(
+    normal: Tensor, anomalous: Tensor, normal_margin: float, anomaly_margin: float
+) -> Terms:
+    """Push normals inside and anomalies outside a shell, in the units that the score measures.
+
+    D saturates and is not radial, the score is: with r = (‖z‖² − d)/√(2d), which has mean 0 and
+    variance 1 under N(0, I), the terms are softplus(r_n − normal_margin) and
+    softplus(anomaly_margin − r_a). Not in the paper.
+
+    Args:
+        normal: E(x_n), shape (m_n, d).
+        anomalous: E(x_a), shape (m_a, d).
+    """
+    return {
+        "e_radial_normal": softplus(standard_radius(normal) - normal_margin).mean(),
+        "e_radial_anomaly": softplus(anomaly_margin - standard_radius(anomalous)).mean(),
+    }
+
+
+def standard_radius(z: Tensor) -> Tensor:
+    """r = (‖z‖² − d)/√(2d), shape (n,): the squared norm, standardised under N(0, I)."""
+    d = z.shape[1]
+    return (z.square().sum(dim=1) - d) / math.sqrt(2 * d)
+
+
+def total(terms: Terms) -> Tensor:
+    """The sum of the terms."""
+    return torch.stack(list(terms.values())).sum()

@@ -1,0 +1,437 @@
+"""From a dataset to a model: split, preprocess, fit, calibrate.
+
+`train_model` is what the command line, the estimator and the benchmarks all call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anoean_cli import parameters, registry
+from anoean_cli.calibration.gaussian import Gaussian, leave_one_out
+from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor, fit_table
+from anoean_cli.data.schema import TableSchema, infer_schema
+from anoean_cli.data.splits import Split, SplitRequest, draw
+from anoean_cli.errors import TrainingError, UsageError
+from anoean_cli.inference.model import ROLES, KeptRows, Model, as_columns, raw_scores
+from anoean_cli.inference.recalibration import by_rate
+from anoean_cli.inference.runner import GraphRunner
+from anoean_cli.interfaces import (
+    Dataset,
+    DetectorPlugin,
+    Encoder,
+    ExampleSpec,
+    Fitted,
+    FloatRows,
+    Monitor,
+    Rows,
+    State,
+)
+from anoean_cli.storage.checkpoint import Checkpoint
+
+DEFAULT_ENCODERS = {"image": "conv", "table": "mlp"}
+LARGEST_LATENT_DIM = 32
+ROWS_PER_DIMENSION = 4  # fewer selection normals than this make the sample covariance a poor one
+SECONDS_BETWEEN_CHECKPOINTS = 5.0
+LIBRARIES = ("torch", "numpy", "scikit-learn", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train, besides the data.
+
+    Attributes:
+        split: which rows play which role.
+        detector, encoder: plugin names; None: conv for images, mlp for tables.
+        preset: of the detector.
+        settings: parameters by name, ``detector.`` or ``encoder.`` before them where both have
+            one of that name.
+        latent_dim: of the decision space; None: 32, or the number of features where smaller.
+        covariance: estimator of Σ; None: empirical, or ledoit-wolf where normals are few.
+        seed: of everything random.
+        threads: for torch.
+    """
+
+    split: SplitRequest
+    detector: str = "anoean"
+    encoder: str | None = None
+    preset: str = "default"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    latent_dim: int | None = None
+    covariance: str | None = None
+    seed: int = 0
+    threads: int | None = None
+
+
+@dataclass
+class Watcher:
+    """Who watches a training run, and may stop it.
+
+    Attributes:
+        show: called with an epoch's figures and the number of epochs.
+        warn: called with one line for the user.
+        stopping: whether to finish after this epoch.
+        checkpoint: where to keep the state of an unfinished run, or None.
+        resume: whether to go on from it.
+    """
+
+    show: Callable[[Mapping[str, float], int], None] = lambda record, epochs: None
+    warn: Callable[[str], None] = lambda message: None
+    stopping: Callable[[], bool] = lambda: False
+    checkpoint: Checkpoint | None = None
+    resume: bool = False
+
+
+def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None = None) -> Model:
+    """Train one model.
+
+    Raises:
+        DataError, UsageError, PluginError: what was asked for does not fit the data.
+        TrainingError: training collapsed or diverged.
+    """
+    watcher = watcher or Watcher()
+    began = time.perf_counter()
+    split_rng, fit_rng = (
+        np.random.default_rng(seed) for seed in np.random.SeedSequence(request.seed).spawn(2)
+    )
+    split = draw(dataset, request.split, split_rng)
+    for note in split.notes:
+        watcher.warn(note)
+
+    detector: DetectorPlugin = registry.get("detectors", request.detector)
+    encoder_name = _encoder_name(dataset, request, detector)
+    detector_settings, encoder_settings = _sort_settings(request, detector, encoder_name)
+    detector_parameters = parameters.build(
+        f"detector {detector.name}", detector.Parameters, detector_settings
+    )
+    schema, preprocessor = _fit_preprocessing(
+        dataset, split, request, getattr(detector_parameters, "inputs", "quantile"), watcher
+    )
+    encoder = _encoder(encoder_name, encoder_settings, preprocessor.spec, request)
+    config = _config(dataset, request, split, detector, detector_parameters, encoder)
+
+    def rows_of(role: NDArray[np.int64]) -> Rows:
+        return Rows(preprocessor.transform(take(dataset, schema, role)), split.is_anomaly[role])
+
+    with _torch_threads(request.threads):
+        line = _Line(watcher, config)
+        fitted = detector.fit(
+            rows_of(split.training),
+            rows_of(split.selection),
+            encoder,
+            detector_parameters,
+            fit_rng,
+            line,
+        )
+    metadata = {**fitted.metadata, "interrupted": line.stopped, "epochs": len(fitted.history)}
+    model = _calibrated_model(
+        fitted, dataset, split, rows_of, preprocessor, schema, request, watcher
+    )
+    return replace(
+        model,
+        config={**config, "detector": {**config["detector"], "metadata": metadata}},
+        timing={"fit_seconds": time.perf_counter() - began},
+    )
+
+
+def take(dataset: Dataset, schema: TableSchema | None, rows: NDArray[np.int64]) -> Any:
+    """The examples at those positions, of the schema's columns."""
+    if schema is None:
+        return dataset.examples[rows]
+    return dataset.examples.select(list(schema.columns)).take(rows)
+
+
+# --------------------------------------------------------------------------- what is asked for
+
+
+def _encoder_name(
+    dataset: Dataset, request: TrainRequest, detector: DetectorPlugin
+) -> str | None:
+    if not detector.uses_encoder:
+        if request.encoder is not None:
+            raise UsageError(f"the detector {detector.name} takes no --encoder")
+        return None
+    if request.encoder is not None:
+        return request.encoder
+    return DEFAULT_ENCODERS[dataset.kind]
+
+
+def _sort_settings(
+    request: TrainRequest, detector: DetectorPlugin, encoder_name: str | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters of the detector and of the encoder, the preset's before the user's."""
+    if request.preset not in detector.presets:
+        raise UsageError(
+            f"the detector {detector.name} has no preset {request.preset!r}; "
+            f"it has: {', '.join(detector.presets)}"
+        )
+    of_encoder: set[str] = set()
+    if encoder_name is not None:
+        plugin = registry.get("encoders", encoder_name)
+        of_encoder = {entry["name"] for entry in parameters.describe(plugin.Parameters)}
+    of_detector = {entry["name"] for entry in parameters.describe(detector.Parameters)}
+    sorted_settings: dict[str, dict[str, Any]] = {
+        "detector": dict(detector.presets[request.preset]),
+        "encoder": {},
+    }
+    for key, value in request.settings.items():
+        owner, dot, name = key.partition(".")
+        if dot and owner in sorted_settings:
+            sorted_settings[owner][name] = value
+        elif key in of_detector and key in of_encoder:
+            raise UsageError(f"{key} is a parameter of both: write detector.{key} or encoder.{key}")
+        elif key in of_detector or key in of_encoder:
+            sorted_settings["detector" if key in of_detector else "encoder"][key] = value
+        else:
+            known = ", ".join(sorted(of_detector | of_encoder))
+            raise UsageError(
+                f"{request.detector} and its encoder have no parameter {key!r}; they have: {known}"
+            )
+    return sorted_settings["detector"], sorted_settings["encoder"]
+
+
+def _encoder(
+    name: str | None, settings: Mapping[str, Any], spec: ExampleSpec, request: TrainRequest
+) -> Encoder | None:
+    if name is None:
+        return None
+    plugin = registry.get("encoders", name)
+    if not plugin.supports(spec):
+        raise UsageError(
+            f"the encoder {name} does not take {spec.kind} rows of shape {spec.shape}; "
+            "anoean plugins shows the encoders"
+        )
+    features = int(np.prod(spec.shape))
+    latent_dim = request.latent_dim or min(LARGEST_LATENT_DIM, max(2, features))
+    built = parameters.build(f"encoder {name}", plugin.Parameters, settings)
+    return Encoder(plugin, spec, latent_dim, built)
+
+
+def _fit_preprocessing(
+    dataset: Dataset, split: Split, request: TrainRequest, inputs: str, watcher: Watcher
+) -> tuple[TableSchema | None, Preprocessor]:
+    if dataset.kind == "image":
+        channels, height, width = dataset.examples.shape[1:]
+        return None, ImagePreprocessor((channels, height, width))
+    training = dataset.examples.take(split.training)
+    schema = infer_schema(training, dataset.columns, dataset.label_column, dataset.vouched)
+    for name, reason in schema.dropped.items():
+        watcher.warn(f"column {name!r} {reason}: dropped")
+    used = training.select(list(schema.columns))
+    return schema, fit_table(used, split.is_anomaly[split.training], schema, inputs)
+
+
+def _config(
+    dataset: Dataset,
+    request: TrainRequest,
+    split: Split,
+    detector: DetectorPlugin,
+    detector_parameters: Any,
+    encoder: Encoder | None,
+) -> dict[str, Any]:
+    """All that determines the model, as JSON; a run may be resumed under the same one only."""
+    sizes = {
+        role: {
+            "normals": int((~split.is_anomaly[getattr(split, role)]).sum()),
+            "anomalies": int(split.is_anomaly[getattr(split, role)].sum()),
+        }
+        for role in ROLES
+    }
+    return {
+        "dataset": {"name": dataset.name, "kind": dataset.kind, **dataset.provenance},
+        "normal": list(request.split.normal),
+        "scheme": request.split.scheme,
+        "unlabeled": request.split.unlabeled,
+        "apportionment": vars(request.split.apportionment),
+        "split": sizes,
+        "seen_types": list(split.seen),
+        "detector": {
+            "name": detector.name,
+            "preset": request.preset,
+            "parameters": vars(detector_parameters),
+        },
+        "encoder": None
+        if encoder is None
+        else {
+            "name": encoder.plugin.name,
+            "latent_dim": encoder.latent_dim,
+            "parameters": vars(encoder.parameters),
+        },
+        "covariance": request.covariance,
+        "seed": request.seed,
+        "threads": request.threads,
+        "notes": list(split.notes),
+        "versions": {name: _version(name) for name in LIBRARIES},
+    }
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+# --------------------------------------------------------------------------- while it runs
+
+
+class _Line(Monitor):
+    """A detector's line to the watcher, with checkpoints under this run's configuration."""
+
+    def __init__(self, watcher: Watcher, config: Mapping[str, Any]) -> None:
+        self._watcher = watcher
+        self._config = config
+        self._saved = time.monotonic()
+        self.stopped = False
+
+    def report(self, record: Mapping[str, float], epochs: int) -> None:
+        self._watcher.show(record, epochs)
+
+    def warn(self, message: str) -> None:
+        self._watcher.warn(message)
+
+    def stopping(self) -> bool:
+        self.stopped = self._watcher.stopping()
+        return self.stopped
+
+    def restore(self) -> State | None:
+        if self._watcher.checkpoint is None or not self._watcher.resume:
+            return None
+        found = self._watcher.checkpoint.load()
+        if found is None:
+            return None
+        config, state = found
+        different = [key for key in self._config if config.get(key) != _as_json(self._config[key])]
+        if different:
+            raise UsageError(
+                f"{self._watcher.checkpoint.path} is of a run with another "
+                f"{', '.join(different)}: give the same options, or leave --resume out"
+            )
+        return state
+
+    def save(self, state: Callable[[], State]) -> None:
+        if self._watcher.checkpoint is None:
+            return
+        due = time.monotonic() - self._saved >= SECONDS_BETWEEN_CHECKPOINTS
+        if due or self._watcher.stopping():
+            self._watcher.checkpoint.save(self._config, state())
+            self._saved = time.monotonic()
+
+
+def _as_json(value: Any) -> Any:
+    import json
+
+    return json.loads(json.dumps(value))
+
+
+@contextmanager
+def _torch_threads(threads: int | None) -> Iterator[None]:
+    """Torch's thread count belongs to the process: it is put back afterwards."""
+    if threads is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# --------------------------------------------------------------------------- calibration
+
+
+def _calibrated_model(
+    fitted: Fitted,
+    dataset: Dataset,
+    split: Split,
+    rows_of: Callable[[NDArray[np.int64]], Rows],
+    preprocessor: Preprocessor,
+    schema: TableSchema | None,
+    request: TrainRequest,
+    watcher: Watcher,
+) -> Model:
+    """Score with what was fitted: μ, Σ from selection normals, references from calibration."""
+    runner = GraphRunner(fitted.graph, preprocessor.spec)
+    kept = {
+        role: _kept(dataset, rows_of(rows), rows, runner)
+        for role, rows in (("selection", split.selection), ("calibration", split.calibration))
+        if len(rows)
+    }
+    selection = kept["selection"]
+    normals = selection.output[~selection.is_anomaly]
+    estimator = request.covariance or _fitting_estimator(normals, fitted, watcher)
+    gaussian = None
+    if fitted.output == "embedding":
+        gaussian = Gaussian.from_embeddings(normals, estimator)
+    if "calibration" in kept:
+        reference = raw_scores(kept["calibration"].output, gaussian)
+    elif gaussian is not None:
+        reference = leave_one_out(normals, estimator)
+    else:
+        reference = raw_scores(normals, None)
+    _refuse_collapse(raw_scores(selection.output, gaussian), rows_of(split.selection).examples)
+    return Model(
+        config={},
+        schema=schema,
+        preprocessor=preprocessor,
+        graph=fitted.graph,
+        output=fitted.output,
+        gaussian=gaussian,
+        calibration=by_rate(np.sort(reference), "calibration" in kept, covariance=estimator),
+        kept=kept,
+        split=_positions(split),
+        weights=fitted.weights,
+        history=_columns(fitted.history),
+    )
+
+
+def _positions(split: Split) -> dict[str, NDArray[np.int64]]:
+    positions = {role: getattr(split, role) for role in ROLES}
+    if split.multiplicity is not None:
+        positions["test_multiplicity"] = split.multiplicity[split.test]
+    return positions
+
+
+def _kept(
+    dataset: Dataset, rows: Rows, positions: NDArray[np.int64], runner: GraphRunner
+) -> KeptRows:
+    return KeptRows(
+        as_columns(runner(rows.examples)),
+        dataset.labels[positions].tolist(),
+        rows.is_anomaly,
+        positions,
+    )
+
+
+def _fitting_estimator(normals: NDArray[np.float32], fitted: Fitted, watcher: Watcher) -> str:
+    rows, dimensions = normals.shape
+    if fitted.output == "score" or rows >= ROWS_PER_DIMENSION * dimensions:
+        return "empirical"
+    watcher.warn(
+        f"{rows} normals for a covariance in {dimensions} dimensions: it is shrunk (ledoit-wolf)"
+    )
+    return "ledoit-wolf"
+
+
+def _refuse_collapse(scores: NDArray[np.float64], examples: FloatRows) -> None:
+    if len(np.unique(scores)) == 1 and len(np.unique(examples, axis=0)) > 1:
+        raise TrainingError(
+            f"training collapsed: all {len(scores)} selection rows get the score {scores[0]:g}; "
+            "try another --seed or a smaller --lr"
+        )
+
+
+def _columns(history: Any) -> dict[str, NDArray[np.float64]]:
+    names = sorted({name for record in history for name in record})
+    return {n: np.array([record.get(n, np.nan) for record in history]) for n in names}

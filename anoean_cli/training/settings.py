@@ -1,0 +1,67 @@
+"""The parameters of AnoEAN. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from anoean_cli.parameters import parameter
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Everything Algorithm 1 leaves to its user, and what goes past it."""
+
+    epochs: int | None = parameter(
+        None, "epochs; none: about 800 steps for images, 3000 for tables", low=1, high=1_000_000
+    )
+    batch_size: int = parameter(200, "m = m_n + m_a of Algorithm 1", low=2, high=1_000_000)
+    anomaly_share: float | None = parameter(
+        0.5, "m_a / m; none: the anomalies' share of the training rows", low=0.001, high=0.999
+    )
+    learning_rate: float = parameter(1e-3, "Adam's alpha (section 4.1)", low=1e-8, high=1)
+    final_learning_rate: float = parameter(
+        0.02, "what a cosine decay leaves of the learning rate; 1: constant", low=0, high=1
+    )
+    beta1: float = parameter(0.5, "Adam's beta (header of Algorithm 1)", low=0, high=0.9999)
+    discriminator_steps: int = parameter(1, "n_D of Algorithm 1", low=1, high=100)
+    averaging: float = parameter(
+        0.98, "decay a step of the average of E's weights; 0: no average", low=0, high=0.99999
+    )
+    adversarial: float = parameter(1.0, "weight of the paper's L_E", low=0, high=1000)
+    radial: float = parameter(1.0, "weight of the radial terms", low=0, high=1000)
+    normal_margin: float = parameter(2.0, "radius that normals are kept inside", low=-100, high=100)
+    anomaly_margin: float = parameter(
+        8.0, "radius that anomalies are kept outside", low=0, high=1e4
+    )
+    distortion: float = parameter(1.0, "strength of the distortions of images", low=0, high=10)
+    selection: str = parameter(
+        "ranking", "figure that picks the epoch", choices=("ranking", "auc_pr", "last")
+    )
+    patience: int | None = parameter(
+        None, "epochs without a better figure before training ends", low=1, high=1_000_000
+    )
+    inputs: str = parameter(
+        "quantile",
+        "table columns: normal quantiles beside standardised values, or the latter alone",
+        choices=("quantile", "standard"),
+    )
+    device: str = parameter("cpu", "torch device")
+
+
+# Every choice that the paper leaves open is in Parameters' defaults or here: Adam's beta1 from
+# the header of Algorithm 1, the learning rate from section 4.1 (the header says 2e-4), batches
+# that hold anomalies in the proportion of the training rows, leaky ReLUs, no normalisation
+# layer, standardised inputs, and early stopping after 20 epochs without a better AUC-PR.
+PAPER: Mapping[str, Any] = {
+    "epochs": 200,
+    "anomaly_share": None,
+    "final_learning_rate": 1.0,
+    "averaging": 0.0,
+    "radial": 0.0,
+    "distortion": 0.0,
+    "selection": "auc_pr",
+    "patience": 20,
+    "inputs": "standard",
+}

@@ -1,0 +1,50 @@
+"""AnoEAN: the paper's detector (sections 3.1 to 3.3)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anoean_cli.errors import PluginError
+from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
+from anoean_cli.training.settings import PAPER, Parameters
+
+
+class Detector:
+    name = "anoean"
+    summary = "an encoder learns against a discriminator to make normals look like N(0, I)"
+    uses_anomalies = True
+    uses_encoder = True
+    Parameters = Parameters
+    presets = {"default": {}, "paper": PAPER}  # noqa: RUF012 - the contract asks for a mapping
+
+    def fit(
+        self,
+        train: Rows,
+        selection: Rows,
+        encoder: Encoder | None,
+        parameters: Parameters,
+        rng: np.random.Generator,
+        monitor: Monitor,
+    ) -> Fitted:
+        """Algorithm 1; without known anomalies, against artificial ones."""
+        from anoean_cli.training.adversarial import fit_encoder
+        from anoean_cli.training.artificial import with_artificial_anomalies
+        from anoean_cli.training.export import onnx_graph, weights_of
+
+        if encoder is None:
+            raise PluginError("the detector anoean needs an encoder")
+        artificial = not train.is_anomaly.any()
+        if artificial:
+            monitor.warn(
+                "no known anomalies: training against artificial ones, which is experimental"
+            )
+            train = with_artificial_anomalies(train, rng)
+            selection = with_artificial_anomalies(selection, rng)
+        module, run = fit_encoder(train, selection, encoder, parameters, rng, monitor)
+        return Fitted(
+            graph=onnx_graph(module, encoder.spec.shape),
+            output="embedding",
+            weights=weights_of(module),
+            metadata={"best_epoch": run.best_epoch, "artificial_anomalies": artificial},
+            history=run.history,
+        )

@@ -1,0 +1,47 @@
+"""The paper's convolutional encoder for images (section 4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from anoean_cli.interfaces import ExampleSpec
+from anoean_cli.parameters import parameter
+
+if TYPE_CHECKING:
+    import torch
+
+FILTERS = (32, 64, 128)
+SMALLEST_SIDE = 2 ** len(FILTERS)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    width: float = parameter(1.0, "factor on the numbers of filters 32, 64, 128", low=0.05, high=16)
+    negative_slope: float = parameter(0.2, "slope of the leaky ReLU below 0", low=0, high=1)
+
+
+class Conv:
+    name = "conv"
+    summary = "images: 4x4 convolutions of stride 2 with 32, 64, 128 filters, then linear"
+    Parameters = Parameters
+
+    def supports(self, spec: ExampleSpec) -> bool:
+        """Any number of channels; each stride halves the image, so sides of 8 or more."""
+        return spec.kind == "image" and min(spec.shape[1:]) >= SMALLEST_SIDE
+
+    def build(
+        self, spec: ExampleSpec, latent_dim: int, parameters: Parameters
+    ) -> torch.nn.Module:
+        from torch import nn
+
+        channels, height, width = spec.shape
+        layers: list[nn.Module] = []
+        for filters in FILTERS:
+            wide = max(1, round(filters * parameters.width))
+            layers += [
+                nn.Conv2d(channels, wide, kernel_size=4, stride=2, padding=1),
+                nn.LeakyReLU(parameters.negative_slope),
+            ]
+            channels, height, width = wide, height // 2, width // 2
+        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, latent_dim))

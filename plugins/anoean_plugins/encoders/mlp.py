@@ -1,0 +1,42 @@
+"""The paper's multi-layer encoder for tables (section 4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from anoean_cli.interfaces import ExampleSpec
+from anoean_cli.parameters import parameter
+
+if TYPE_CHECKING:
+    import torch
+
+WIDTHS = (128, 64, 32)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    width: float = parameter(1.0, "factor on the layer widths 128, 64, 32", low=0.05, high=64)
+    negative_slope: float = parameter(0.2, "slope of the leaky ReLU below 0", low=0, high=1)
+
+
+class Mlp:
+    name = "mlp"
+    summary = "tables: layers of 128, 64, 32 units, then linear"
+    Parameters = Parameters
+
+    def supports(self, spec: ExampleSpec) -> bool:
+        return spec.kind == "table"
+
+    def build(
+        self, spec: ExampleSpec, latent_dim: int, parameters: Parameters
+    ) -> torch.nn.Module:
+        from torch import nn
+
+        (wide,) = spec.shape
+        layers: list[nn.Module] = []
+        for units in WIDTHS:
+            units = max(1, round(units * parameters.width))
+            layers += [nn.Linear(wide, units), nn.LeakyReLU(parameters.negative_slope)]
+            wide = units
+        return nn.Sequential(*layers, nn.Linear(wide, latent_dim))

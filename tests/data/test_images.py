@@ -1,0 +1,174 @@
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anoean_cli.data import images
+from anoean_cli.data.images import is_idx, read_idx, read_image
+from anoean_cli.errors import DataError
+
+
+def idx(array: np.ndarray, code: int = 0x08) -> bytes:
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, code, array.ndim, *array.shape)
+    return header + array.tobytes()
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+
+
+# --------------------------------------------------------------------------- IDX
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_idx_is_read_whatever_its_name(tmp_path, pixels, pack):
+    path = tmp_path / "images"
+    path.write_bytes(pack(idx(pixels)))
+
+    read = read_idx(path)
+
+    assert read.dtype == np.uint8
+    np.testing.assert_array_equal(read, pixels)
+    assert is_idx(path)
+
+
+@pytest.mark.parametrize(
+    ("code", "stored"),
+    [(0x09, ">i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")],
+)
+def test_idx_types_come_in_native_byte_order(tmp_path, code, stored):
+    values = np.array([[-3, 0, 100], [7, -128, 1]], dtype=stored)
+    path = tmp_path / "values"
+    path.write_bytes(idx(values, code))
+
+    read = read_idx(path)
+
+    assert read.dtype == values.dtype.newbyteorder("=")
+    assert read.dtype.isnative
+    np.testing.assert_array_equal(read, values)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda b: b[:-1], "truncated IDX file, .* 5 x 4 x 3 values in 60 bytes, found 59"),
+        (lambda b: b[:9], "truncated IDX file, it ends within its header"),
+        (lambda b: b + b"!", "overlong IDX file, .* 60 bytes, found more"),
+        (lambda b: b"", "not an IDX file, it begins with nothing"),
+        (lambda b: b"PK\3\4" + b[4:], "not an IDX file, it begins with 504b0304"),
+        (lambda b: b[:2] + b"\x07" + b[3:], "not an IDX file"),
+        (lambda b: b[:3] + b"\0" + b[4:], "not an IDX file"),
+        (lambda b: b[:3] + b"\x41" + b[4:], "not an IDX file"),
+        (lambda b: b[:4] + bytes(4) + b[8:], "empty IDX file"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_damaged_idx_is_refused_by_name(tmp_path, pixels, damage, message, pack):
+    path = tmp_path / "images"
+    path.write_bytes(pack(damage(idx(pixels))))
+
+    with pytest.raises(DataError, match=message) as caught:
+        read_idx(path)
+
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_forged_dimensions_take_no_memory(tmp_path, pack):
+    path = tmp_path / "images"
+    path.write_bytes(pack(struct.pack(">BBBB3I", 0, 0, 8, 3, *[2**32 - 1] * 3) + b"abc"))
+
+    with pytest.raises(DataError, match="found 3"):
+        read_idx(path)
+
+
+@pytest.mark.parametrize("cut", [lambda b: b[:-9], lambda b: b[:30] + b"\xff" * 9 + b[39:]])
+def test_damaged_gzip_is_refused_by_name(tmp_path, cut):
+    noise = np.random.default_rng(0).integers(0, 256, (100, 100), dtype=np.uint8)
+    path = tmp_path / "images.gz"
+    path.write_bytes(cut(gzip.compress(idx(noise))))
+
+    with pytest.raises(DataError, match=r"images\.gz: damaged gzip file"):
+        read_idx(path)
+
+
+def test_file_that_cannot_be_opened_is_refused_by_name(tmp_path):
+    with pytest.raises(DataError, match="absent: cannot be read"):
+        read_idx(tmp_path / "absent")
+
+
+def test_other_files_are_not_taken_for_idx(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("a,b\n1,2\n")
+    broken = tmp_path / "broken.gz"
+    broken.write_bytes(b"\x1f\x8b broken")
+
+    assert not is_idx(table)
+    assert not is_idx(broken)
+    assert not is_idx(tmp_path)
+    assert not is_idx(tmp_path / "absent")
+
+
+# --------------------------------------------------------------------------- images
+
+
+def saved(folder: Path, pixels: np.ndarray, name: str = "image.png") -> Path:
+    Image.fromarray(pixels).save(folder / name)
+    return folder / name
+
+
+def test_grey_image_keeps_its_values(tmp_path, pixels):
+    read = read_image(saved(tmp_path, pixels[0]), channels=1)
+
+    assert read.dtype == np.uint8
+    np.testing.assert_array_equal(read, pixels[:1])
+
+
+def test_colour_image_comes_with_channels_first(tmp_path, pixels):
+    colours = pixels.reshape(4, 5, 3)
+
+    read = read_image(saved(tmp_path, colours), channels=3)
+
+    np.testing.assert_array_equal(read, colours.transpose(2, 0, 1))
+    assert read.flags.c_contiguous
+
+
+def test_colour_and_grey_are_converted(tmp_path):
+    red = saved(tmp_path, np.full((4, 5, 3), (255, 0, 0), dtype=np.uint8), "red.png")
+    grey = saved(tmp_path, np.full((4, 5), 9, dtype=np.uint8), "grey.png")
+
+    np.testing.assert_array_equal(read_image(red, 1), np.full((1, 4, 5), 76))
+    np.testing.assert_array_equal(read_image(grey, 3), np.full((3, 4, 5), 9))
+
+
+def test_image_of_too_many_pixels_is_refused(tmp_path, monkeypatch, pixels):
+    monkeypatch.setattr(images, "MAX_PIXELS", 11)
+
+    with pytest.raises(DataError, match=r"image\.png: .*\(3 x 4 pixels are too many"):
+        read_image(saved(tmp_path, pixels[0]), 1)
+
+
+def test_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
+    path = tmp_path / "bomb.png"
+    Image.new("1", (20_000, 20_000)).save(path)
+
+    with pytest.raises(DataError, match=r"bomb\.png"):
+        read_image(path, 1)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:50], lambda b: b"", lambda b: b"text\n"])
+def test_damaged_image_is_refused_by_name(tmp_path, pixels, damage):
+    path = saved(tmp_path, pixels[0])
+    path.write_bytes(damage(path.read_bytes()))
+
+    with pytest.raises(DataError, match=r"image\.png: cannot be read as an image"):
+        read_image(path, 1)
+
+
+def test_other_numbers_of_channels_are_a_mistake_of_the_caller(tmp_path):
+    with pytest.raises(ValueError, match="1 or 3 channels, not 2"):
+        read_image(tmp_path / "any.png", 2)
