@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -16,6 +17,8 @@ from anoean_cli.commands import (
     shell,
     train,
 )
+from anoean_cli.console import Console
+from anoean_cli.errors import ExitStatus
 
 app = typer.Typer(
     name="anoean",
@@ -49,5 +52,19 @@ for _module in (prepare, train, calibrate, score, evaluate, info, plugins):
 
 
 def main() -> None:
-    """The console script."""
-    app()
+    """The console script. Usage errors are told like all others, in one line."""
+    try:
+        status = app(standalone_mode=False)
+    except typer.Abort:
+        status = ExitStatus.INTERRUPTED
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's own errors have no public base class
+            raise
+        status = ExitStatus.USAGE
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # type: ignore[attr-defined]
+        else:
+            command = getattr(getattr(error, "ctx", None), "command_path", "anoean")
+            message = " ".join(error.format_message().split()).rstrip(".")
+            Console().error(f"{message}; {command} --help shows how")
+    sys.exit(status)

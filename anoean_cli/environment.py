@@ -24,13 +24,11 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("anoean"))
 
 
-def threads(asked: int | None) -> int:
-    """How many threads to train with: what was asked for, ANOEAN_THREADS, or all cores."""
-    if asked is not None:
-        return asked
+def threads(asked: int | None) -> int | None:
+    """How many threads to train with, if anybody says: what was asked for, or ANOEAN_THREADS."""
     value = os.environ.get("ANOEAN_THREADS")
-    if not value:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if asked is not None or not value:
+        return asked
     if not value.isdigit() or int(value) < 1:
         raise UsageError(f"ANOEAN_THREADS is {value!r}; a whole number from 1 is needed")
     return int(value)

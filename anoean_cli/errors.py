@@ -6,6 +6,8 @@ the culprit (file, line, column, value) and the remedy. Anything else is a bug o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -81,3 +83,19 @@ class TrainingError(AnoeanError):
 
 class Terminated(BaseException):
     """SIGTERM arrived. Like ``KeyboardInterrupt``, no ``except Exception`` swallows it."""
+
+
+@contextmanager
+def blaming(plugin: str) -> Iterator[None]:
+    """Turn what a plugin lets escape into a PluginError that names it.
+
+    Args:
+        plugin: who is to blame, for the message (``"encoder plugin 'conv'"``).
+    """
+    try:
+        yield
+    except (AnoeanError, MemoryError):
+        raise
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise PluginError(f"{plugin} failed: {what}; --debug shows where") from error

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, r
 import numpy as np
 from numpy.typing import NDArray
 
+from anoean_cli.errors import blaming
+
 if TYPE_CHECKING:
-    import pyarrow as pa
     import torch
 
 Kind: TypeAlias = Literal["image", "table"]
@@ -124,7 +125,7 @@ class Dataset:
     """
 
     name: str
-    examples: NDArray[np.uint8] | pa.Table
+    examples: Any
     labels: NDArray[np.str_]
     provenance: Mapping[str, Json]
     normal: tuple[str, ...] = ()
@@ -184,7 +185,8 @@ class Encoder:
     parameters: Any
 
     def build(self) -> torch.nn.Module:
-        return self.plugin.build(self.spec, self.latent_dim, self.parameters)
+        with blaming(f"encoder plugin {self.plugin.name!r}"):
+            return self.plugin.build(self.spec, self.latent_dim, self.parameters)
 
 
 # --------------------------------------------------------------------------- detectors
@@ -227,7 +229,8 @@ class Monitor(Protocol):
         """Return the state last saved by an interrupted run of the same configuration."""
 
     def save(self, state: Callable[[], State]) -> None:
-        """Offer the state after an epoch; it is called for only when a checkpoint is due."""
+        """Offer the state after an epoch; it is called for when a checkpoint is due, and always
+        once `stopping` has said so."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from typing import Any
 
 from anoean_cli.errors import UsageError
 
+KINDS = (bool, int, float, str)
+
 
 def parameter(
     default: Any,
@@ -65,6 +67,32 @@ def describe(cls: type) -> list[dict[str, Any]]:
     ]
 
 
+def breaches(cls: Any, presets: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What keeps a plugin's ``Parameters`` and presets from being used, a line each."""
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        return ["its Parameters is not a dataclass"]
+    kinds = typing.get_type_hints(cls)
+    found = []
+    for field in dataclasses.fields(cls):
+        if field.default is dataclasses.MISSING:
+            found.append(f"its parameter {field.name} has no default")
+        if not _is_supported(kinds[field.name]):
+            names = ", ".join(kind.__name__ for kind in KINDS)
+            found.append(
+                f"its parameter {field.name} is of type {_type_name(kinds[field.name])}; "
+                f"one of {names}, or one of them and None, is needed"
+            )
+    if found:
+        return found
+    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+    for name, settings in ({"default": defaults} | dict(presets)).items():
+        try:
+            build(f"its preset {name}", cls, {**defaults, **settings})
+        except UsageError as error:
+            found.append(str(error))
+    return found
+
+
 def _checked(owner: str, field: dataclasses.Field[Any], kind: Any, value: Any) -> Any:
     value = _converted(owner, field.name, kind, value)
     low, high = field.metadata.get("low"), field.metadata.get("high")
@@ -81,11 +109,13 @@ def _checked(owner: str, field: dataclasses.Field[Any], kind: Any, value: Any) -
 
 
 def _converted(owner: str, name: str, kind: Any, value: Any) -> Any:
-    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    options = _options(kind)
     if type(None) in options and (value is None or value in ("none", "auto")):
         return None
     target = next(option for option in options if option is not type(None))
     try:
+        if value is None:
+            raise ValueError
         if target is bool:
             return _as_bool(value)
         if target is int and isinstance(value, float) and value != int(value):
@@ -97,6 +127,17 @@ def _converted(owner: str, name: str, kind: Any, value: Any) -> Any:
         ) from None
 
 
+def _is_supported(kind: Any) -> bool:
+    options = [option for option in _options(kind) if option is not type(None)]
+    return len(options) == 1 and options[0] in KINDS
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    """int | None → (int, NoneType), in either way of writing it; int → (int,)."""
+    is_union = typing.get_origin(kind) in (types.UnionType, typing.Union)
+    return typing.get_args(kind) if is_union else (kind,)
+
+
 def _as_bool(value: Any) -> bool:
     words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
     text = str(value).lower()
@@ -106,4 +147,5 @@ def _as_bool(value: Any) -> bool:
 
 
 def _type_name(kind: Any) -> str:
-    return getattr(kind, "__name__", None) or str(kind).replace("NoneType", "None")
+    names = [getattr(option, "__name__", str(option)) for option in _options(kind)]
+    return " | ".join(names).replace("NoneType", "None")

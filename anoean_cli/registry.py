@@ -12,6 +12,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, TypeAlias
 
+from anoean_cli import parameters
 from anoean_cli.errors import PluginError
 from anoean_cli.interfaces import DatasetPlugin, DetectorPlugin, EncoderPlugin
 
@@ -74,22 +75,37 @@ def _load(role: Role, entry: EntryPoint) -> Any:
     try:
         loaded = entry.load()
         plugin = loaded() if inspect.isclass(loaded) else loaded
+        breaches = _breaches(role, entry.name, plugin)
     except (Exception, SystemExit) as error:
         raise PluginError(
             f"{where} cannot be loaded: {type(error).__name__}: {error}; "
             "mend or uninstall that distribution"
         ) from error
-    missing = sorted(_missing(role, plugin))
-    if missing:
-        raise PluginError(f"{where} breaks its contract: it lacks {', '.join(missing)}")
+    if breaches:
+        raise PluginError(f"{where} breaks its contract: {'; '.join(breaches)}")
     return plugin
 
 
-def _missing(role: Role, plugin: object) -> set[str]:
+def _breaches(role: Role, name: str, plugin: Any) -> list[str]:
+    """What a plugin lacks of its contract, as far as that shows before it is used."""
     contract = CONTRACTS[role]
-    wanted = set(contract.__annotations__)
-    wanted |= {name for name, _ in inspect.getmembers(contract, inspect.isfunction)}
-    return {name for name in wanted if not name.startswith("_") and not hasattr(plugin, name)}
+    methods = {name for name, _ in inspect.getmembers(contract, inspect.isfunction)}
+    wanted = {each for each in methods | set(contract.__annotations__) if not each.startswith("_")}
+    missing = sorted(each for each in wanted if not hasattr(plugin, each))
+    if missing:
+        return [f"it lacks {', '.join(missing)}"]
+    found = [
+        f"its {each} is not a method"
+        for each in sorted(methods & wanted)
+        if not callable(getattr(plugin, each))
+    ]
+    if plugin.name != name:
+        found.append(f"it calls itself {plugin.name!r}, its entry point {name!r}")
+    if "Parameters" in wanted:
+        found += parameters.breaches(plugin.Parameters, getattr(plugin, "presets", {}))
+    if "presets" in wanted and "default" not in plugin.presets:
+        found.append("it has no preset 'default'")
+    return found
 
 
 def _distribution(entry: EntryPoint) -> str:

@@ -14,6 +14,8 @@ from anoean_cli.interfaces import Scores
 
 COVARIANCES = ("empirical", "ledoit-wolf", "mcd")
 
+ROWS_PER_DIMENSION = 4
+
 _FOLDS = 20
 _UNEXPLAINED = 1e-12  # a smaller share of a dimension's variance is rounding
 
@@ -111,6 +113,13 @@ class Gaussian:
         white = np.einsum("ij,jk->ik", centred, self.whitener)
         distances: Scores = np.sqrt(np.einsum("ij,ij->i", white, white))
         return distances
+
+
+def fitting_estimator(z: ArrayLike) -> str:
+    """Return the estimator that suits (n, d) embeddings: where normals are few for their
+    dimensions, the sample covariance is a poor one and is better shrunk."""
+    n, d = np.shape(z)
+    return "empirical" if n >= ROWS_PER_DIMENSION * d else "ledoit-wolf"
 
 
 def leave_one_out(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from anoean_cli import environment, registry
 from anoean_cli.console import Console
-from anoean_cli.storage import prepared
-from anoean_cli.errors import UsageError
+from anoean_cli.errors import UsageError, blaming
 from anoean_cli.interfaces import Dataset, LoadRequest, TableOptions
+from anoean_cli.storage import prepared
 
 TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".gz", ".zst", ".parquet", ".pq", ".h5", ".hdf5")
 
@@ -52,14 +52,18 @@ def load_dataset(
         seed=seed,
         warn=console.warn,
     )
-    dataset: Dataset = plugin.load(request)
+    with blaming(f"dataset plugin {name!r}"):
+        dataset: Dataset = plugin.load(request)
     return dataset
 
 
 def is_file(name: str) -> bool:
     """Whether a --dataset names a file rather than a plugin."""
-    return name == "-" or "/" in name or name.endswith(TABLE_ENDINGS) or (
-        Path(name).is_file() and name not in registry.names("datasets")
+    return (
+        name == "-"
+        or "/" in name
+        or name.endswith(TABLE_ENDINGS)
+        or (Path(name).exists() and name not in registry.names("datasets"))
     )
 
 
@@ -67,7 +71,7 @@ def normal_labels(dataset: Dataset, text: str | None) -> tuple[str, ...]:
     """The labels that --normal names, or those that the data set says are normal.
 
     Raises:
-        UsageError: neither says.
+        UsageError: neither says, or --normal is blank.
     """
     import numpy as np
 
@@ -76,6 +80,8 @@ def normal_labels(dataset: Dataset, text: str | None) -> tuple[str, ...]:
 
     present = [label for label in np.unique(dataset.labels).tolist() if label]
     if text is not None:
+        if not listed(text):
+            raise UsageError(f"--normal {text!r} names no label; the labels are: {some(present)}")
         return tuple(_as_labelled(value, present) for value in listed(text))
     if dataset.normal:
         return dataset.normal

@@ -46,9 +46,7 @@ def run(
         out = in_cache(environment.cache_folder(), dataset)
         out.parent.mkdir(parents=True, exist_ok=True)
     check_writable(out, force=force)
-    rows = load_dataset(
-        dataset, source, table.options(label, ignore), console, from_cache=False
-    )
+    rows = load_dataset(dataset, source, table.options(label, ignore), console, from_cache=False)
     digest = write_prepared(rows, out, overwrite=force)
     console.note(f"{len(rows.labels):,} rows of {rows.name}, digest {digest[:16]}")
     console.data(str(out))

@@ -9,13 +9,15 @@ beyond typer they import when they run.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import inspect
 import os
 import signal
 import sys
 import traceback
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any
 
@@ -25,6 +27,7 @@ from anoean_cli.console import Console
 from anoean_cli.errors import AnoeanError, ExitStatus, Terminated
 
 Function = Callable[..., ExitStatus | None]
+CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +49,7 @@ def command(function: Function) -> Callable[..., None]:
         if dataclasses.is_dataclass(kind):
             groups[parameter.name] = typing.cast(type, kind)
         else:
-            plain.append(
-                parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY)
-            )
+            plain.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
 
     def run(**values: Any) -> None:
         built = {
@@ -83,9 +84,8 @@ def guarded(console: Console, action: Callable[[], ExitStatus | None]) -> ExitSt
         console.error("terminated")
         return ExitStatus.TERMINATED
     except BrokenPipeError:
-        # Whoever read our output has enough. What is still buffered must go nowhere, or Python
-        # complains about it when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has enough.
+        _forget_stdout()
         return ExitStatus.BROKEN_PIPE
     except (typer.Exit, typer.Abort):
         raise
@@ -94,6 +94,12 @@ def guarded(console: Console, action: Callable[[], ExitStatus | None]) -> ExitSt
         _trace(console)
         return ExitStatus.BAD_DATA
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
+            # Files are written by `replacing`, which tells its failures: this one was stdout.
+            _forget_stdout()
+            reason = os.strerror(error.errno or 0)
+            console.error(f"cannot write to stdout: {reason}; free some space, or write elsewhere")
+            return ExitStatus.OUTPUT
         console.error(
             f"a bug of anoean: {type(error).__name__}: {error}; please report it with --debug"
         )
@@ -101,6 +107,23 @@ def guarded(console: Console, action: Callable[[], ExitStatus | None]) -> ExitSt
         return ExitStatus.BUG
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def without_pandas() -> Iterator[None]:
+    """Keep pyarrow from importing pandas where it is installed: that takes longer than scoring."""
+    sys.meta_path.insert(0, _NoPandas)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(_NoPandas)
+
+
+class _NoPandas:
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("not wanted here", name=name)
 
 
 def _options(group: type) -> list[inspect.Parameter]:
@@ -118,6 +141,11 @@ def _options(group: type) -> list[inspect.Parameter]:
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
+
+
+def _forget_stdout() -> None:
+    """Let what is still buffered go nowhere, or Python complains about it when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _trace(console: Console) -> None:

@@ -14,11 +14,10 @@ import typer
 from anoean_cli.commands import options
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
-from anoean_cli.errors import ExitStatus, UsageError
+from anoean_cli.errors import DataError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from anoean_cli.data.splits import SplitRequest
-    from anoean_cli.inference.model import Model
     from anoean_cli.interfaces import Apportionment, Dataset
 
 
@@ -194,6 +193,8 @@ def split_request(dataset: Dataset, flags: DataFlags) -> SplitRequest:
     from anoean_cli.data.splits import SplitRequest
 
     normal = normal_labels(dataset, flags.normal)
+    if flags.anomaly_fraction != 0:
+        _check_two_classes(dataset, normal)
     sizes = dataset.apportionment
     if flags.train_size is not None:
         sizes = replace(sizes, train_size=_train_size(flags.train_size))
@@ -205,6 +206,18 @@ def split_request(dataset: Dataset, flags: DataFlags) -> SplitRequest:
         sizes = replace(sizes, test_size=0)
     types, sizes = _anomaly_types(dataset, flags.anomaly_types, normal, sizes)
     return SplitRequest(normal, sizes, types, flags.unlabeled, flags.split)
+
+
+def _check_two_classes(dataset: Dataset, normal: tuple[str, ...]) -> None:
+    """Labels that tell nothing apart are a mistake; having none at all is one-class training."""
+    labels = set(dataset.labels.tolist()) - {""}
+    has_labels = dataset.label_column is not None or dataset.kind == "image"
+    if has_labels and labels and labels <= set(normal):
+        raise DataError(
+            f"{dataset.name} has no anomalies: all its labels are normal "
+            f"({', '.join(sorted(labels))}); name fewer with --normal, "
+            "or give --anomaly-fraction 0 to train on normals alone"
+        )
 
 
 def _train_size(text: str) -> int | None:

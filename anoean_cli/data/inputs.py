@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 OnError: TypeAlias = Literal["stop", "flag"]
 
 IMAGE_ENDINGS = frozenset(
-    ".png .jpg .jpeg .bmp .gif .tif .tiff .webp .pgm .ppm .pbm".split()
+    (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm")
 )
 IMAGES_AT_ONCE = 1024
 STDIN = "-"
@@ -75,9 +75,10 @@ class Piece:
     """Consecutive rows of one input.
 
     Attributes:
-        files: the file of all rows, or of each row, good and flagged, in order.
+        files: the file of all rows; for image files the file of each row, good and flagged.
         examples: the good rows: an Arrow table, or uint8 images.
-        rows: (n,) the numbers of the good rows in their file, from 1.
+        rows: (n,) the numbers of the good rows, from 1: in their file, or for image files in
+            ``files``.
         labels: (n,) labels, where they were asked for.
         kept: the kept columns of the good rows.
         flagged: the other rows.
@@ -92,6 +93,18 @@ class Piece:
     flagged: Sequence[Flagged] = field(default_factory=list)
     extras: tuple[str, ...] = ()
 
+    def identities(self) -> tuple[Sequence[str], NDArray[np.int64]]:
+        """File and row number of each good row; each image file has one row."""
+        if isinstance(self.files, str):
+            return [self.files] * len(self.rows), self.rows
+        return [self.files[row - 1] for row in self.rows], np.ones(len(self.rows), np.int64)
+
+    def rows_by_file(self) -> dict[str, int]:
+        """How many rows, good and flagged, each file has here."""
+        if isinstance(self.files, str):
+            return {self.files: len(self.rows) + len(self.flagged)}
+        return dict.fromkeys(self.files, 1)
+
 
 def pieces(source: str, expected: Expected, reading: Reading) -> Iterator[Piece]:
     """Read one input: a path, or ``-`` for stdin.
@@ -102,7 +115,7 @@ def pieces(source: str, expected: Expected, reading: Reading) -> Iterator[Piece]
     """
     path = Path(source)
     if source == STDIN:
-        stream = io.BufferedReader(sys.stdin.buffer)  # type: ignore[arg-type]
+        stream = io.BufferedReader(sys.stdin.buffer)  # type: ignore[type-var]
         if expected.schema is None:
             return _pixel_tables(stream, "-", expected, reading)
         return _tables(stream, "-", expected.schema, reading)
@@ -136,9 +149,7 @@ def _piece(name: str, batch: Batch) -> Piece:
     labels = None
     if batch.labels is not None:
         labels = batch.labels.fill_null("").to_pylist()
-    return Piece(
-        name, batch.table, batch.rows, labels, batch.kept, batch.flagged, batch.extras
-    )
+    return Piece(name, batch.table, batch.rows, labels, batch.kept, batch.flagged, batch.extras)
 
 
 def _prepared(path: Path, expected: Expected, reading: Reading) -> Iterator[Piece]:

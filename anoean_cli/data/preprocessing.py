@@ -180,6 +180,7 @@ class TablePreprocessor:
     def arrays(self) -> dict[str, NDArray[Any] | list[str]]:
         numeric = [c for c in self.columns.values() if isinstance(c, NumericColumn)]
         categorical = [c for c in self.columns.values() if isinstance(c, CategoricalColumn)]
+        indicators = [c.indicator for c in numeric] + [c.indicator for c in categorical]
         return {
             "knot_counts": np.array([len(c.knots) for c in numeric], np.int64),
             "knots": _joined([c.knots for c in numeric]),
@@ -187,7 +188,7 @@ class TablePreprocessor:
             "center": np.array([c.center for c in numeric], np.float64),
             "scale": np.array([c.scale for c in numeric], np.float64),
             "fill": np.array([c.fill for c in numeric], np.float64),
-            "indicator": np.array([c.indicator for c in (*numeric, *categorical)], np.bool_),
+            "indicator": np.array(indicators, np.bool_),
             "category_counts": np.array([len(c.categories) for c in categorical], np.int64),
             "categories": [value for c in categorical for value in c.categories],
         }
@@ -197,7 +198,7 @@ class TablePreprocessor:
         """Raises FileFormatError where the arrays do not fit the schema."""
         try:
             return cls(dict(_columns_from(schema, arrays)))
-        except (KeyError, ValueError, IndexError, TypeError, StopIteration) as error:
+        except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
             raise FileFormatError(f"the preprocessing does not fit the schema: {error}") from error
 
 
@@ -208,6 +209,8 @@ def _columns_from(
     knots = _parted(arrays["knots"], arrays["knot_counts"], len(numeric))
     quantiles = _parted(arrays["quantiles"], arrays["knot_counts"], len(numeric))
     categories = _parted(arrays["categories"], arrays["category_counts"], len(categorical))
+    if not all(isinstance(value, str) for value in arrays["categories"]):
+        raise ValueError("categories are not text")
     indicator = arrays["indicator"]
     if len(indicator) != len(schema.columns):
         raise ValueError("one indicator a column is needed")

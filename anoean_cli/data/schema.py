@@ -128,7 +128,7 @@ def _reason_to_drop(column: pa.ChunkedArray) -> str | None:
     distinct = len(pc.unique(column.drop_null()))
     if distinct == 1 and missing == 0:
         return "is constant"
-    if rows < FEWEST_FOR_IDENTIFIER:
+    if rows - missing < FEWEST_FOR_IDENTIFIER:
         return None
     if _is_numeric(column):
         return "counts the rows" if distinct == rows and _counts_rows(column) else None

@@ -29,6 +29,7 @@ MOST_SET_ASIDE = 20_000
 FEWEST_TO_CALIBRATE = 100
 FEWEST_TO_SELECT = 30
 FEW_ANOMALIES = 25
+FEWEST_NORMALS = 3
 # A shortage up to this share of the training rows leaves the test as large as asked for, so that
 # its figures stay comparable (MNIST's digit 5 lacks 47 of 6,360 images).
 SMALL_SHORTAGE = 0.05
@@ -62,7 +63,7 @@ class Split:
     Attributes:
         training, selection, calibration, test: positions in the dataset.
         is_anomaly: (n,) for every row of the dataset.
-        seen: labels of the anomalies that training shows.
+        seen: labels of the anomalies that training or selection shows.
         multiplicity: (n,) how often a row stands in the data, where duplicates were dropped.
         notes: what the user should know, a line each.
     """
@@ -103,7 +104,8 @@ def is_anomaly(
             )
     normal_rows = np.isin(dataset.labels, list(normal))
     unknown = dataset.labels == ""
-    return ~normal_rows & ~unknown
+    anomalous: NDArray[np.bool_] = ~normal_rows & ~unknown
+    return anomalous
 
 
 def draw(dataset: Dataset, request: SplitRequest, rng: np.random.Generator) -> Split:
@@ -126,10 +128,18 @@ def draw(dataset: Dataset, request: SplitRequest, rng: np.random.Generator) -> S
     return Split(
         **roles,
         is_anomaly=anomalous,
-        seen=tuple(sorted(set(dataset.labels[roles["training"]][anomalous[roles["training"]]]))),
+        seen=_shown(dataset, anomalous, roles),
         multiplicity=multiplicity,
         notes=tuple(notes),
     )
+
+
+def _shown(
+    dataset: Dataset, anomalous: NDArray[np.bool_], roles: dict[str, Positions]
+) -> tuple[str, ...]:
+    """The anomaly labels that training or selection gets to see."""
+    rows = np.concatenate([roles["training"], roles["selection"]])
+    return tuple(np.unique(dataset.labels[rows[anomalous[rows]]]).tolist())
 
 
 # --------------------------------------------------------------------------- which rows there are
@@ -264,6 +274,8 @@ def _assign(
     normals, anomalies = rng.permutation(pool.normals), rng.permutation(pool.anomalies)
     if test_pool is not None:
         train_size = min(sizes.train_size or len(normals), len(normals))
+        if sizes.train_size is not None and train_size < sizes.train_size:
+            notes.append(f"{sizes.train_size:,} normals were asked for, {train_size:,} are there")
         test = _publisher_test(test_pool, sizes.test_size, rng)
     else:
         train_size, test_normals, test_anomalies = _shrunk(
@@ -272,6 +284,11 @@ def _assign(
         test = np.concatenate([normals[:test_normals], anomalies[:test_anomalies]])
         normals, anomalies = normals[test_normals:], anomalies[test_anomalies:]
     normals = normals[:train_size]
+    if len(normals) < FEWEST_NORMALS:
+        raise DataError(
+            f"{len(normals)} normal rows of {dataset.name} are too few to train with; "
+            f"at least {FEWEST_NORMALS} are needed beside those for the test"
+        )
     anomalies = anomalies[np.isin(dataset.labels[anomalies], seen)]
     if sizes.anomaly_fraction is not None:
         wanted = round(sizes.anomaly_fraction * len(normals))

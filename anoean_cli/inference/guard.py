@@ -90,6 +90,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
+        if key >> 32:  # protobuf would drop these bits and see another field than we do
+            raise ValueError("a field number is too large")
         number, wire = key >> 3, key & 7
         start = at
         if wire == VARINT:

@@ -25,13 +25,20 @@ def as_examples(X: Any, schema: TableSchema | None, spec: ExampleSpec) -> Any:
     """
     if schema is None:
         return as_images(X, (spec.shape[0], spec.shape[1], spec.shape[2]))
-    return _typed(_as_table(X, schema), schema)
+    import pyarrow as pa
+
+    try:
+        table = _as_table(X, schema)
+    except DataError:
+        raise
+    except (ValueError, pa.ArrowException) as error:
+        raise DataError(f"X is no table: {error}") from error
+    return _typed(table, schema)
 
 
 def as_images(X: Any, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Bytes 0..255 as (n, channels, height, width)."""
     values = np.asarray(X)
-    n = len(values)
     if math.prod(values.shape[1:]) != math.prod(shape) or values.shape[1:] not in (
         shape,
         shape[1:],
@@ -46,7 +53,7 @@ def as_images(X: Any, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
         if not (as_bytes == values).all():
             raise DataError("pixel values must be whole numbers from 0 to 255")
         values = as_bytes
-    return values.reshape(n, *shape)
+    return values.reshape(len(values), *shape)
 
 
 def array_table(X: NDArray[Any], names: Sequence[str]) -> pa.Table:
@@ -70,7 +77,9 @@ def _as_table(X: Any, schema: TableSchema) -> pa.Table:
     values = np.asarray(X)
     if values.ndim != 2:
         raise DataError(f"X has shape {values.shape}; rows and columns are needed")
-    return array_table(values[:, : len(_fields(schema, values.shape[1]))], _fields(schema, values.shape[1]))
+    return array_table(
+        values[:, : len(_fields(schema, values.shape[1]))], _fields(schema, values.shape[1])
+    )
 
 
 def _fields(schema: TableSchema, width: int) -> list[str]:
@@ -79,7 +88,9 @@ def _fields(schema: TableSchema, width: int) -> list[str]:
     if schema.label in fields and width == len(fields) - 1:
         fields.remove(schema.label)
     if width < len(fields):
-        raise DataError(f"X has {width} columns; the model needs {len(fields)}: {', '.join(fields)}")
+        raise DataError(
+            f"X has {width} columns; the model needs {len(fields)}: {', '.join(fields)}"
+        )
     return fields
 
 
@@ -89,6 +100,9 @@ def _typed(table: pa.Table, schema: TableSchema) -> pa.Table:
     missing = [name for name in schema.columns if name not in table.column_names]
     if missing:
         raise DataError(f"X lacks the columns {', '.join(missing)}")
+    twice = [name for name in schema.columns if table.column_names.count(name) > 1]
+    if twice:
+        raise DataError(f"X has the columns {', '.join(twice)} more than once")
     kinds = {"numeric": pa.float64(), "categorical": pa.string()}
     columns = {}
     for name, kind in schema.columns.items():

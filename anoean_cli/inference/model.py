@@ -94,6 +94,10 @@ class Model:
     def runner(self) -> GraphRunner:
         return GraphRunner(self.graph, self.preprocessor.spec)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A session of ONNX Runtime cannot be pickled or copied; it is built from the graph again.
+        return {name: value for name, value in vars(self).items() if name != "runner"}
+
     def anomaly_score(self, X: Any) -> Scores:
         """Return how anomalous each row is, (n,) float64, high for anomalies.
 
@@ -221,9 +225,7 @@ def _from_content(content: Content) -> Model:
         output: Output = "score" if settings["output"] == "score" else "embedding"
         gaussian = None
         if output == "embedding":
-            gaussian = Gaussian.from_arrays(
-                values["gaussian/mean"], values["gaussian/covariance"]
-            )
+            gaussian = Gaussian.from_arrays(values["gaussian/mean"], values["gaussian/covariance"])
         return Model(
             config=_mapping(values["config"]),
             schema=schema,

@@ -15,7 +15,7 @@ from anoean_cli.calibration.conformal import (
     threshold_for_f1,
     threshold_for_rate,
 )
-from anoean_cli.calibration.gaussian import Gaussian, leave_one_out
+from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator, leave_one_out
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.inference.model import KeptRows, Model, raw_scores
 from anoean_cli.interfaces import Json, Scores
@@ -98,7 +98,7 @@ def recalibrated(
         return _from_rows(model, observed, rule, covariance)
     if covariance is not None:
         model = _from_kept(model, covariance)
-    return _with_threshold(model, rule, {})
+    return _with_threshold(model, rule, _estimator(model, covariance))
 
 
 def _by_contamination(
@@ -114,12 +114,11 @@ def _by_contamination(
     scores = raw_scores(observed.output, model.gaussian)
     threshold = threshold_for_contamination(scores, share)
     note = {"rule": "contamination", "contamination": share, "rows": len(scores)}
+    note |= _estimator(model, None)
     return _replaced(model, replace(model.calibration, threshold=threshold, rule=note))
 
 
-def _from_rows(
-    model: Model, observed: Observed, rule: Rule, covariance: str | None
-) -> Model:
+def _from_rows(model: Model, observed: Observed, rule: Rule, covariance: str | None) -> Model:
     flags = observed.is_anomaly
     normals = observed.output if flags is None else observed.output[~flags]
     if len(normals) < FEWEST_NORMALS:
@@ -130,6 +129,8 @@ def _from_rows(
     order = np.random.default_rng(0).permutation(len(normals))
     halves = {"selection": order[: len(order) // 2], "calibration": order[len(order) // 2 :]}
     estimator = covariance or "empirical"
+    if covariance is None and model.gaussian is not None:
+        estimator = fitting_estimator(normals[halves["selection"]])
     gaussian = None
     if model.gaussian is not None:
         gaussian = Gaussian.from_embeddings(normals[halves["selection"]], estimator)
@@ -162,9 +163,13 @@ def _from_kept(model: Model, covariance: str) -> Model:
         reference = raw_scores(model.kept["calibration"].output, gaussian)
     else:
         reference = leave_one_out(normals, covariance)
-    return _replaced(
-        model, replace(model.calibration, reference=np.sort(reference)), gaussian
-    )
+    return _replaced(model, replace(model.calibration, reference=np.sort(reference)), gaussian)
+
+
+def _estimator(model: Model, covariance: str | None) -> dict[str, Json]:
+    """The estimator of Σ to note down: a new one, or the one that was noted before."""
+    name = covariance or model.calibration.rule.get("covariance")
+    return {} if name is None else {"covariance": name}
 
 
 def _with_threshold(model: Model, rule: Rule, about: Mapping[str, Json]) -> Model:
@@ -175,9 +180,5 @@ def _with_threshold(model: Model, rule: Rule, about: Mapping[str, Json]) -> Mode
     return _replaced(model, by_rate(old.reference, old.exact, rule.fpr, **about))
 
 
-def _replaced(
-    model: Model, calibration: Calibration, gaussian: Gaussian | None = None
-) -> Model:
-    return replace(
-        model, calibration=calibration, gaussian=gaussian or model.gaussian, digest=""
-    )
+def _replaced(model: Model, calibration: Calibration, gaussian: Gaussian | None = None) -> Model:
+    return replace(model, calibration=calibration, gaussian=gaussian or model.gaussian, digest="")

@@ -37,6 +37,9 @@ class GraphRunner:
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(self._session.get_outputs()) != 1:
             raise FileFormatError("the graph must have one input and one output")
+        kind = self._session.get_outputs()[0].type
+        if kind not in ("tensor(float)", "tensor(double)"):
+            raise FileFormatError(f"the graph gives {kind}, not numbers")
         self._input = inputs[0].name
         if inputs[0].type != "tensor(float)" or tuple(inputs[0].shape[1:]) != self.shape:
             raise FileFormatError(

@@ -25,7 +25,7 @@ class Checkpoint:
 
     @classmethod
     def beside(cls, model: Path) -> Checkpoint:
-        return cls(model.with_name(f"{model.name}.checkpoint"))
+        return cls(Path(f"{model}.checkpoint"))
 
     def load(self) -> tuple[Mapping[str, Any], dict[str, NDArray[Any]]] | None:
         """Return the configuration and the state, or None where there is no file.

@@ -22,27 +22,26 @@ class EmbeddingsWriter:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._files: list[str] = []
+        self._numbers: dict[str, int] = {}
 
     def append(
         self,
-        file: str,
+        files: Sequence[str],
         rows: NDArray[np.int64],
         embedding: NDArray[np.float32],
         scores: NDArray[np.float64],
     ) -> None:
-        """Append rows of one file; ``rows`` counts from 1 in each file."""
-        if not self._files or self._files[-1] != file:
-            self._files.append(file)
-        number = len(self._files) - 1
+        """Append n rows; ``rows`` counts from 1 in each file."""
+        for name in files:
+            self._numbers.setdefault(name, len(self._numbers))
         self._writer.append("embedding", embedding)
         self._writer.append("score", scores)
         self._writer.append("row", rows)
-        self._writer.append("file", np.full(len(rows), number, np.int32))
+        self._writer.append("file", np.array([self._numbers[n] for n in files], np.int32))
 
     @property
     def files(self) -> Sequence[str]:
-        return self._files
+        return list(self._numbers)
 
 
 @contextmanager

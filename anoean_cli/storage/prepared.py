@@ -13,7 +13,7 @@ import numpy as np
 from anoean_cli.errors import FileFormatError
 from anoean_cli.interfaces import Apportionment, Dataset
 from anoean_cli.storage.atomic import replacing
-from anoean_cli.storage.hdf5 import Reader, Writer, kind_of
+from anoean_cli.storage.hdf5 import SIGNATURE, Reader, Writer
 from anoean_cli.storage.values import Json
 
 if TYPE_CHECKING:
@@ -30,9 +30,11 @@ def in_cache(cache: Path, name: str) -> Path:
 
 
 def is_prepared(path: Path) -> bool:
-    """Whether the file is a prepared dataset; False for anything else."""
-    with suppress(FileFormatError):
-        return path.is_file() and kind_of(path) == FORMAT
+    """Whether to read a file as a prepared dataset: it is HDF5, if perhaps a damaged one."""
+    with suppress(OSError, ValueError):  # ValueError: a NUL byte in the name
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(len(SIGNATURE)) == SIGNATURE
     return False
 
 

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from anoean_cli.calibration.gaussian import Gaussian
-from anoean_cli.errors import TrainingError
+from anoean_cli.errors import TrainingError, UsageError
 from anoean_cli.interfaces import Encoder, FloatRows, Monitor, Rows, State
 from anoean_cli.training import selection as figures
 from anoean_cli.training.discriminator import Discriminator
@@ -32,10 +33,12 @@ from anoean_cli.training.losses import (
     radial_terms,
     total,
 )
-from anoean_cli.training.settings import Parameters
+from anoean_cli.training.settings import AnoeanParameters
 
-STEPS = {"image": 800, "table": 3000}
-LONGEST_EPOCH = 500
+MOST_STEPS = {"image": 3200, "table": 3000}
+FEWEST_STEPS = 300
+STEPS_PER_NORMAL = 2
+EPOCH_STEPS = (20, 500)
 ROWS_AT_ONCE = 1024
 
 
@@ -49,10 +52,12 @@ class Plan:
     anomalies: int
 
     @classmethod
-    def of(cls, train: Rows, kind: str, parameters: Parameters) -> Plan:
+    def of(cls, train: Rows, kind: str, parameters: AnoeanParameters) -> Plan:
         """Split a batch between normals and anomalies, and the training into epochs.
 
-        An epoch is one pass over the normals, at most `LONGEST_EPOCH` steps.
+        An epoch is one pass over the normals, but no fewer than 20 and no more than 500 steps.
+        Without a number of epochs, training takes one pass, and steps that grow with the
+        normals from 300 to 3200 for images and 3000 for tables.
         """
         share = parameters.anomaly_share
         if share is None:
@@ -60,9 +65,11 @@ class Plan:
         m = parameters.batch_size
         m_a = min(m - 1, max(1, round(m * share)))
         m_n = m - m_a
-        one_pass = math.ceil(int((~train.is_anomaly).sum()) / m_n)
-        steps = min(one_pass, LONGEST_EPOCH)
-        epochs = parameters.epochs or math.ceil(max(STEPS[kind], one_pass) / steps)
+        normals = int((~train.is_anomaly).sum())
+        one_pass = math.ceil(normals / m_n)
+        steps = min(max(one_pass, EPOCH_STEPS[0]), EPOCH_STEPS[1])
+        wanted = min(max(STEPS_PER_NORMAL * normals, FEWEST_STEPS), MOST_STEPS[kind])
+        epochs = parameters.epochs or math.ceil(max(wanted, one_pass) / steps)
         return cls(epochs, steps, m_n, m_a)
 
 
@@ -86,6 +93,10 @@ class Run:
         """How many epochs are done."""
         return len(self.history)
 
+    @cached_property
+    def encoder_weights(self) -> list[nn.Parameter]:
+        return [weight for weight in self.encoder.parameters() if weight.requires_grad]
+
     @property
     def scorer(self) -> nn.Module:
         """The encoder as it would be used now: with averaged weights."""
@@ -96,7 +107,7 @@ def fit_encoder(
     train: Rows,
     selection: Rows,
     encoder: Encoder,
-    parameters: Parameters,
+    parameters: AnoeanParameters,
     rng: np.random.Generator,
     monitor: Monitor,
 ) -> tuple[nn.Module, Run]:
@@ -112,7 +123,7 @@ def fit_encoder(
     plan = Plan.of(train, encoder.spec.kind, parameters)
     run = start(encoder, parameters, rng)
     restore(run, monitor.restore())
-    device = torch.device(parameters.device)
+    device = usable_device(parameters.device)
     normals = torch.from_numpy(train.normals).to(device)
     anomalies = torch.from_numpy(train.anomalies).to(device)
     distortion = parameters.distortion if encoder.spec.kind == "image" else 0.0
@@ -125,11 +136,12 @@ def fit_encoder(
         run.history.append(record)
         _keep_best(run, record.get(parameters.selection, float(run.epoch)))
         monitor.report(record, plan.epochs)
+        is_stopping = monitor.stopping()
         monitor.save(lambda: state_of(run))
         exhausted = (
             parameters.patience is not None and run.epoch - run.best_epoch >= parameters.patience
         )
-        if exhausted or monitor.stopping():
+        if exhausted or is_stopping:
             break
 
     module = copy.deepcopy(run.scorer)
@@ -143,14 +155,16 @@ def _epoch(
     normals: Tensor,
     anomalies: Tensor,
     distortion: float,
-    parameters: Parameters,
+    parameters: AnoeanParameters,
 ) -> dict[str, float]:
     """One pass of Algorithm 1 over the normals; returns the means of all loss terms."""
     run.encoder.train()
     sums: dict[str, Tensor] = {}
-    order = torch.randperm(len(normals), generator=run.generator)
-    # The last batch is filled up from the front, so that all batches have one size.
-    order = torch.cat([order, order.repeat(math.ceil(plan.normals / len(order)))])
+    # Passes follow each other until the last batch is full, so that all batches have one size.
+    passes = math.ceil(plan.steps * plan.normals / len(normals))
+    order = torch.cat(
+        [torch.randperm(len(normals), generator=run.generator) for _ in range(passes)]
+    )
     for step in range(plan.steps):
         _set_learning_rate(run, plan, step, parameters)
         chosen = order[step * plan.normals : (step + 1) * plan.normals]
@@ -169,7 +183,7 @@ def _epoch(
     return means
 
 
-def _step(run: Run, plan: Plan, examples: Tensor, parameters: Parameters) -> Terms:
+def _step(run: Run, plan: Plan, examples: Tensor, parameters: AnoeanParameters) -> Terms:
     """n_D steps of D, then one of E; one forward pass of E serves them all, since only D moves."""
     m_n = plan.normals
     z = run.encoder(examples)
@@ -183,9 +197,7 @@ def _step(run: Run, plan: Plan, examples: Tensor, parameters: Parameters) -> Ter
         total(d_terms).backward()
         run.discriminator_adam.step()
 
-    run.discriminator.requires_grad_(False)
     logits = run.discriminator(z)
-    run.discriminator.requires_grad_(True)
     e_terms = encoder_terms(logits[:m_n], logits[m_n:])
     loss = parameters.adversarial * total(e_terms)
     if parameters.radial > 0:
@@ -193,13 +205,13 @@ def _step(run: Run, plan: Plan, examples: Tensor, parameters: Parameters) -> Ter
         loss = loss + parameters.radial * total(radial)
         e_terms |= radial
     run.encoder_adam.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward(inputs=run.encoder_weights)  # D is frozen in this step
     run.encoder_adam.step()
     run.averaged.update_parameters(run.encoder)
     return d_terms | e_terms
 
 
-def _set_learning_rate(run: Run, plan: Plan, step: int, parameters: Parameters) -> None:
+def _set_learning_rate(run: Run, plan: Plan, step: int, parameters: AnoeanParameters) -> None:
     """Half a cosine from the learning rate to its final share over the whole training."""
     done = (run.epoch * plan.steps + step) / (plan.epochs * plan.steps)
     last = parameters.final_learning_rate
@@ -248,9 +260,9 @@ def _keep_best(run: Run, figure: float) -> None:
 # --------------------------------------------------------------------------- start, stop, go on
 
 
-def start(encoder: Encoder, parameters: Parameters, rng: np.random.Generator) -> Run:
+def start(encoder: Encoder, parameters: AnoeanParameters, rng: np.random.Generator) -> Run:
     """Networks and optimisers before the first step, their weights drawn from ``rng``."""
-    device = torch.device(parameters.device)
+    device = usable_device(parameters.device)
     with torch.random.fork_rng(devices=[]):  # initialisers know torch's global generator only
         torch.manual_seed(int(rng.integers(2**63)))
         network = encoder.build().to(device)
@@ -258,19 +270,32 @@ def start(encoder: Encoder, parameters: Parameters, rng: np.random.Generator) ->
     averaged = AveragedModel(
         network, multi_avg_fn=get_ema_multi_avg_fn(parameters.averaging), use_buffers=True
     )
-    betas = (parameters.beta1, 0.999)
+    adam = partial(
+        torch.optim.Adam,
+        lr=parameters.learning_rate,
+        betas=(parameters.beta1, 0.999),
+        fused=True,
+    )
     return Run(
         encoder=network,
         averaged=averaged,
         discriminator=discriminator,
-        encoder_adam=torch.optim.Adam(network.parameters(), parameters.learning_rate, betas),
-        discriminator_adam=torch.optim.Adam(
-            discriminator.parameters(), parameters.learning_rate, betas
-        ),
+        encoder_adam=adam(network.parameters()),
+        discriminator_adam=adam(discriminator.parameters()),
         generator=torch.Generator().manual_seed(int(rng.integers(2**63))),
         history=[],
         best={},
     )
+
+
+def usable_device(name: str) -> torch.device:
+    """Raises UsageError for a device that torch does not know or does not have here."""
+    try:
+        torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n")[0]
+        raise UsageError(f"--device {name} cannot be used here: {reason}") from error
+    return torch.device(name)
 
 
 def state_of(run: Run) -> State:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import onnx
 import torch
 
 from anoean_cli.errors import PluginError
@@ -22,25 +24,38 @@ def onnx_graph(module: torch.nn.Module, shape: tuple[int, ...]) -> bytes:
         PluginError: the module uses what ONNX's standard operators cannot express.
     """
     example = torch.zeros(2, *shape)
+    module = module.cpu().eval()
     try:
         with _silenced(), torch.no_grad():
-            program = torch.onnx.export(
-                module.cpu().eval(),
-                (example,),
-                input_names=["rows"],
-                output_names=["embedding"],
-                dynamic_shapes=[{0: torch.export.Dim("n")}],
-                dynamo=True,
-                verbose=False,
-            )
+            model = _exported(module, example)
     except Exception as error:
         raise PluginError(
             f"the encoder {type(module).__name__} cannot be written as an ONNX graph: {error}"
         ) from error
-    assert program is not None
-    model = program.model_proto
     _strip(model)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def _exported(module: torch.nn.Module, example: torch.Tensor) -> Any:
+    """The ONNX model, by the exporter that traces or, where that fails, by the newer one.
+
+    For networks as small as ours the newer one takes as long as training them does.
+    """
+    names: dict[str, Any] = {"input_names": ["rows"], "output_names": ["embedding"]}
+    buffer = io.BytesIO()
+    try:
+        batch = {"rows": {0: "n"}, "embedding": {0: "n"}}
+        # Its type says path, its documentation and code say path or file.
+        file = cast(Any, buffer)
+        torch.onnx.export(module, (example,), file, dynamo=False, dynamic_axes=batch, **names)
+        return onnx.load_model_from_string(buffer.getvalue())
+    except Exception:
+        any_batch = [{0: torch.export.Dim("n")}]
+        program = torch.onnx.export(
+            module, (example,), dynamo=True, dynamic_shapes=any_batch, verbose=False, **names
+        )
+        assert program is not None
+        return program.model_proto
 
 
 def weights_of(module: torch.nn.Module) -> State:

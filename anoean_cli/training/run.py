@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli import parameters, registry
-from anoean_cli.calibration.gaussian import Gaussian, leave_one_out
+from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator, leave_one_out
 from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor, fit_table
 from anoean_cli.data.schema import TableSchema, infer_schema
 from anoean_cli.data.splits import Split, SplitRequest, draw
-from anoean_cli.errors import TrainingError, UsageError
+from anoean_cli.errors import TrainingError, UsageError, blaming
 from anoean_cli.inference.model import ROLES, KeptRows, Model, as_columns, raw_scores
 from anoean_cli.inference.recalibration import by_rate
 from anoean_cli.inference.runner import GraphRunner
@@ -39,7 +40,6 @@ from anoean_cli.storage.checkpoint import Checkpoint
 
 DEFAULT_ENCODERS = {"image": "conv", "table": "mlp"}
 LARGEST_LATENT_DIM = 32
-ROWS_PER_DIMENSION = 4  # fewer selection normals than this make the sample covariance a poor one
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
 LIBRARIES = ("torch", "numpy", "scikit-learn", "onnxruntime")
 
@@ -57,7 +57,8 @@ class TrainRequest:
         latent_dim: of the decision space; None: 32, or the number of features where smaller.
         covariance: estimator of Σ; None: empirical, or ledoit-wolf where normals are few.
         seed: of everything random.
-        threads: for torch.
+        threads: for torch; None: all cores for images, one for tables, whose networks are too
+            small to share.
     """
 
     split: SplitRequest
@@ -121,7 +122,7 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
     def rows_of(role: NDArray[np.int64]) -> Rows:
         return Rows(preprocessor.transform(take(dataset, schema, role)), split.is_anomaly[role])
 
-    with _torch_threads(request.threads):
+    with _torch_threads(config["threads"]), blaming(f"detector plugin {detector.name!r}"):
         line = _Line(watcher, config)
         fitted = detector.fit(
             rows_of(split.training),
@@ -152,9 +153,7 @@ def take(dataset: Dataset, schema: TableSchema | None, rows: NDArray[np.int64]) 
 # --------------------------------------------------------------------------- what is asked for
 
 
-def _encoder_name(
-    dataset: Dataset, request: TrainRequest, detector: DetectorPlugin
-) -> str | None:
+def _encoder_name(dataset: Dataset, request: TrainRequest, detector: DetectorPlugin) -> str | None:
     if not detector.uses_encoder:
         if request.encoder is not None:
             raise UsageError(f"the detector {detector.name} takes no --encoder")
@@ -191,7 +190,7 @@ def _sort_settings(
         elif key in of_detector or key in of_encoder:
             sorted_settings["detector" if key in of_detector else "encoder"][key] = value
         else:
-            known = ", ".join(sorted(of_detector | of_encoder))
+            known = ", ".join(sorted(of_detector | of_encoder)) or "none"
             raise UsageError(
                 f"{request.detector} and its encoder have no parameter {key!r}; they have: {known}"
             )
@@ -267,7 +266,7 @@ def _config(
         },
         "covariance": request.covariance,
         "seed": request.seed,
-        "threads": request.threads,
+        "threads": request.threads or (_cores() if dataset.kind == "image" else 1),
         "notes": list(split.notes),
         "versions": {name: _version(name) for name in LIBRARIES},
     }
@@ -299,7 +298,7 @@ class _Line(Monitor):
         self._watcher.warn(message)
 
     def stopping(self) -> bool:
-        self.stopped = self._watcher.stopping()
+        self.stopped = self.stopped or self._watcher.stopping()
         return self.stopped
 
     def restore(self) -> State | None:
@@ -321,7 +320,7 @@ class _Line(Monitor):
         if self._watcher.checkpoint is None:
             return
         due = time.monotonic() - self._saved >= SECONDS_BETWEEN_CHECKPOINTS
-        if due or self._watcher.stopping():
+        if due or self.stopped:
             self._watcher.checkpoint.save(self._config, state())
             self._saved = time.monotonic()
 
@@ -332,12 +331,14 @@ def _as_json(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
 @contextmanager
-def _torch_threads(threads: int | None) -> Iterator[None]:
+def _torch_threads(threads: int) -> Iterator[None]:
     """Torch's thread count belongs to the process: it is put back afterwards."""
-    if threads is None:
-        yield
-        return
     import torch
 
     before = torch.get_num_threads()
@@ -370,7 +371,7 @@ def _calibrated_model(
     }
     selection = kept["selection"]
     normals = selection.output[~selection.is_anomaly]
-    estimator = request.covariance or _fitting_estimator(normals, fitted, watcher)
+    estimator = request.covariance or _chosen_estimator(normals, fitted, watcher)
     gaussian = None
     if fitted.output == "embedding":
         gaussian = Gaussian.from_embeddings(normals, estimator)
@@ -414,14 +415,17 @@ def _kept(
     )
 
 
-def _fitting_estimator(normals: NDArray[np.float32], fitted: Fitted, watcher: Watcher) -> str:
-    rows, dimensions = normals.shape
-    if fitted.output == "score" or rows >= ROWS_PER_DIMENSION * dimensions:
+def _chosen_estimator(normals: NDArray[np.float32], fitted: Fitted, watcher: Watcher) -> str:
+    if fitted.output == "score":
         return "empirical"
-    watcher.warn(
-        f"{rows} normals for a covariance in {dimensions} dimensions: it is shrunk (ledoit-wolf)"
-    )
-    return "ledoit-wolf"
+    estimator = fitting_estimator(normals)
+    if estimator != "empirical":
+        rows, dimensions = normals.shape
+        watcher.warn(
+            f"{rows} normals for a covariance in {dimensions} dimensions: "
+            f"it is shrunk ({estimator})"
+        )
+    return estimator
 
 
 def _refuse_collapse(scores: NDArray[np.float64], examples: FloatRows) -> None:

@@ -10,11 +10,11 @@ from anoean_cli.parameters import parameter
 
 
 @dataclass(frozen=True)
-class Parameters:
+class AnoeanParameters:
     """Everything Algorithm 1 leaves to its user, and what goes past it."""
 
     epochs: int | None = parameter(
-        None, "epochs; none: about 800 steps for images, 3000 for tables", low=1, high=1_000_000
+        None, "epochs; none: up to 3200 steps for images, 3000 for tables", low=1, high=1_000_000
     )
     batch_size: int = parameter(200, "m = m_n + m_a of Algorithm 1", low=2, high=1_000_000)
     anomaly_share: float | None = parameter(
@@ -50,8 +50,8 @@ class Parameters:
     device: str = parameter("cpu", "torch device")
 
 
-# Every choice that the paper leaves open is in Parameters' defaults or here: Adam's beta1 from
-# the header of Algorithm 1, the learning rate from section 4.1 (the header says 2e-4), batches
+# Every choice that the paper leaves open is in the defaults above or here: Adam's beta1 from the
+# header of Algorithm 1, the learning rate from section 4.1 (the header says 2e-4), batches
 # that hold anomalies in the proportion of the training rows, leaky ReLUs, no normalisation
 # layer, standardised inputs, and early stopping after 20 epochs without a better AUC-PR.
 PAPER: Mapping[str, Any] = {

@@ -144,8 +144,19 @@ def test_plain_h5py_reads_the_file(path: Path) -> None:
 def test_what_a_file_cannot_hold_is_refused_in_writing(
     path: Path, value: Any, error: type[Exception]
 ) -> None:
-    with pytest.raises(error):
+    with pytest.raises(error, match=r"cannot hold|surrogates|JSON compliant"):
         write(path, {"value": value})
+
+
+def test_rows_that_no_reader_would_take_are_refused_in_writing(path: Path) -> None:
+    with Writer(path, format=FORMAT, version=1) as writer:
+        with pytest.raises(TypeError, match="cannot hold"):
+            writer.append("complex", np.zeros(2, complex))
+        for shape in ((), (3, 0)):
+            with pytest.raises(ValueError, match="no rows"):
+                writer.append("empty", np.zeros(shape))
+        with pytest.raises(ValueError, match="rows of more than"):
+            writer.append("wide", np.zeros((0, 2**26 + 1), np.uint8))
 
 
 def test_json_too_deep_to_be_read_is_not_written(path: Path) -> None:
@@ -299,6 +310,37 @@ def test_a_newer_version_is_refused_and_an_older_one_is_read(path: Path) -> None
         read(path)
     content = hdf5.read(path, format=FORMAT, version=3)
     assert content.attributes["format_version"] == 2
+
+
+@pytest.mark.parametrize("version", [0, -1])
+def test_a_version_that_never_was_is_refused(path: Path, version: int) -> None:
+    hdf5.write(path, format=FORMAT, version=version, values=SMALL)
+    with pytest.raises(FileFormatError, match="no version of a format"):
+        read(path)
+
+
+@pytest.mark.parametrize("name", hdf5.ATTRIBUTES)
+def test_a_file_that_lacks_a_root_attribute_is_refused(path: Path, name: str) -> None:
+    write(path, SMALL)
+    with h5py.File(path, "r+") as file:
+        del file.attrs[name]
+    with pytest.raises(FileFormatError):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"), [(MemoryError, "not enough memory"), (PermissionError, "permission")]
+)
+def test_a_failure_of_the_machine_is_not_called_damage(
+    path: Path, monkeypatch: pytest.MonkeyPatch, failure: type[Exception], reason: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise failure
+
+    write(path, SMALL)
+    monkeypatch.setattr(structure.Part, "read", fail)
+    with pytest.raises(FileFormatError, match=reason):
+        read(path)
 
 
 def test_a_file_whose_writer_failed_is_refused(path: Path) -> None:
@@ -464,15 +506,41 @@ def strings_without_offset(file: h5py.File) -> None:
     file["names/offsets"] = np.zeros(0, np.int64)
 
 
-ALWAYS = [
-    soft_link, external_link, external_storage, virtual_dataset, references, variable_strings,
-    fixed_strings, variable_numbers, compound, enumeration, complex_numbers, long_double,
-    odd_integers, named_type, no_extent, huge_attribute, attribute_of_many,
-    attribute_elsewhere, strange_attribute, strange_root_attribute,
-    strange_kind, hard_link_cycle, root_within_itself, shared_object, deep_nesting,
-    contiguous_terabyte, chunked_terabyte, beyond_counting, compact, strings_without_bytes,
-    strings_and_more, strings_of_floats, strings_without_offset,
-]  # fmt: skip
+HOSTILE = {
+    soft_link: "link to elsewhere",
+    external_link: "link to elsewhere",
+    external_storage: "in other files",
+    virtual_dataset: "in other files",
+    references: "plain numbers",
+    variable_strings: "plain numbers",
+    fixed_strings: "plain numbers",
+    variable_numbers: "plain numbers",
+    compound: "plain numbers",
+    enumeration: "plain numbers",
+    complex_numbers: "plain numbers",
+    long_double: "plain numbers",
+    odd_integers: "unusual make",
+    named_type: "neither a group nor a dataset",
+    no_extent: "no extent",
+    huge_attribute: "too large",
+    attribute_of_many: "too large",
+    attribute_elsewhere: "fixed length",
+    strange_attribute: "unexpected attribute",
+    strange_root_attribute: "unexpected attributes",
+    strange_kind: "unknown kind",
+    hard_link_cycle: "same object",
+    root_within_itself: "same object",
+    shared_object: "same object",
+    deep_nesting: "deeper than 4",
+    contiguous_terabyte: "another size",
+    chunked_terabyte: "layout|far more",
+    beyond_counting: "layout|far more",
+    compact: "layout",
+    strings_without_bytes: "lacks",
+    strings_and_more: "more than strings",
+    strings_of_floats: "no value of the kind",
+    strings_without_offset: "lacks the first offset",
+}
 
 
 @contextmanager
@@ -490,7 +558,7 @@ def tampered(path: Path, tamper: Callable[[h5py.File], None]) -> None:
         tamper(file)
 
 
-@pytest.mark.parametrize("tamper", ALWAYS, ids=lambda function: function.__name__)
+@pytest.mark.parametrize("tamper", HOSTILE, ids=lambda function: function.__name__)
 def test_a_hostile_structure_is_refused_before_any_data_is_read(
     path: Path, tamper: Callable[[h5py.File], None]
 ) -> None:
@@ -498,7 +566,9 @@ def test_a_hostile_structure_is_refused_before_any_data_is_read(
     tracemalloc.start()
     with no_data_read():
         for attempt in (read, reader):
-            with pytest.raises(FileFormatError, match="damaged or altered"):
+            with pytest.raises(
+                FileFormatError, match=rf"damaged or altered \(.*({HOSTILE[tamper]})"
+            ):
                 attempt(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -573,6 +643,23 @@ def test_json_larger_than_allowed_is_refused(path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(structure, "JSON_BYTES", 101)
     with pytest.raises(FileFormatError, match="JSON of more than 101 bytes"), no_data_read():
         read(path)
+
+
+def test_a_slice_stays_within_its_bytes(path: Path) -> None:
+    forged(path, "names", "strings", np.array([0, 1, 9, 2]), np.zeros(2, np.uint8))
+    with reader(path) as source:
+        assert source.slice("names", 0, 1) == ["\0"]
+        with pytest.raises(FileFormatError, match="outside of their bytes"):
+            source.slice("names", 1, 2)
+
+
+def test_a_read_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(path, {"rows": np.zeros(100)})
+    monkeypatch.setattr(structure, "READ_BYTES", 400)
+    with reader(path) as source:
+        assert len(source.slice("rows", 0, 50)) == 50
+        with pytest.raises(FileFormatError, match="more than 400 bytes"):
+            source.get("rows")
 
 
 def test_booleans_are_true_or_false(path: Path) -> None:
@@ -652,6 +739,8 @@ def test_a_missing_name_is_told(path: Path) -> None:
     write(path, SMALL)
     with reader(path) as source, pytest.raises(FileFormatError, match="holds no 'other'"):
         source.length("other")
+    with reader(path) as source, pytest.raises(FileFormatError, match="has no rows"):
+        source.slice("config", 0, 1)
 
 
 def chunks(file: h5py.File, shape: tuple[int, ...], size: tuple[int, ...], **more: Any) -> Any:

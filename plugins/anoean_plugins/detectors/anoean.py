@@ -6,7 +6,7 @@ import numpy as np
 
 from anoean_cli.errors import PluginError
 from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
-from anoean_cli.training.settings import PAPER, Parameters
+from anoean_cli.training.settings import PAPER, AnoeanParameters
 
 
 class Detector:
@@ -14,7 +14,7 @@ class Detector:
     summary = "an encoder learns against a discriminator to make normals look like N(0, I)"
     uses_anomalies = True
     uses_encoder = True
-    Parameters = Parameters
+    Parameters = AnoeanParameters
     presets = {"default": {}, "paper": PAPER}  # noqa: RUF012 - the contract asks for a mapping
 
     def fit(
@@ -22,7 +22,7 @@ class Detector:
         train: Rows,
         selection: Rows,
         encoder: Encoder | None,
-        parameters: Parameters,
+        parameters: AnoeanParameters,
         rng: np.random.Generator,
         monitor: Monitor,
     ) -> Fitted:

@@ -16,7 +16,7 @@ SMALLEST_SIDE = 2 ** len(FILTERS)
 
 
 @dataclass(frozen=True)
-class Parameters:
+class ConvParameters:
     width: float = parameter(1.0, "factor on the numbers of filters 32, 64, 128", low=0.05, high=16)
     negative_slope: float = parameter(0.2, "slope of the leaky ReLU below 0", low=0, high=1)
 
@@ -24,14 +24,14 @@ class Parameters:
 class Conv:
     name = "conv"
     summary = "images: 4x4 convolutions of stride 2 with 32, 64, 128 filters, then linear"
-    Parameters = Parameters
+    Parameters = ConvParameters
 
     def supports(self, spec: ExampleSpec) -> bool:
         """Any number of channels; each stride halves the image, so sides of 8 or more."""
         return spec.kind == "image" and min(spec.shape[1:]) >= SMALLEST_SIDE
 
     def build(
-        self, spec: ExampleSpec, latent_dim: int, parameters: Parameters
+        self, spec: ExampleSpec, latent_dim: int, parameters: ConvParameters
     ) -> torch.nn.Module:
         from torch import nn
 
@@ -44,4 +44,6 @@ class Conv:
                 nn.LeakyReLU(parameters.negative_slope),
             ]
             channels, height, width = wide, height // 2, width // 2
-        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, latent_dim))
+        return nn.Sequential(
+            *layers, nn.Flatten(), nn.Linear(channels * height * width, latent_dim)
+        )

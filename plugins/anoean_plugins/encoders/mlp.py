@@ -15,7 +15,7 @@ WIDTHS = (128, 64, 32)
 
 
 @dataclass(frozen=True)
-class Parameters:
+class MlpParameters:
     width: float = parameter(1.0, "factor on the layer widths 128, 64, 32", low=0.05, high=64)
     negative_slope: float = parameter(0.2, "slope of the leaky ReLU below 0", low=0, high=1)
 
@@ -23,13 +23,13 @@ class Parameters:
 class Mlp:
     name = "mlp"
     summary = "tables: layers of 128, 64, 32 units, then linear"
-    Parameters = Parameters
+    Parameters = MlpParameters
 
     def supports(self, spec: ExampleSpec) -> bool:
         return spec.kind == "table"
 
     def build(
-        self, spec: ExampleSpec, latent_dim: int, parameters: Parameters
+        self, spec: ExampleSpec, latent_dim: int, parameters: MlpParameters
     ) -> torch.nn.Module:
         from torch import nn
 

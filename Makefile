@@ -1,0 +1,50 @@
+# On a fresh clone, `make demo` and `make test` are enough: both set up .venv first.
+# PYTHON= names another interpreter, WORKERS= the number of test processes, TESTS= what to run.
+
+PYTHON ?= python3
+WORKERS ?= 2
+TESTS ?= tests
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+MODEL := demo/digit-3.h5
+
+.PHONY: help demo test lint types clean
+
+help:
+	@echo "make demo    train on MNIST's digit 3, evaluate, and score ten images, in demo/"
+	@echo "make test    run the test suite"
+	@echo "make lint    check style"
+	@echo "make types   check types"
+	@echo "make clean   remove .venv, demo/ and what tools leave behind"
+
+demo: $(VENV)/installed
+	mkdir -p demo
+	$(BIN)/anoean train --dataset mnist --normal 3 --model $(MODEL) --force
+	$(BIN)/anoean evaluate --model $(MODEL)
+	$(BIN)/python benchmarks/demo_images.py $(MODEL) demo/images
+	$(BIN)/anoean score demo/images --model $(MODEL)
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed-dev
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(INSTALL) -e '.[dev]'
+	@touch $@

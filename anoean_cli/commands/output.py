@@ -1,0 +1,168 @@
+"""What ``score`` writes: CSV, JSON lines or Parquet, to stdout or whole to a file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from anoean_cli.data.inputs import Piece
+from anoean_cli.inference.model import Scored
+from anoean_cli.storage.atomic import check_writable, replacing
+
+OUR_COLUMNS = ("file", "row", "score", "p_value", "anomaly", "reason")
+ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
+
+
+class Output(Protocol):
+    def write(self, rows: pa.Table) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def check_outputs(paths: Sequence[Path | None], force: bool) -> None:
+    """Refuse, before any work, what must not or cannot be written. Raises OutputError."""
+    for path in paths:
+        if path is not None:
+            check_writable(path, force=force)
+
+
+@contextmanager
+def opened_output(
+    out: str, format: Literal["csv", "jsonl", "parquet"] | None, force: bool
+) -> Iterator[Output]:
+    """Open stdout (``-``) or a file that appears only once it is whole."""
+    kind = format or ENDINGS.get(Path(out).suffix.lower(), "csv")
+    if out == "-":
+        output = WRITERS[kind](sys.stdout.buffer)
+        yield output
+        output.close()
+        sys.stdout.buffer.flush()
+        return
+    with replacing(Path(out), overwrite=force) as temporary, temporary.open("wb") as stream:
+        output = WRITERS[kind](stream)
+        yield output
+        output.close()
+
+
+def write_summary(path: Path, text: str, force: bool) -> None:
+    with replacing(path, overwrite=force) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def rows_of(piece: Piece, scored: Scored, only_anomalies: bool) -> pa.Table:
+    """The output rows of a piece: good and flagged ones by their numbers, our columns first."""
+    good, bad = len(piece.rows), len(piece.flagged)
+    rows = np.concatenate([piece.rows, np.array([f.row for f in piece.flagged], np.int64)])
+    nothing = pa.nulls(bad)
+    files = piece.files
+    columns = {
+        "file": pa.array([files] * (good + bad) if isinstance(files, str) else [""] * (good + bad)),
+        "row": pa.array(rows),
+        "score": _followed(scored.scores, nothing),
+        "p_value": _followed(scored.p_values, nothing),
+        "anomaly": _followed(scored.is_anomaly, nothing),
+        "reason": pa.array([None] * good + [f.reason for f in piece.flagged], pa.string()),
+    }
+    if piece.kept is not None:
+        for name in piece.kept.column_names:
+            column = piece.kept.column(name).combine_chunks()
+            columns[name] = pa.concat_arrays([column, pa.nulls(bad, column.type)])
+    table = pa.table(columns)
+    if bad:
+        table = table.take(np.argsort(rows, kind="stable"))
+    if not isinstance(files, str):
+        # One image a file: the numbers so far are positions in the list of files.
+        table = table.set_column(0, "file", pa.array(list(files)))
+        table = table.set_column(1, "row", pa.array(np.ones(len(files), np.int64)))
+    if only_anomalies:
+        flagged_or_anomalous = np.asarray(table["anomaly"].fill_null(True))
+        table = table.filter(flagged_or_anomalous)
+    return table
+
+
+def _followed(values: Any, nothing: pa.Array) -> pa.Array:
+    first = pa.array(values)
+    return pa.concat_arrays([first, nothing.cast(first.type)])
+
+
+class CsvOutput:
+    """Floats in their shortest form that reads back the same, quotes only where needed."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._has_head = False
+
+    def write(self, rows: pa.Table) -> None:
+        import pyarrow.compute as pc
+
+        if not self._has_head:
+            self._head(rows.column_names)
+        cells = [_cells(column) for column in rows.columns]
+        lines = pc.binary_join_element_wise(*cells, ",", null_handling="replace").to_pylist()
+        self._stream.write("".join(f"{line}\n" for line in lines).encode())
+
+    def close(self) -> None:
+        if not self._has_head:
+            self._head(OUR_COLUMNS)
+
+    def _head(self, names: Sequence[str]) -> None:
+        cells = _cells(pa.chunked_array([pa.array(names)])).to_pylist()
+        self._stream.write((",".join(cells) + "\n").encode())
+        self._has_head = True
+
+
+def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as text: missing values empty, text with structural characters in quotes."""
+    import pyarrow.compute as pc
+
+    text = column.cast(pa.string())
+    if pa.types.is_string(column.type):
+        doubled = pc.replace_substring(text, '"', '""')
+        quoted = pc.binary_join_element_wise('"', doubled, '"', "")
+        text = pc.if_else(pc.match_substring_regex(text, '[",\r\n]'), quoted, text)
+    return text.fill_null("")
+
+
+class JsonLinesOutput:
+    """One JSON object a line."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, rows: pa.Table) -> None:
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows.to_pylist()]
+        self._stream.write("".join(lines).encode())
+
+    def close(self) -> None:
+        pass
+
+
+class ParquetOutput:
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._writer: Any = None
+
+    def write(self, rows: pa.Table) -> None:
+        from pyarrow import parquet
+
+        if self._writer is None:
+            self._writer = parquet.ParquetWriter(pa.PythonFile(self._stream, "w"), rows.schema)
+        self._writer.write_table(rows)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+WRITERS: dict[str, type[CsvOutput] | type[JsonLinesOutput] | type[ParquetOutput]] = {
+    "csv": CsvOutput,
+    "jsonl": JsonLinesOutput,
+    "parquet": ParquetOutput,
+}

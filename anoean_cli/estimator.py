@@ -1,0 +1,270 @@
+"""AnoEAN as a scikit-learn outlier detector."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+
+from anoean_cli.calibration.conformal import threshold_for_contamination
+from anoean_cli.data.splits import SplitRequest
+from anoean_cli.errors import DataError
+from anoean_cli.inference.inputs import array_table, as_images
+from anoean_cli.inference.model import Model
+from anoean_cli.interfaces import Dataset, Scores
+from anoean_cli.training.run import TrainRequest, Watcher, train_model
+
+NORMAL, ANOMALY = 1, -1
+FEWEST_ROWS = 3
+
+
+class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
+    """Encoding adversarial network for anomaly detection (Gherbi et al., ACML 2019).
+
+    An encoder learns against a discriminator to map normal rows onto draws of N(0, I) and
+    anomalies elsewhere; the score is the Mahalanobis distance from the normals, Eq. (3).
+
+    Parameters
+    ----------
+    contamination : "auto" or float in (0, 0.5], default="auto"
+        Share of anomalies in ``X``, which sets ``offset_`` to that quantile of its scores.
+        "auto" sets it by normals that training did not see, to a false-positive rate of 1 %
+        (or what their number allows), but so that at least the most anomalous row of ``X`` is
+        an anomaly, as scikit-learn asks of an outlier detector.
+    detector : str, default="anoean"
+        Detector plugin.
+    encoder : str or None, default=None
+        Encoder plugin; None is "conv" for images and "mlp" for other rows.
+    image_shape : tuple (channels, height, width) or None, default=None
+        Take the rows of ``X`` as images of that shape, of bytes 0..255.
+    preset : str, default="default"
+        Preset of the detector, such as "paper".
+    latent_dim : int or None, default=None
+        Dimension of the decision space; None is 32, or the number of features where smaller.
+    max_iter : int or None, default=None
+        Epochs; None lets the detector choose.
+    batch_size : int or None, default=None
+        Rows of a batch; None lets the detector choose.
+    learning_rate : float or None, default=None
+        Learning rate; None lets the detector choose.
+    covariance : {"empirical", "ledoit-wolf", "mcd"} or None, default=None
+        Estimator of the covariance of normal embeddings; None is "empirical", or "ledoit-wolf"
+        where normals are few.
+    parameters : dict or None, default=None
+        Further plugin parameters by name, as ``anoean plugins`` shows them.
+    n_jobs : int or None, default=None
+        Threads of torch; None is one for tables and all cores for images.
+    random_state : int, RandomState or None, default=None
+        Everything random.
+
+    Attributes
+    ----------
+    offset_ : float
+        ``decision_function`` is ``score_samples`` minus this.
+    model_ : anoean_cli.inference.model.Model
+        The trained model; ``model_.save("anoean.h5")`` writes what ``anoean score`` reads.
+    n_iter_ : int
+        Epochs that training took.
+    n_features_in_ : int
+        Features seen by ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where ``X`` has some.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anoean_cli import AnoEAN
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.concatenate([rng.normal(size=(500, 2)), rng.normal(6, 1, size=(50, 2))])
+    >>> y = np.repeat([1, -1], [500, 50])
+    >>> detector = AnoEAN(random_state=0).fit(X, y)
+    >>> detector.predict([[0.0, 0.0], [6.0, 6.0]])
+    array([ 1, -1])
+    """
+
+    def __init__(
+        self,
+        *,
+        contamination: float | str = "auto",
+        detector: str = "anoean",
+        encoder: str | None = None,
+        image_shape: tuple[int, int, int] | None = None,
+        preset: str = "default",
+        latent_dim: int | None = None,
+        max_iter: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        covariance: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.contamination = contamination
+        self.detector = detector
+        self.encoder = encoder
+        self.image_shape = image_shape
+        self.preset = preset
+        self.latent_dim = latent_dim
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.covariance = covariance
+        self.parameters = parameters
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
+        """Learn from the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,), default=None
+            1 for normal rows and -1 for known anomalies. Without it all rows are taken as
+            normal, and artificial anomalies take the place of known ones (experimental). As
+            scikit-learn's outlier detectors ignore ``y``, one with other values is ignored, with
+            a warning.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Too few rows, values that are not finite, or a contamination out of range.
+        anoean_cli.errors.TrainingError
+            Training collapsed or diverged.
+        """
+        rows = validate_data(
+            self, X, dtype=[np.float64, np.float32], ensure_min_samples=FEWEST_ROWS
+        )
+        share = _checked_contamination(self.contamination)
+        labels = _labels(y, len(rows))
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        settings = {
+            "epochs": self.max_iter,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            **(self.parameters or {}),
+        }
+        request = TrainRequest(
+            split=SplitRequest(normal=(str(NORMAL),)),
+            detector=self.detector,
+            encoder=self.encoder,
+            preset=self.preset,
+            settings={name: value for name, value in settings.items() if value is not None},
+            latent_dim=self.latent_dim,
+            covariance=self.covariance,
+            seed=int(seed),
+            threads=self.n_jobs,
+        )
+        self.model_: Model = train_model(self._dataset(rows, labels), request, Watcher())
+        self.n_iter_ = max(1, self.model_.config["detector"]["metadata"]["epochs"])
+        self.offset_ = -self._threshold(self._scores(rows), share)
+        return self
+
+    def _threshold(self, scores: Scores, share: float | None) -> float:
+        if share is not None:
+            return threshold_for_contamination(scores, share)
+        return min(self.model_.calibration.threshold, float(np.nextafter(scores.max(), -np.inf)))
+
+    def score_samples(self, X: ArrayLike) -> Scores:
+        """Return minus the Mahalanobis distance of each row: the lower, the more anomalous.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        check_is_fitted(self)
+        rows = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        return -self._scores(rows)
+
+    def decision_function(self, X: ArrayLike) -> Scores:
+        """Return ``score_samples`` minus ``offset_``: negative for anomalies.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
+        """Return 1 for normal rows and -1 for anomalies.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        return np.where(self.decision_function(X) < 0, ANOMALY, NORMAL)
+
+    def _scores(self, rows: NDArray[Any]) -> Scores:
+        return self.model_.score(self._examples(rows)).scores
+
+    def _examples(self, rows: NDArray[Any]) -> Any:
+        if self.image_shape is not None:
+            return as_images(rows, self.image_shape)
+        return array_table(rows.astype(np.float64, copy=False), _names(rows.shape[1]))
+
+    def _dataset(self, rows: NDArray[Any], labels: NDArray[np.str_]) -> Dataset:
+        names = _names(rows.shape[1])
+        varying = np.ptp(rows, axis=0) > 0
+        return Dataset(
+            name="array",
+            examples=self._examples(rows),
+            labels=labels,
+            provenance={"source": "array", "rows": len(rows)},
+            columns=() if self.image_shape is not None else tuple(names),
+            vouched=tuple(name for name, varies in zip(names, varying, strict=True) if varies),
+        )
+
+
+def _names(width: int) -> list[str]:
+    return [f"x{index}" for index in range(width)]
+
+
+def _checked_contamination(contamination: float | str) -> float | None:
+    if contamination == "auto":
+        return None
+    if isinstance(contamination, str) or not 0 < contamination <= 0.5:
+        raise DataError(f"contamination is {contamination!r}; 'auto' or a share in (0, 0.5]")
+    return float(contamination)
+
+
+def _labels(y: ArrayLike | None, n: int) -> NDArray[np.str_]:
+    """(n,) "1" for normals and "-1" for anomalies."""
+    if y is None:
+        return np.full(n, str(NORMAL))
+    values = column_or_1d(y)
+    if len(values) != n:
+        raise DataError(f"X has {n} rows and y {len(values)}")
+    found = set(np.unique(values).tolist())
+    if not found <= {NORMAL, ANOMALY}:
+        some = ", ".join(map(str, sorted(found, key=str)[:5]))
+        warnings.warn(
+            f"y is ignored: its values are {some}; known anomalies are -1 and normal rows 1",
+            UserWarning,
+            stacklevel=3,
+        )
+        return np.full(n, str(NORMAL))
+    if found == {ANOMALY}:
+        raise DataError("y has no normal rows (1) to learn from")
+    return np.where(values == NORMAL, str(NORMAL), str(ANOMALY))

@@ -1,0 +1,103 @@
+"""A model's figures on labelled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anoean_cli.data.inputs import Piece
+from anoean_cli.data.splits import is_anomaly
+from anoean_cli.errors import DataError, UsageError
+from anoean_cli.evaluation.metrics import evaluate_scores, evaluate_with_types
+from anoean_cli.inference.model import Model
+from anoean_cli.interfaces import Dataset, Json, Scores
+from anoean_cli.training.run import take
+
+ROWS_AT_ONCE = 16_384
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Scored rows with what is known of them.
+
+    Attributes:
+        scores: (n,).
+        is_anomaly: (n,) bool.
+        types: (n,) labels.
+        multiplicity: (n,) how often each row stands in the data, where duplicates were dropped.
+    """
+
+    scores: Scores
+    is_anomaly: NDArray[np.bool_]
+    types: NDArray[np.str_]
+    multiplicity: NDArray[np.int64] | None = None
+
+
+def score_test_rows(model: Model, dataset: Dataset) -> Labelled:
+    """Score the rows that training set aside.
+
+    Raises:
+        UsageError: it set none aside.
+        DataError: the dataset is not the one that the model was trained from.
+    """
+    rows = model.split.get("test", np.empty(0, np.int64))
+    if len(rows) == 0:
+        raise UsageError(
+            "training set no test rows aside: give --data FILE with labels, "
+            "or train with --test-size"
+        )
+    trained_from = model.config["dataset"]
+    if dataset.provenance["files"] != trained_from["files"] or rows.max() >= len(dataset.labels):
+        raise DataError(
+            f"{dataset.name} is not the data that the model was trained from: its content has "
+            "changed; give that data with --source, or other labelled data with --data"
+        )
+    scores = np.concatenate(
+        [
+            model.score(take(dataset, model.schema, rows[at : at + ROWS_AT_ONCE])).scores
+            for at in range(0, len(rows), ROWS_AT_ONCE)
+        ]
+    )
+    anomalous = is_anomaly(dataset, model.config["normal"])
+    return Labelled(
+        scores, anomalous[rows], dataset.labels[rows], model.split.get("test_multiplicity")
+    )
+
+
+def score_pieces(model: Model, pieces: Iterable[Piece], normal: Collection[str]) -> Labelled:
+    """Score labelled input; rows without a label are left out.
+
+    Raises:
+        DataError: no row has a label.
+    """
+    scores, types = [], []
+    for piece in pieces:
+        scores.append(model.score(piece.examples).scores)
+        types.append(np.array(piece.labels or [], dtype=np.str_))
+    labels = np.concatenate(types)
+    known = labels != ""
+    if not known.any():
+        raise DataError("no row has a label; --label names the column that holds them")
+    labels = labels[known]
+    return Labelled(np.concatenate(scores)[known], ~np.isin(labels, list(normal)), labels)
+
+
+def figures(model: Model, labelled: Labelled) -> dict[str, Json]:
+    """All figures of section 3's list, with intervals, and the same for seen and unseen types.
+
+    Raises:
+        DataError: rows of one class only.
+    """
+    threshold = model.calibration.threshold
+    seen = model.config["seen_types"]
+    found: dict[str, Json] = evaluate_with_types(
+        labelled.scores, labelled.is_anomaly, labelled.types, seen, threshold
+    )
+    if labelled.multiplicity is not None and (labelled.multiplicity != 1).any():
+        found["with_duplicates"] = evaluate_scores(
+            labelled.scores, labelled.is_anomaly, threshold, weights=labelled.multiplicity
+        )
+    return found

@@ -1,0 +1,142 @@
+"""A training epoch against the bare passes of the same networks on the same batches.
+
+*Bare* is, for each batch, already drawn and in memory: E forward; D forward and backward on prior
+draws and E's detached output, D's Adam step; D forward on E's output, backward to E, E's Adam
+step. No drawing of rows, no distortions, no averaged weights, no radial term, no learning rate
+schedule, no selection figures. The epoch is the product's, with all of these. Target: <= 1.3.
+
+    python benchmarks/epoch.py --repeats 9
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from common import interleaved, pair_ratio, parser, tell
+
+TARGET = 1.3
+NORMALS, ANOMALIES = 4000, 450  # training rows of the paper's protocol
+SELECTION = (500, 50)
+
+
+class Silent:
+    """A monitor that keeps the seconds of the last epoch, as the product counts them."""
+
+    seconds = 0.0
+
+    def report(self, record: Mapping[str, float], epochs: int) -> None:
+        self.seconds = float(record["seconds"])
+
+    def warn(self, message: str) -> None: ...
+
+    def stopping(self) -> bool:
+        return False
+
+    def restore(self) -> None:
+        return None
+
+    def save(self, state: Callable[[], Any]) -> None: ...
+
+
+def rows_of(spec: Any, normals: int, anomalies: int, seed: int) -> Any:
+    from anoean_cli.interfaces import Rows
+
+    rng = np.random.default_rng(seed)
+    examples = rng.random((normals + anomalies, *spec.shape)).astype(np.float32)
+    examples[normals:] = 1 - examples[normals:] ** 2
+    return Rows(examples, np.repeat([False, True], [normals, anomalies]))
+
+
+def main() -> None:
+    options = parser(__doc__ or "")
+    options.add_argument("--repeats", type=int, default=9)
+    options.add_argument("--threads", type=int, default=1)
+    given = options.parse_args()
+
+    import torch
+    from torch.nn.functional import softplus
+
+    from anoean_cli import registry
+    from anoean_cli.interfaces import Encoder, ExampleSpec
+    from anoean_cli.training import adversarial
+
+    torch.set_num_threads(given.threads)
+    parameters_type = registry.get("detectors", "anoean").Parameters
+    rows, results = [], {}
+    for name, spec in (
+        ("conv", ExampleSpec("image", (1, 28, 28))),
+        ("mlp", ExampleSpec("table", (150,))),
+    ):
+        plugin = registry.get("encoders", name)
+        encoder = Encoder(plugin, spec, 32, plugin.Parameters())
+        parameters = parameters_type(epochs=1)
+        train = rows_of(spec, NORMALS, ANOMALIES, 0)
+        selection = rows_of(spec, *SELECTION, 1)
+        plan = adversarial.Plan.of(train, spec.kind, parameters)
+        bare = adversarial.start(encoder, parameters, np.random.default_rng(0))
+        chosen = np.random.default_rng(0)
+        batches = [
+            torch.from_numpy(
+                np.concatenate(
+                    [
+                        train.normals[chosen.integers(NORMALS, size=plan.normals)],
+                        train.anomalies[chosen.integers(ANOMALIES, size=plan.anomalies)],
+                    ]
+                )
+            )
+            for _ in range(plan.steps)
+        ]
+        size = plan.normals + plan.anomalies
+        priors = [torch.randn(size, 32) for _ in range(plan.steps)]
+
+        def bare_epoch(run=bare, batches=batches, priors=priors, m=plan.normals) -> None:
+            run.encoder.train()
+            for examples, prior in zip(batches, priors, strict=True):
+                z = run.encoder(examples)
+                real, fake = run.discriminator(torch.cat([prior, z.detach()])).chunk(2)
+                loss = softplus(-real).mean() + softplus(fake[:m]).mean()
+                loss = loss + softplus(fake[m:]).mean()
+                run.discriminator_adam.zero_grad()
+                loss.backward()
+                run.discriminator_adam.step()
+                run.discriminator.requires_grad_(False)
+                logits = run.discriminator(z)
+                run.discriminator.requires_grad_(True)
+                loss = softplus(-logits[:m]).mean() + softplus(logits[m:]).mean()
+                run.encoder_adam.zero_grad()
+                loss.backward()
+                run.encoder_adam.step()
+
+        # A run of one epoch each time, which takes its own time: drawing, steps and figures.
+        def epoch(e=encoder, p=parameters, t=train, s=selection) -> float:
+            monitor = Silent()
+            adversarial.fit_encoder(t, s, e, p, np.random.default_rng(0), monitor)
+            return monitor.seconds
+
+        seconds = interleaved({"epoch": epoch, "bare": bare_epoch}, given.repeats)
+        ratio = pair_ratio(seconds["epoch"], seconds["bare"])
+        results[name] = {"ratio": ratio, "steps": plan.steps, "batch": size, **seconds}
+        medians = [f"{1000 * statistics.median(s):.0f} ms" for s in seconds.values()]
+        rows.append(
+            [
+                name,
+                f"{plan.steps} × {size}",
+                *medians,
+                f"{ratio:.2f}",
+                "met" if ratio <= TARGET else "MISSED",
+            ]
+        )
+    head = ["encoder", "steps × batch", "epoch", "bare", "ratio", f"target {TARGET}"]
+    notes = [
+        f"{NORMALS} normals and {ANOMALIES} anomalies, {given.threads} thread(s), default preset "
+        f"(distortions, averaging, radial term, selection figures on {sum(SELECTION)} rows); "
+        f"medians of {given.repeats} interleaved pairs after a warm-up."
+    ]
+    tell(given.out, "A training epoch", notes, head, rows, results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""``calibrate``: another threshold, or another Gaussian as well, without training."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anoean_cli.inference.model import load_model
+
+from .conftest import Run, table_rows, write_csv
+
+pytestmark = pytest.mark.usefixtures("model")
+
+
+def flagged_share(anoean: Run, rows: list[list[str]], model: str = "anoean.h5") -> float:
+    write_csv(Path("judged.csv"), rows)
+    found = anoean("score", "judged.csv", "-m", model)
+    assert found.returncode == 0, found.stderr
+    return float(np.mean([row["anomaly"] == "true" for row in found.rows]))
+
+
+def normals(count: int, seed: int) -> list[list[str]]:
+    return [row for row in table_rows(count, seed) if row[-1] == "ok"]
+
+
+def test_a_rate_from_the_stored_references(anoean: Run) -> None:
+    before = load_model("anoean.h5")
+    found = anoean("calibrate", "--fpr", "0.2", "--json")
+    assert found.returncode == 0, found.stderr
+    after = load_model("anoean.h5")
+    assert found.json["digest"] == after.digest != before.digest
+    assert found.json["calibration"]["rule"]["fpr"] == 0.2
+    n = len(before.calibration.reference)
+    assert (after.calibration.reference >= after.calibration.threshold).sum() == math.floor(
+        0.2 * (n + 1)
+    )
+    assert after.graph == before.graph
+    assert [path.name for path in Path().iterdir()] == ["anoean.h5"]
+
+
+@pytest.mark.parametrize("estimator", ["empirical", "ledoit-wolf", "mcd"])
+def test_normals_are_flagged_at_the_rate(anoean: Run, estimator: str) -> None:
+    write_csv(Path("normals.csv"), normals(1600, seed=5))
+    options = f"--data normals.csv --fpr 0.1 --covariance {estimator}"
+    found = anoean("calibrate", options, "--json")
+    assert found.returncode == 0, found.stderr
+    assert found.json["calibration"]["rows"] == 700
+    assert found.json["calibration"]["rule"]["covariance"] == estimator
+    # Standard deviation of the share: sqrt(0.1 * 0.9 * (1/700 + 1/1400)), about 0.014.
+    assert flagged_share(anoean, normals(1600, seed=6)) == pytest.approx(0.1, abs=0.05)
+
+
+@pytest.mark.parametrize("estimator", ["empirical", "ledoit-wolf", "mcd"])
+def test_another_covariance_of_the_stored_rows(anoean: Run, estimator: str) -> None:
+    assert anoean("calibrate", "--covariance", estimator).returncode == 0
+    after = load_model("anoean.h5")
+    assert after.calibration.rule["covariance"] == estimator
+    kept = after.kept["calibration"].output
+    assert after.gaussian is not None
+    assert np.sort(after.gaussian.mahalanobis(kept)) == pytest.approx(after.calibration.reference)
+
+
+def test_labels_keep_anomalies_out(anoean: Run) -> None:
+    write_csv(Path("mixed.csv"), table_rows(800, seed=5))
+    found = anoean("calibrate", "--data", "mixed.csv", "--label", "label", "--json")
+    assert found.returncode == 0, found.stderr
+    assert found.json["calibration"]["rows"] == 350
+    every = anoean("calibrate", "--data", "mixed.csv", "--out", "every.h5", "--json").json
+    assert every["calibration"]["rows"] == 400
+
+
+def test_contamination(anoean: Run) -> None:
+    rows = table_rows(400, seed=5)
+    write_csv(Path("mixed.csv"), rows)
+    assert anoean("calibrate", "--data", "mixed.csv", "--contamination", 0.1).returncode == 0
+    assert flagged_share(anoean, rows) == pytest.approx(0.1, abs=0.003)
+
+
+def test_the_best_f1(anoean: Run) -> None:
+    write_csv(Path("mixed.csv"), table_rows(800, seed=5))
+    options = "--data mixed.csv --label label"
+    assert anoean("calibrate", options, "--maximize-f1").returncode == 0
+    best = anoean("evaluate", options, "--json").json
+    assert best["f1"] == pytest.approx(best["f1_best"], abs=0.02)
+
+
+def test_a_given_threshold(anoean: Run) -> None:
+    assert anoean("calibrate", "--threshold", "3.25").returncode == 0
+    rows = table_rows(100, seed=5)
+    write_csv(Path("judged.csv"), rows)
+    for row in anoean("score", "judged.csv").rows:
+        assert (row["anomaly"] == "true") == (float(row["score"]) > 3.25)
+
+
+def test_out_leaves_the_model_alone(anoean: Run) -> None:
+    before = Path("anoean.h5").read_bytes()
+    assert anoean("calibrate", "--fpr", "0.2", "--out", "other.h5").returncode == 0
+    assert Path("anoean.h5").read_bytes() == before
+    assert (
+        load_model("other.h5").calibration.threshold < load_model("anoean.h5").calibration.threshold
+    )
+    refused = anoean("calibrate", "--fpr", "0.3", "--out", "other.h5")
+    assert refused.returncode == 7
+    assert "--force" in refused.error
+    assert anoean("calibrate", "--fpr", "0.3", "--out", "other.h5", "--force").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "told"),
+    [
+        ("--fpr 0.1 --threshold 3", 2, "--threshold"),
+        ("--fpr 0.1 --maximize-f1", 2, "--maximize-f1"),
+        ("--fpr 0.0001", 2, "0.0001"),
+        ("--fpr 0", 2, "0"),
+        ("--fpr 1.5", 2, "1.5"),
+        ("--threshold nan", 2, "nan"),
+        ("--threshold inf", 2, "inf"),
+        ("--contamination 0.1", 2, "--data"),
+        ("--contamination 0.1 --data mixed.csv --label label", 2, "--label"),
+        ("--contamination 2 --data mixed.csv", 2, "2"),
+        ("--contamination 0.1 --data mixed.csv --covariance mcd", 2, "--covariance"),
+        ("--maximize-f1", 2, "--data"),
+        ("--maximize-f1 --data mixed.csv", 2, "--label"),
+        ("--data nosuch.csv", 3, "nosuch.csv"),
+        ("--data mixed.csv --label nope", 3, "nope"),
+        ("--data mixed.csv --label label --normal nope", 3, "nope"),
+        ("--data few.csv", 3, "too few"),
+        ("--data text.csv", 3, "text.csv, line 3, column 'size': 'oops'"),
+        ("--fpr 0.1 --out nowhere/x.h5", 7, "nowhere"),
+    ],
+)
+def test_what_cannot_be_done_is_told(anoean: Run, args: str, status: int, told: str) -> None:
+    write_csv(Path("mixed.csv"), table_rows(40, seed=5))
+    write_csv(Path("few.csv"), normals(5, seed=5))
+    write_csv(Path("text.csv"), [normals(5, seed=5)[0], ["x", "oops", "1", "red", "k", "ok"]])
+    before = Path("anoean.h5").read_bytes()
+    found = anoean("calibrate", args)
+    assert (found.returncode, found.stdout) == (status, "")
+    assert told in found.error
+    assert Path("anoean.h5").read_bytes() == before
+    names = {path.name for path in Path().iterdir()}
+    assert names == {"anoean.h5", "mixed.csv", "few.csv", "text.csv"}

@@ -1,0 +1,179 @@
+"""``--help``, ``--version``, ``plugins`` and ``info``; and what each command imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import Result, Run, environment, words
+
+COMMANDS = ("prepare", "train", "calibrate", "score", "evaluate", "info", "plugins")
+HEAVY = ("torch", "matplotlib", "sklearn", "pandas")  # pandas takes longer than scoring a row
+
+
+def test_help_names_every_command(anoean: Run) -> None:
+    found = anoean("--help")
+    assert found.returncode == 0
+    assert not found.stderr
+    assert [name for name in COMMANDS if f" {name} " not in found.stdout] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command(anoean: Run, command: str) -> None:
+    found = anoean(command, "--help")
+    assert found.returncode == 0
+    assert all(option in found.stdout for option in ("--quiet", "--verbose", "--debug"))
+
+
+def test_version(anoean: Run) -> None:
+    from importlib.metadata import version
+
+    assert anoean("--version").stdout == f"anoean {version('anoean')}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["scor"], "'scor'"),
+        (["score"], "INPUT"),
+        (["train"], "--dataset"),
+        (["score", "x.csv", "--nonsense"], "--nonsense"),
+        (["score", "x.csv", "--fpr", "much"], "--fpr"),
+        (["score", "x.csv", "--on-error", "weep"], "weep"),
+        (["train", "--dataset", "toy", "--latent-dim", "0"], "--latent-dim"),
+    ],
+)
+def test_usage_errors_are_one_line(anoean: Run, args: list[str], told: str) -> None:
+    found = anoean(*args)
+    assert found.returncode == 2
+    assert told in found.error
+    assert "--help" in found.error
+    assert found.stdout == ""
+
+
+def test_plugins(anoean: Run) -> None:
+    found = anoean("plugins", "--json").json
+    by_kind = {
+        kind: {entry["name"] for entry in found if entry["kind"] == kind}
+        for kind in ("dataset", "encoder", "detector")
+    }
+    assert {"mnist", "nsl-kdd", "kdd99", "table", "toy"} <= by_kind["dataset"]
+    assert {"conv", "mlp"} <= by_kind["encoder"]
+    assert "anoean" in by_kind["detector"]
+    detector = next(entry for entry in found if entry["name"] == "anoean")
+    assert set(detector["presets"]) == {"default", "paper"}
+    rate = next(p for p in detector["parameters"] if p["name"] == "learning_rate")
+    assert (rate["type"], rate["default"], rate["high"]) == ("float", 1e-3, 1)
+    table = anoean("plugins").stdout
+    assert all(entry["name"] in table for entry in found)
+
+
+def test_a_plugin_that_fails_is_reported_and_breaks_no_other(
+    anoean: Run, third_party: dict[str, str]
+) -> None:
+    found = anoean("plugins", "--json", env=third_party)
+    assert found.returncode == 0
+    entries = {entry["name"]: entry for entry in found.json}
+    assert "third_party_that_is_not_there" in entries["absent"]["error"]
+    assert entries["absent"]["distribution"] == "third-party"
+    assert "error" not in entries["constant"]
+    line = next(
+        line for line in anoean("plugins", env=third_party).stdout.splitlines() if "absent" in line
+    )
+    assert "FAILED" in line
+    assert "third_party_that_is_not_there" in line, "the reason is cut off"
+
+
+def test_info_of_a_model(anoean: Run, model: Path, table_run: Path) -> None:
+    of_train, of_info = (table_run / "summary.txt").read_text(), anoean("info").stdout
+    assert of_info.split()[2:] == of_train.split()[2:], "train and info tell different things"
+    about = anoean("info", "anoean.h5", "--json").json
+    assert about["normal"] == ["ok"]
+    assert about["seen_types"] == ["burst", "leak"]
+    assert about["columns"] == {"size": "numeric", "weight": "numeric", "colour": "categorical"}
+    assert about["dataset"]["sample"] is False
+    verified = anoean("info", "anoean.h5", "--verify")
+    assert verified.returncode == 0
+    assert "verified" in verified.stderr
+
+
+def test_info_of_prepared_data_and_embeddings(anoean: Run, model: Path, fresh: Path) -> None:
+    assert anoean("prepare", fresh, "--label", "label", "--out", "p.h5").returncode == 0
+    assert anoean("score", fresh, "--embeddings", "e.h5").returncode == 0
+    prepared, embeddings = (
+        anoean("info", name, "--json", "--verify").json for name in ("p.h5", "e.h5")
+    )
+    assert (prepared["rows"], prepared["label_column"]) == (160, "label")
+    assert (embeddings["rows"], embeddings["files"]) == (160, [str(fresh)])
+    assert embeddings["model_digest"] == anoean("info", "--json").json["digest"]
+    for name in ("p.h5", "e.h5"):
+        damage(Path(name))
+        found = anoean("info", name, "--verify")
+        assert found.returncode == 4
+        assert name in found.error
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+def imported(tmp_path: Path, *args: object) -> tuple[Result, set[str]]:
+    """Run a command in a process that tells which of the heavy libraries it has imported."""
+    code = (
+        "import sys\n"
+        "from anoean_cli.app import main\n"
+        "try:\n    main()\n"
+        f"finally:\n    print('\\n' + ' '.join(m for m in {HEAVY} if m in sys.modules),"
+        " file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words(args)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(tmp_path / "cache"),
+    )
+    result = Result(done.returncode, done.stdout, done.stderr)
+    return result, set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("args", "allowed"),
+    [
+        ("--help", set()),
+        ("--version", set()),
+        ("plugins", set()),
+        ("plugins --json", set()),
+        ("info", set()),
+        ("score fresh.csv", set()),
+        ("score fresh.csv --embeddings e.h5 --format jsonl", set()),
+        ("calibrate --fpr 0.1", set()),
+        ("calibrate --data fresh.csv --label label", {"pandas"}),
+        ("calibrate --covariance ledoit-wolf", {"sklearn", "pandas"}),
+        ("calibrate --covariance mcd", {"sklearn", "pandas"}),
+    ],
+)
+@pytest.mark.usefixtures("model", "fresh")
+def test_no_heavy_library_is_imported(tmp_path: Path, args: str, allowed: set[str]) -> None:
+    result, found = imported(tmp_path, args)
+    assert result.returncode == 0, result.stderr
+    assert found <= allowed
+
+
+@pytest.mark.usefixtures("images")
+def test_scoring_images_imports_no_heavy_library(tmp_path: Path) -> None:
+    write_image(tmp_path / "one.png")
+    result, found = imported(tmp_path, "score", "-m", "images.h5", "one.png")
+    assert result.returncode == 0, result.stderr
+    assert found == set()
+
+
+def write_image(path: Path) -> None:
+    from PIL import Image
+
+    Image.linear_gradient("L").resize((28, 28)).save(path)

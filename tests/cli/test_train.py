@@ -1,0 +1,322 @@
+"""``train``: what is asked for, what is told, what is refused; and ``prepare``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anoean_cli.inference.model import load_model
+
+from .conftest import Run, copied, table_rows, write_csv
+
+TOY = "train --dataset toy --epochs 3"
+TABLE = "train --dataset table.csv --label label --epochs 1"
+
+
+def split_of(about: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    return {role: (n["normals"], n["anomalies"]) for role, n in about["split"].items()}
+
+
+def test_the_summary(table_run: Path) -> None:
+    summary = (table_run / "summary.txt").read_text()
+    for told in ("ok", "burst, leak", "mlp, ", "4 of 4", "88 normals, 12 anomalies"):
+        assert told in summary
+    notes = (table_run / "notes.txt").read_text()
+    assert "column 'id' is nearly unique to each row" in notes
+    assert "column 'same' is constant" in notes
+    assert "epoch 4 of 4" in notes
+    assert "id" not in summary.split()
+
+
+def test_same_seed_same_digest(anoean: Run, toy_run: Path) -> None:
+    before = json.loads((toy_run / "summary.txt").read_text())
+    again = anoean(TOY, "--json", "--quiet")
+    assert again.json["digest"] == before["digest"]
+    assert "epoch" not in again.stderr
+    assert before["digest"] != anoean(TOY, "--seed", 1, "-m", "b.h5", "--json").json["digest"]
+
+
+def test_an_existing_model_is_refused_before_any_work(anoean: Run, model: Path) -> None:
+    before = model.read_bytes()
+    found = anoean("train", "--dataset", "nosuch.csv")
+    assert found.returncode == 7
+    assert "anoean.h5" in found.error
+    assert "--force" in found.error
+    assert model.read_bytes() == before
+    assert anoean(TOY, "--force").returncode == 0
+    assert model.read_bytes() != before
+
+
+def test_the_model_may_be_named_by_the_environment(anoean: Run) -> None:
+    found = anoean(TOY, env={"ANOEAN_MODEL": "named.h5"})
+    assert found.returncode == 0
+    assert [path.name for path in Path().iterdir()] == ["named.h5"]
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "told"),
+    [
+        ("--dataset nope", 6, "'nope'"),
+        ("--dataset toy --encoder nope", 6, "'nope'"),
+        ("--dataset toy --detector nope", 6, "'nope'"),
+        ("--dataset toy --encoder conv", 2, "conv"),
+        ("--dataset toy --preset nope", 2, "'nope'"),
+        ("--dataset toy --set nope=1", 2, "'nope'"),
+        ("--dataset toy --set nope", 2, "KEY=VALUE"),
+        ("--dataset toy --set width=much", 2, "width is 'much'"),
+        ("--dataset toy --set width=1000", 2, "0.05 to 64"),
+        ("--dataset toy --set selection=nope", 2, "ranking"),
+        ("--dataset toy --set detector.nope=1", 2, "'nope'"),
+        ("--dataset toy --lr 2", 2, "learning_rate"),
+        ("--dataset toy --lr nan", 2, "learning_rate"),
+        ("--dataset toy --device cuda:99", 2, "cuda:99"),
+        ("--dataset toy --device nonsense", 2, "nonsense"),
+        ("--dataset toy --split publisher", 2, "toy"),
+        ("--dataset toy --source nowhere", 5, "nowhere"),
+        ("--dataset mnist --source nowhere", 5, "nowhere"),
+        ("--dataset table", 5, "--dataset FILE"),
+        ("--dataset toy --normal nope", 3, "'nope'"),
+        ("--dataset toy --normal ,", 2, "a1, a2"),
+        ("--dataset toy --normal normal,a1,a2,a3,a4,a5", 3, "no anomalies"),
+        ("--dataset toy --normal a1 --train-size 5", 3, "too few"),
+        ("--dataset toy --anomaly-types nope", 2, "'nope'"),
+        ("--dataset toy --anomaly-types random:x", 2, "random:x"),
+        ("--dataset toy --train-size 0", 2, "--train-size"),
+        ("--dataset toy --train-size few", 2, "'few'"),
+        ("--dataset toy --test-size -1", 2, "--test-size"),
+        ("--dataset table.csv --label label", 2, "burst, leak, ok"),
+        ("--dataset table.csv --label nope --normal ok", 2, "nope"),
+        ("--dataset table.csv --label label --normal ok --ignore nope", 2, "nope"),
+        ("--dataset table.csv --label label --normal ok --numeric colour", 2, "colour"),
+        ("--dataset table.csv --delimiter abc", 2, "--delimiter"),
+        ("--dataset table.csv --encoding nope", 2, "nope"),
+    ],
+)
+@pytest.mark.usefixtures("table")
+def test_what_cannot_be_done_is_told(anoean: Run, args: str, status: int, told: str) -> None:
+    found = anoean("train", args)
+    assert (found.returncode, found.stdout) == (status, "")
+    assert told in found.error
+    assert [path.name for path in Path().iterdir()] == ["table.csv"]
+
+
+def test_threads_in_the_environment_must_be_a_number(anoean: Run) -> None:
+    found = anoean(TOY, env={"ANOEAN_THREADS": "many"})
+    assert found.returncode == 2
+    assert "'many'" in found.error
+
+
+def test_rows_without_a_label(anoean: Run) -> None:
+    rows = table_rows(200, seed=1)
+    for row in rows[:8]:
+        row[-1] = ""
+    write_csv(Path("table.csv"), rows)
+    sizes = {}
+    for unlabeled in ("drop", "normal"):
+        options = f"--normal ok --unlabeled {unlabeled} -m {unlabeled}.h5 --json"
+        found = anoean(TABLE, options)
+        assert "8 unlabelled rows" in found.stderr
+        split = split_of(found.json)
+        sizes[unlabeled] = tuple(sum(part[i] for part in split.values()) for i in (0, 1))
+    # One of the eight was an anomaly.
+    assert sizes == {"drop": (168, 24), "normal": (176, 24)}
+
+
+@pytest.mark.usefixtures("table")
+def test_few_anomalies(anoean: Run) -> None:
+    found = anoean(TABLE, "--normal", "ok", "--anomaly-fraction", "0.02", "--json")
+    assert found.returncode == 0
+    assert sum(part[1] for part in split_of(found.json).values()) == 7
+    assert "only 7 anomalies to learn from" in found.stderr
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize(
+    "args", ["--label label --normal ok --anomaly-fraction 0", "--ignore label"]
+)
+def test_one_class(anoean: Run, args: str) -> None:
+    found = anoean("train", "--dataset", "table.csv", "--epochs", "1", "--json", args)
+    assert found.returncode == 0, found.stderr
+    assert "experimental" in found.stderr
+    assert found.json["seen_types"] == []
+    assert all(anomalies == 0 for _, anomalies in split_of(found.json).values())
+
+
+@pytest.mark.parametrize(
+    ("types", "count"), [("a1,a3", 2), ("random:2", 2), ("random:4", 4), ("all", 5)]
+)
+def test_which_anomalies_training_shows(anoean: Run, types: str, count: int) -> None:
+    seen = anoean(TOY, "--epochs", 1, "--anomaly-types", types, "--json").json["seen_types"]
+    assert len(seen) == count
+    assert types != "a1,a3" or seen == ["a1", "a3"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "normals", "test"),
+    [
+        ("--train-size 200 --test-size 100", 200, (80, 20)),
+        ("--train-size all --test-size 0", 1000, (0, 0)),
+        ("--train-size all --test-size 0.3", 700, (300, 30)),
+    ],
+)
+def test_sizes(anoean: Run, sizes: str, normals: int, test: tuple[int, int]) -> None:
+    split = split_of(anoean(TOY, "--epochs", 1, sizes.split(), "--json").json)
+    assert split.pop("test") == test
+    assert sum(n for n, _ in split.values()) == normals
+
+
+def test_the_paper_preset(anoean: Run) -> None:
+    about = anoean(TOY, "--preset", "paper", "--patience", "1", "--json").json
+    parameters = about["detector"]["parameters"]
+    assert about["detector"]["preset"] == "paper"
+    expected = {"radial": 0.0, "averaging": 0.0, "selection": "auc_pr", "batch_size": 200}
+    assert {name: parameters[name] for name in expected} == expected
+    assert (parameters["epochs"], parameters["patience"]) == (3, 1), "options do not go before it"
+
+
+def test_the_sample_is_marked(image_run: Path) -> None:
+    about = json.loads((image_run / "summary.txt").read_text())
+    assert about["dataset"]["sample"] is True
+    assert about["normal"] == ["3"]
+    assert len(about["seen_types"]) == 4
+    assert about["encoder"]["name"] == "conv"
+
+
+# --------------------------------------------------------------------------- real data
+
+
+def test_publishers_split_and_families(anoean: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "nsl-kdd"
+    folder.mkdir()
+    rng_rows = [
+        ["0", "tcp", "http" if at % 3 else "ftp", "SF", str(at % 97), str(at % 89)]
+        + [str((at * k) % (7 + k)) for k in range(35)]
+        for at in range(300)
+    ]
+    labels = ["neptune", "smurf", "nmap"]
+    rows = [
+        [*row, labels[at // 10 % 3] if at % 10 == 0 else "normal", "21"]
+        for at, row in enumerate(rng_rows)
+    ]
+    write_csv(folder / "KDDTrain+.txt", rows[:200], ())
+    write_csv(folder / "KDDTest+.txt", rows[200:], ())
+    options = "--split publisher --anomaly-types dos --train-size all --epochs 1 --json"
+    found = anoean("train", "--dataset", "nsl-kdd", "--source", "nsl-kdd", options)
+    if found.returncode == 5 and "checksum" in found.stderr:
+        pytest.skip("made-up files are refused by their checksum")
+    assert found.returncode == 0, found.stderr
+    assert found.json["seen_types"] == ["neptune", "smurf"]
+    assert split_of(found.json)["test"] == (90, 10)
+
+
+# --------------------------------------------------------------------------- prepare
+
+
+def test_prepared_data_trains_to_the_same_scores(anoean: Run, table: Path, table_run: Path) -> None:
+    prepared = anoean("prepare", "table.csv", "--label", "label", "--out", "table.h5")
+    assert prepared.returncode == 0
+    assert prepared.stdout == "table.h5\n"
+    assert "400 rows" in prepared.stderr
+    options = "--normal ok --test-size 0.25 --epochs 4"
+    assert anoean("train", "--dataset", "table.h5", options).returncode == 0
+    ours, theirs = load_model("anoean.h5"), load_model(table_run / "model.h5")
+    assert ours.graph == theirs.graph
+    assert ours.calibration.reference.tolist() == theirs.calibration.reference.tolist()
+    refused = anoean("prepare", "nosuch.csv", "--out", "table.h5")
+    assert refused.returncode == 7
+    assert "--force" in refused.error
+
+
+def test_prepare_goes_to_the_cache_that_train_takes(anoean: Run) -> None:
+    found = anoean("prepare", "mnist", "--source", "sample")
+    assert found.returncode == 0, found.stderr
+    kept = Path("cache/prepared/mnist.h5").absolute()
+    assert Path(found.stdout.strip()) == kept
+    options = "--normal 3 --train-size 60 --test-size 0 --epochs 1 --set width=0.05"
+    trained = anoean("train", "--dataset", "mnist", options, "--verbose", "--json")
+    assert trained.returncode == 0, trained.stderr
+    assert str(kept) in trained.stderr
+    assert trained.json["dataset"]["sample"] is True
+    assert anoean("prepare", "mnist", "--source", "sample").returncode == 7
+    assert anoean("prepare", "table.csv").returncode == 2
+
+
+# --------------------------------------------------------------------------- evaluate
+
+
+def test_evaluate_on_the_rows_set_aside(
+    anoean: Run, table: Path, table_run: Path, tmp_path: Path
+) -> None:
+    copied(table_run, tmp_path, "anoean.h5")
+    found = anoean("evaluate", "--json").json
+    figures = {"auc_pr", "auc_pr_trapezoid", "roc_auc", "f1_best", "accuracy_at_f1_best"}
+    figures |= {"threshold", "precision", "recall", "f1", "accuracy", "fpr", "recall_at_fpr_0.01"}
+    with_intervals = figures - {"threshold"}
+    expected = figures | {f"{name}_{end}" for name in with_intervals for end in ("low", "high")}
+    about = {"model", "data", "sample", "n_normals", "n_anomalies"}
+    assert set(found) - {"seen", "unseen"} == expected | about
+    assert set(found["seen"]) == expected | {"n_normals", "n_anomalies"}
+    assert (found["n_normals"], found["n_anomalies"]) == (88, 12)
+    assert found["sample"] is False
+    for name in with_intervals:
+        assert 0 <= found[f"{name}_low"] <= found[name] <= found[f"{name}_high"] <= 1
+    shown = anoean("evaluate").stdout
+    assert f"{found['auc_pr']:.4f}" in shown
+    # Nothing of what it says may come from rows that it was not asked about.
+    table.write_text(table.read_text().replace("red", "green", 1))
+    changed = anoean("evaluate")
+    assert changed.returncode == 3
+    assert "table.csv" in changed.error
+    table.rename("moved.csv")
+    moved = anoean("evaluate")
+    assert moved.returncode == 3
+    assert "table.csv" in moved.error
+    write_csv(Path("moved.csv"), table_rows(400, seed=1))
+    Path("moved.csv").rename("elsewhere.csv")
+
+
+def test_evaluate_on_given_rows(anoean: Run, model: Path, fresh: Path) -> None:
+    scores = anoean("score", fresh, "--keep", "label").rows
+    found = anoean("evaluate", "--data", fresh, "--json").json
+    normals = [row for row in scores if row["label"] == "ok"]
+    anomalies = [row for row in scores if row["label"] != "ok"]
+    assert (found["n_normals"], found["n_anomalies"]) == (len(normals), len(anomalies))
+    caught = sum(row["anomaly"] == "true" for row in anomalies)
+    assert found["recall"] == pytest.approx(caught / len(anomalies))
+    false = sum(row["anomaly"] == "true" for row in normals)
+    assert found["fpr"] == pytest.approx(false / len(normals))
+    other = anoean("evaluate", "--data", fresh, "--normal", "ok,leak", "--json").json
+    assert other["n_anomalies"] == 10
+
+
+def test_unseen_types_are_told_apart(anoean: Run, tmp_path: Path) -> None:
+    options = "--anomaly-types a1,a2 --test-size 100 -m m.h5"
+    assert anoean(TOY, options).returncode == 0
+    found = anoean("evaluate", "-m", "m.h5", "--json").json
+    assert found["seen"]["n_anomalies"] + found["unseen"]["n_anomalies"] == 20
+    assert found["unseen"]["n_anomalies"] > 0
+
+
+def test_evaluate_says_when_there_is_nothing_to_evaluate(
+    anoean: Run, model: Path, fresh: Path
+) -> None:
+    assert anoean(TOY, "--test-size", 0, "-m", "bare.h5").returncode == 0
+    bare = anoean("evaluate", "-m", "bare.h5")
+    assert bare.returncode == 2
+    assert "--data" in bare.error
+    write_csv(Path("normals.csv"), [row for row in table_rows(40, 3) if row[-1] == "ok"])
+    one_class = anoean("evaluate", "--data", "normals.csv")
+    assert one_class.returncode == 3
+    write_csv(Path("none.csv"), [[*row[:-1], ""] for row in table_rows(40, 3)])
+    unlabelled = anoean("evaluate", "--data", "none.csv")
+    assert unlabelled.returncode == 3
+    assert "--label" in unlabelled.error
+
+
+def test_evaluate_on_images_of_the_sample(anoean: Run, images: Path) -> None:
+    found = anoean("evaluate", "-m", images, "--json").json
+    assert found["sample"] is True
+    assert {"seen", "unseen"} <= set(found)

@@ -1,0 +1,232 @@
+"""What score reads: every input row comes out once, from every kind of input."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from anoean_cli.data.inputs import Expected, Piece, Reading, pieces
+from anoean_cli.data.schema import TableSchema
+from anoean_cli.errors import DataError, UsageError
+from anoean_cli.interfaces import ExampleSpec, TableOptions
+
+SCHEMA = TableSchema({"x": "numeric", "k": "categorical"}, {}, ("x", "label", "k"), "label")
+TABLE = Expected(ExampleSpec("table", (3,)), SCHEMA)
+GREY = Expected(ExampleSpec("image", (1, 2, 3)), None)
+CSV = "x,label,k\n1,n,a\n2,m,b\n3,n,c\n"
+
+
+def read(source: Path | str, expected: Expected = TABLE, **reading) -> list[Piece]:
+    return list(pieces(str(source), expected, Reading(**reading)))
+
+
+def together(found: list[Piece]) -> pa.Table:
+    return pa.concat_tables([piece.examples for piece in found])
+
+
+def image_files(folder: Path, count: int) -> np.ndarray:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 2, 3), np.uint8)
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{i:03}.png")
+    return pixels
+
+
+def write_idx(path: Path, images: np.ndarray) -> None:
+    head = b"\0\0\x08" + bytes([images.ndim]) + struct.pack(f">{images.ndim}I", *images.shape)
+    path.write_bytes(head + images.tobytes())
+
+
+# --------------------------------------------------------------------------- tables
+
+
+def test_a_table_has_the_models_columns_and_row_numbers_from_1(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("more," + CSV.replace("\n", "\n0,", 3))
+    found = read(path)
+    assert together(found).to_pydict() == {"x": [1, 2, 3], "k": ["a", "b", "c"]}
+    assert np.concatenate([piece.rows for piece in found]).tolist() == [1, 2, 3]
+    assert found[0].extras == ("more",)
+    assert found[0].identities()[0][0] == str(path)
+    assert found[0].labels is None
+
+
+def test_every_container_of_a_table_reads_the_same(tmp_path):
+    (tmp_path / "t.csv").write_text(CSV)
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(CSV.encode()))
+    table = pa.table({"x": [1.0, 2, 3], "label": ["n", "m", "n"], "k": ["a", "b", "c"]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    with pa.CompressedOutputStream(str(tmp_path / "t.csv.zst"), "zstd") as out:
+        out.write(CSV.encode())
+    expected = together(read(tmp_path / "t.csv")).to_pydict()
+    for name in ("t.csv.gz", "t.csv.zst", "t.parquet"):
+        found = read(tmp_path / name, labels=True, keep=("label",))
+        assert together(found).to_pydict() == expected, name
+        assert found[0].labels == ["n", "m", "n"]
+        assert found[0].kept.column("label").to_pylist() == ["n", "m", "n"]
+
+
+def test_stdin_is_read_as_a_file_is(monkeypatch):
+    class Stdin:
+        buffer = io.BufferedReader(io.BytesIO(CSV.encode()))
+
+    monkeypatch.setattr(sys, "stdin", Stdin)
+    assert together(read("-")).to_pydict() == {"x": [1, 2, 3], "k": ["a", "b", "c"]}
+
+
+def test_unreadable_rows_stop_or_are_flagged(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("x,label,k\n1,n,a\nlong,n,b\n3,n,c\n")
+    with pytest.raises(DataError, match=r"line 3.*long|long.*line 3"):
+        read(path)
+    found = read(path, on_error="flag")
+    assert np.concatenate([piece.rows for piece in found]).tolist() == [1, 3]
+    assert [flagged.row for piece in found for flagged in piece.flagged] == [2]
+
+
+def test_missing_labels_are_empty(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("x,label,k\n1,,a\n2,n,b\n")
+    assert read(path, labels=True)[0].labels == ["", "n"]
+
+
+def test_labels_need_a_column(tmp_path):
+    (tmp_path / "t.csv").write_text("x,k\n1,a\n")
+    without = Expected(TABLE.spec, TableSchema(SCHEMA.columns, {}, ("x", "k"), None))
+    with pytest.raises(UsageError, match="--label"):
+        read(tmp_path / "t.csv", without, labels=True)
+
+
+def test_a_folder_of_tables_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(DataError, match=r"folder.*/\*"):
+        read(tmp_path)
+
+
+# --------------------------------------------------------------------------- images
+
+
+def test_a_folder_of_images_is_read_in_order_each_file_one_row(tmp_path):
+    pixels = image_files(tmp_path / "images" / "deep", 5)
+    (tmp_path / "images" / "notes.txt").write_text("not an image")
+    (piece,) = read(tmp_path / "images", GREY)
+    np.testing.assert_array_equal(piece.examples[:, 0], pixels)
+    files, rows = piece.identities()
+    assert [Path(file).name for file in files] == [f"{i:03}.png" for i in range(5)]
+    assert rows.tolist() == [1] * 5
+
+
+def test_many_images_come_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("anoean_cli.data.inputs.IMAGES_AT_ONCE", 2)
+    pixels = image_files(tmp_path, 5)
+    found = read(tmp_path, GREY)
+    assert [len(piece.rows) for piece in found] == [2, 2, 1]
+    np.testing.assert_array_equal(np.concatenate([p.examples for p in found])[:, 0], pixels)
+    files = [file for piece in found for file in piece.identities()[0]]
+    assert len(set(files)) == 5
+
+
+def test_damaged_and_unlike_images_are_flagged_by_their_file(tmp_path):
+    pixels = image_files(tmp_path, 4)
+    (tmp_path / "001.png").write_bytes(b"\x89PNG nothing")
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "002.png")
+    with pytest.raises(DataError, match=r"001\.png"):
+        read(tmp_path, GREY)
+    (piece,) = read(tmp_path, GREY, on_error="flag")
+    np.testing.assert_array_equal(piece.examples[:, 0], pixels[[0, 3]])
+    assert [Path(file).name for file in piece.identities()[0]] == ["000.png", "003.png"]
+    assert [Path(piece.files[flagged.row - 1]).name for flagged in piece.flagged] == [
+        "001.png",
+        "002.png",
+    ]
+    assert "9 pixels wide" in piece.flagged[1].reason
+    assert len(piece.rows_by_file()) == 4
+
+
+def test_a_folder_where_no_image_can_be_read_is_all_flagged(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no")
+    (piece,) = read(tmp_path, GREY, on_error="flag")
+    assert piece.examples.shape == (0, 1, 2, 3)
+    assert len(piece.flagged) == 1
+
+
+def test_an_idx_file_is_rows_of_one_file(tmp_path):
+    images = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
+    write_idx(tmp_path / "images-idx3", images)
+    (piece,) = read(tmp_path / "images-idx3", GREY)
+    np.testing.assert_array_equal(piece.examples[:, 0], images)
+    assert piece.rows.tolist() == [1, 2, 3, 4]
+    write_idx(tmp_path / "other", np.zeros((4, 5, 5), np.uint8))
+    with pytest.raises(DataError, match="2 x 3"):
+        read(tmp_path / "other", GREY)
+
+
+@pytest.mark.parametrize("header", ["", "a,b,c,d,e,f\n"])
+def test_rows_of_pixel_values_are_images(tmp_path, header):
+    path = tmp_path / "pixels.csv"
+    path.write_text(header + "0,1,2,3,4,255\n5,5,5,5,5,5\n")
+    (piece,) = read(path, GREY)
+    assert piece.examples.tolist() == [[[[0, 1, 2], [3, 4, 255]]], [[[5, 5, 5], [5, 5, 5]]]]
+
+
+def test_pixel_rows_may_carry_labels_and_columns_to_keep(tmp_path):
+    path = tmp_path / "pixels.csv"
+    path.write_text("label,a,b,c,d,e,f,id\n7,0,1,2,3,4,5,first\n")
+    (piece,) = read(path, GREY, labels=True, keep=("id",))
+    assert piece.labels == ["7"]
+    assert piece.kept.to_pydict() == {"id": ["first"]}
+    assert piece.examples.ravel().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("value", ["256", "-1", "0.5", ""])
+def test_what_is_no_pixel_stops_or_is_flagged(tmp_path, value):
+    path = tmp_path / "pixels.csv"
+    path.write_text(f"0,1,2,3,4,5\n0,1,{value},3,4,5\n1,1,1,1,1,1\n")
+    with pytest.raises(DataError, match="0 to 255"):
+        read(path, GREY)
+    (piece,) = read(path, GREY, on_error="flag")
+    assert piece.rows.tolist() == [1, 3]
+    assert piece.examples[:, 0, 0, 0].tolist() == [0, 1]
+    assert [flagged.row for flagged in piece.flagged] == [2]
+
+
+def test_images_have_neither_labels_nor_columns(tmp_path):
+    image_files(tmp_path, 1)
+    with pytest.raises(UsageError, match="labels"):
+        read(tmp_path, GREY, labels=True)
+    with pytest.raises(UsageError, match="--keep"):
+        read(tmp_path, GREY, keep=("id",))
+
+
+@pytest.mark.parametrize("expected", [TABLE, GREY])
+@pytest.mark.parametrize("on_error", ["stop", "flag"])
+def test_what_is_not_there_is_told_by_name(tmp_path, expected, on_error):
+    with pytest.raises(DataError, match="missing"):
+        read(tmp_path / "missing", expected, on_error=on_error)
+    if expected is GREY:
+        (tmp_path / "folder").mkdir()
+        with pytest.raises(DataError, match="no image files"):
+            read(tmp_path / "folder", expected)
+
+
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_an_empty_file_is_told(tmp_path, text):
+    (tmp_path / "empty.csv").write_text(text)
+    for expected in (TABLE, GREY):
+        with pytest.raises(DataError, match=r"empty\.csv"):
+            read(tmp_path / "empty.csv", expected)
+
+
+def test_pixel_tables_follow_the_table_options(tmp_path):
+    path = tmp_path / "pixels.txt"
+    path.write_text("0;1;2;3;4;5\n")
+    (piece,) = read(path, GREY, options=TableOptions(delimiter=";"))
+    assert piece.examples.ravel().tolist() == [0, 1, 2, 3, 4, 5]

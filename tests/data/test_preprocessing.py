@@ -1,0 +1,275 @@
+"""From raw rows to features: against a plain reference, and row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from anoean_cli.data.preprocessing import (
+    MOST_CATEGORIES,
+    MOST_KNOTS,
+    Census,
+    ImagePreprocessor,
+    TablePreprocessor,
+    fit_table,
+)
+from anoean_cli.data.schema import TableSchema
+from anoean_cli.errors import DataError, FileFormatError
+
+SCHEMA = TableSchema({"size": "numeric", "kind": "categorical", "speed": "numeric"})
+N = 400
+
+
+def table(sizes, kinds, speeds) -> pa.Table:
+    return pa.table(
+        {
+            "size": pa.array(sizes, pa.float64()),
+            "kind": pa.array(kinds, pa.string()),
+            "speed": pa.array(speeds, pa.float64()),
+        }
+    )
+
+
+def training(seed: int = 0) -> tuple[pa.Table, np.ndarray]:
+    """Rows with a missing size and a missing kind; the last quarter is anomalous."""
+    rng = np.random.default_rng(seed)
+    sizes = [None, *rng.lognormal(size=N - 1)]
+    kinds = [*rng.choice(["tcp", "udp", "icmp"], size=N - 1), None]
+    speeds = rng.normal(5, 2, size=N) + np.repeat([0, 40], [300, 100])
+    return table(sizes, kinds, speeds), np.repeat([False, True], [300, 100])
+
+
+@pytest.fixture(params=["quantile", "standard"])
+def fitted(request) -> TablePreprocessor:
+    return fit_table(*training(), SCHEMA, request.param)
+
+
+def values(examples: pa.Table, name: str) -> np.ndarray:
+    return np.array(
+        [np.nan if v is None else v for v in examples.column(name).to_pylist()], dtype=float
+    )
+
+
+def reference_numeric(name: str, rows: pa.Table, inputs: str) -> list[np.ndarray]:
+    """What the docstrings say, computed the slow way."""
+    train, is_anomaly = training()
+    present = values(train, name)
+    normals = present[~is_anomaly]
+    normals = normals[~np.isnan(normals)]
+    x = values(rows, name)
+    missing = np.isnan(x)
+    x = np.where(missing, np.median(normals), x)
+    features = [np.clip((x - normals.mean()) / normals.std(), -10, 10)]
+    if inputs == "quantile":
+        known = np.sort(present[~np.isnan(present)])
+        rank = (np.searchsorted(known, x, "left") + np.searchsorted(known, x, "right")) / 2
+        features.append(norm.ppf(np.clip(rank / len(known), 1e-4, 1 - 1e-4)))
+    if np.isnan(present).any():
+        features.append(missing.astype(float))
+    return features
+
+
+@pytest.mark.parametrize("inputs", ["quantile", "standard"])
+def test_features_are_those_of_a_plain_reference(inputs):
+    train, is_anomaly = training()
+    found = fit_table(train, is_anomaly, SCHEMA, inputs).transform(train)
+    kinds = train.column("kind").to_pylist()
+    one_hot = [np.array([k == c for k in kinds], float) for c in ("icmp", "tcp", "udp")]
+    expected = [
+        *reference_numeric("size", train, inputs),
+        *one_hot,
+        np.array([k is None for k in kinds], float),
+        *reference_numeric("speed", train, inputs),
+    ]
+    assert found.dtype == np.float32
+    # 400 distinct values have 256 knots: between them the rank is interpolated
+    np.testing.assert_allclose(
+        found, np.stack(expected, axis=1), atol=0.1 if inputs == "quantile" else 1e-5
+    )
+
+
+def test_quantiles_are_exact_where_every_value_has_a_knot():
+    x = np.repeat([1.0, 2.0, 5.0, 9.0], [10, 20, 30, 40])
+    schema = TableSchema({"x": "numeric"})
+    fit = fit_table(pa.table({"x": x}), np.zeros(100, bool), schema)
+    found = fit.transform(pa.table({"x": [1.0, 2.0, 5.0, 9.0, 7.0, -100.0, 100.0]}))[:, 1]
+    at = norm.ppf([0.05, 0.2, 0.45, 0.8])
+    expected = [*at, (at[2] + at[3]) / 2, at[0], at[3]]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-1e300, 1e300) | st.integers(-3, 3).map(float), min_size=1, max_size=700))
+def test_knots_are_few_and_rise_with_their_quantiles(x):
+    schema = TableSchema({"x": "numeric"})
+    column = fit_table(pa.table({"x": x}), np.zeros(len(x), bool), schema).columns["x"]
+    assert len(column.knots) == len(column.quantiles) <= MOST_KNOTS
+    assert (np.diff(column.knots) > 0).all()
+    assert (np.diff(column.quantiles) >= 0).all()
+    assert (np.abs(column.quantiles) <= norm.ppf(1 - 1e-4) + 1e-12).all()
+
+
+def test_many_distinct_values_keep_their_range_and_resolution():
+    x = np.random.default_rng(0).lognormal(size=10_000)
+    schema = TableSchema({"x": "numeric"})
+    fit = fit_table(pa.table({"x": x}), np.zeros(len(x), bool), schema)
+    knots = fit.columns["x"].knots
+    assert len(knots) <= MOST_KNOTS
+    assert (knots[0], knots[-1]) == (x.min(), x.max())
+    z = np.sort(fit.transform(pa.table({"x": x}))[:, 1])
+    assert np.abs(z - norm.ppf((np.arange(10_000) + 0.5) / 10_000))[100:-100].max() < 0.02
+
+
+# --------------------------------------------------------------------------- row by row
+
+
+def test_a_rows_features_do_not_depend_on_other_rows(fitted):
+    rows, _ = training(seed=1)
+    whole = fitted.transform(rows)
+    order = np.random.default_rng(0).permutation(N)
+    np.testing.assert_array_equal(fitted.transform(rows.take(order)), whole[order])
+    for at in (0, 1, 57, N - 1):
+        np.testing.assert_array_equal(fitted.transform(rows.slice(at, 1)), whole[at : at + 1])
+    parts = [fitted.transform(rows.slice(at, 37)) for at in range(0, N, 37)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_chunks_of_a_table_make_no_difference(fitted):
+    rows, _ = training(seed=1)
+    chunked = pa.concat_tables([rows.slice(0, 100), rows.slice(100)])
+    assert chunked.column("size").num_chunks == 2
+    np.testing.assert_array_equal(fitted.transform(chunked), fitted.transform(rows))
+
+
+def test_no_rows_have_no_features(fitted):
+    assert fitted.transform(training()[0].slice(0, 0)).shape == (0, *fitted.spec.shape)
+
+
+def test_other_columns_and_another_order_make_no_difference(fitted):
+    rows, _ = training()
+    other = rows.select(["speed", "size", "kind"]).append_column("more", pa.nulls(N))
+    np.testing.assert_array_equal(fitted.transform(other), fitted.transform(rows))
+
+
+# --------------------------------------------------------------------------- odd values
+
+
+def test_missing_and_unseen_values_are_counted(fitted):
+    census = Census()
+    rows = table([None, None, 1.0], ["sctp", None, "tcp"], [1.0, None, np.nan])
+    features = fitted.transform(rows, census)
+    fitted.transform(rows.slice(0, 1), census)
+    assert census.rows == 4
+    assert census.missing == {"size": 3, "kind": 1, "speed": 2}
+    assert census.unseen == {"kind": 2}
+    assert np.isfinite(features).all()
+
+
+def test_an_unseen_category_is_none_of_the_known_ones(fitted):
+    known, unseen, missing = fitted.transform(table([1] * 3, ["tcp", "sctp", None], [5] * 3))
+    start = fitted.columns["size"].width
+    assert known[start : start + 4].tolist() == [0, 1, 0, 0]
+    assert unseen[start : start + 4].tolist() == [0, 0, 0, 0]
+    assert missing[start : start + 4].tolist() == [0, 0, 0, 1]
+
+
+def test_a_missing_value_is_the_median_of_the_normals(fitted):
+    train, is_anomaly = training()
+    median = np.median(values(train, "speed")[~is_anomaly])
+    filled, given_ = fitted.transform(table([1, 1], ["tcp", "tcp"], [None, median]))
+    np.testing.assert_array_equal(filled, given_)
+
+
+@pytest.mark.parametrize("huge", [1e300, -1e300, 1.7976931348623157e308, 5e-324])
+def test_huge_values_stay_finite_wherever_they_stand(fitted, huge):
+    assert np.isfinite(fitted.transform(table([huge], ["tcp"], [huge]))).all()
+    rows, is_anomaly = training()
+    trained = rows.set_column(0, "size", pa.array([huge, *([1.0, 2.0] * N)[: N - 1]]))
+    for inputs in ("quantile", "standard"):
+        features = fit_table(trained, is_anomaly, SCHEMA, inputs).transform(trained)
+        assert np.isfinite(features).all()
+        assert np.abs(features).max() <= 10
+
+
+def test_a_column_without_any_normal_value_is_no_harm():
+    rows, is_anomaly = training()
+    sizes = np.where(is_anomaly, 7.0, np.nan)
+    empty = rows.set_column(0, "size", pa.array(sizes))
+    assert np.isfinite(fit_table(empty, is_anomaly, SCHEMA).transform(empty)).all()
+
+
+def test_only_the_most_frequent_categories_have_a_feature():
+    kinds = [f"k{i}" for i in range(300)] + [f"k{i}" for i in range(100, 300)]
+    schema = TableSchema({"kind": "categorical"})
+    fit = fit_table(pa.table({"kind": kinds}), np.zeros(500, bool), schema)
+    categories = fit.columns["kind"].categories
+    assert len(categories) == MOST_CATEGORIES == fit.spec.shape[0]
+    assert {f"k{i}" for i in range(100, 300)} <= set(categories)
+
+
+# --------------------------------------------------------------------------- stored
+
+
+def test_what_was_fitted_survives_as_arrays(fitted):
+    again = TablePreprocessor.from_arrays(SCHEMA, fitted.arrays())
+    rows, _ = training(seed=3)
+    np.testing.assert_array_equal(again.transform(rows), fitted.transform(rows))
+    assert again.spec == fitted.spec
+    for name, value in fitted.arrays().items():
+        np.testing.assert_array_equal(again.arrays()[name], value)
+
+
+DAMAGE = {
+    "knots not increasing": {"knots": lambda a: a[::-1].copy()},
+    "knots not finite": {"knots": lambda a: np.where(np.arange(len(a)) == 1, np.nan, a)},
+    "a knot less": {"knots": lambda a: a[1:]},
+    "a quantile less": {"quantiles": lambda a: a[1:]},
+    "quantiles not finite": {"quantiles": lambda a: a + np.inf},
+    "counts negative": {"knot_counts": lambda a: -a},
+    "a column less": {"knot_counts": lambda a: a[:-1]},
+    "scale zero": {"scale": lambda a: a * 0},
+    "scale missing": {"scale": lambda a: a[:0]},
+    "center not finite": {"center": lambda a: a * np.nan},
+    "fill of text": {"fill": lambda a: ["x", "y"]},
+    "an indicator less": {"indicator": lambda a: a[:-1]},
+    "a category less": {"categories": lambda a: a[:-1]},
+    "categories that are numbers": {"categories": lambda a: np.arange(len(a))},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=list(DAMAGE))
+def test_damaged_arrays_are_refused(damage):
+    arrays = fit_table(*training(), SCHEMA).arrays()
+    for name, change in damage.items():
+        arrays[name] = change(arrays[name])
+    with pytest.raises(FileFormatError):
+        TablePreprocessor.from_arrays(SCHEMA, arrays)
+
+
+@pytest.mark.parametrize("name", list(fit_table(*training(), SCHEMA).arrays()))
+def test_missing_arrays_are_refused(name):
+    arrays = fit_table(*training(), SCHEMA).arrays()
+    del arrays[name]
+    with pytest.raises(FileFormatError):
+        TablePreprocessor.from_arrays(SCHEMA, arrays)
+
+
+# --------------------------------------------------------------------------- images
+
+
+def test_bytes_become_shares_of_255():
+    images = np.arange(256, dtype=np.uint8).reshape(4, 1, 8, 8)
+    census = Census()
+    rows = ImagePreprocessor((1, 8, 8)).transform(images, census)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows.ravel(), np.arange(256) / 255, rtol=1e-6)
+    assert census.rows == 4
+
+
+def test_images_of_another_shape_are_refused_with_both_shapes():
+    with pytest.raises(DataError, match=r"1x9x8.*1x8x8"):
+        ImagePreprocessor((1, 8, 8)).transform(np.zeros((2, 1, 9, 8), np.uint8))

@@ -1,0 +1,124 @@
+"""Which columns of a table become features, and why others do not."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from anoean_cli.data.schema import TableSchema, infer_schema
+from anoean_cli.errors import DataError, FileFormatError
+
+N = 200
+RNG = np.random.default_rng(0)
+VARYING = RNG.normal(size=N)
+
+
+def infer(columns: dict, **options) -> TableSchema:
+    return infer_schema(pa.table({"varies": VARYING, **columns}), **options)
+
+
+@pytest.mark.parametrize(
+    ("column", "reason"),
+    [
+        (np.full(N, 3.5), "is constant"),
+        (["same"] * N, "is constant"),
+        (pa.nulls(N, pa.float64()), "is empty"),
+        ([f"user-{i}" for i in range(N)], "identifier"),
+        ([f"user-{i % (N - 15)}" for i in range(N)], "identifier"),  # 185 of 200 differ
+        (np.arange(N, dtype=float), "counts the rows"),
+        (RNG.permutation(N) + 1000.0, "counts the rows"),
+    ],
+)
+def test_columns_that_say_nothing_are_dropped_with_the_reason(column, reason):
+    schema = infer({"c": column})
+    assert list(schema.columns) == ["varies"]
+    assert reason in schema.dropped["c"]
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (RNG.normal(size=N), "numeric"),
+        (np.arange(N) * 2.0, "numeric"),  # evenly spaced, but no counter
+        (np.arange(N) + 0.5, "numeric"),
+        (np.arange(N) // 2 * 1.0, "numeric"),
+        (pa.array([1.0, None] * (N // 2)), "numeric"),  # missing or not is something
+        (["a", "b"] * (N // 2), "categorical"),
+        ([f"k{i % 150}" for i in range(N)], "categorical"),
+        (["a", None] * (N // 2), "categorical"),
+    ],
+)
+def test_columns_that_may_say_something_are_kept(column, kind):
+    assert infer({"c": column}).columns == {"varies": "numeric", "c": kind}
+
+
+def test_a_few_rows_do_not_make_an_identifier():
+    schema = infer_schema(pa.table({"name": ["a", "b", "c"], "at": [1.0, 2.0, 3.0]}))
+    assert list(schema.columns) == ["name", "at"]
+
+
+def test_a_few_values_do_not_make_an_identifier():
+    remarks = ["late", "early", "lost"] + [None] * (N - 3)
+    assert infer({"remark": remarks}).columns["remark"] == "categorical"
+
+
+def test_vouched_columns_are_never_dropped():
+    columns = {"same": np.ones(N), "id": [str(i) for i in range(N)], "count": np.arange(N) * 1.0}
+    schema = infer(columns, vouched=("same", "id", "count"))
+    assert list(schema.columns) == ["varies", "same", "id", "count"]
+    assert schema.dropped == {}
+
+
+def test_no_column_left_is_told_with_the_reasons():
+    with pytest.raises(DataError, match=r"same is constant.*--numeric"):
+        infer_schema(pa.table({"same": np.ones(N), "other": ["x"] * N}))
+    with pytest.raises(DataError):
+        infer_schema(pa.table({}))
+
+
+@pytest.mark.parametrize(
+    ("source", "label", "expected"),
+    [
+        (("varies", "same", "y", "rest"), "y", ("varies", "same", "y")),
+        (("y", "varies", "same", "rest"), "y", ("y", "varies")),
+        (("same", "varies", "rest"), None, ("same", "varies")),
+        ((), None, ("varies",)),
+    ],
+)
+def test_the_fields_of_a_row_end_with_the_last_one_used(source, label, expected):
+    schema = infer({"same": np.ones(N)}, source=source, label=label)
+    assert schema.source == expected
+    assert schema.label == label
+
+
+def test_kinds_keep_the_order_of_the_table():
+    schema = infer({"b": ["x", "y"] * (N // 2), "a": RNG.normal(size=N)})
+    assert schema.numeric == ("varies", "a")
+    assert schema.categorical == ("b",)
+
+
+def test_a_schema_survives_json():
+    schema = infer({"b": ["x", "y"] * (N // 2), "same": np.ones(N)}, label=None)
+    assert TableSchema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"columns": None},
+        {"columns": [["x", "date"]]},
+        {"columns": [["x"]]},
+        {"columns": [[3, "numeric"]]},
+        {"source": None},
+        {"label": 3},
+        {"dropped": 7},
+    ],
+)
+def test_a_damaged_schema_is_refused(damage):
+    whole = infer({}).to_json()
+    with pytest.raises(FileFormatError):
+        TableSchema.from_json({**whole, **damage})
+    for name in ("columns", "source", "label", "dropped"):
+        with pytest.raises(FileFormatError):
+            TableSchema.from_json({k: v for k, v in whole.items() if k != name})

@@ -1,0 +1,475 @@
+"""Algorithm 1 on rows small enough to follow it step by step."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from anoean_plugins.encoders.conv import Conv
+from anoean_plugins.encoders.mlp import Mlp
+from torch import nn
+
+from anoean_cli.errors import TrainingError
+from anoean_cli.interfaces import Encoder, ExampleSpec, Rows, State
+from anoean_cli.training import adversarial
+from anoean_cli.training.adversarial import (
+    Plan,
+    embed,
+    fit_encoder,
+    restore,
+    start,
+    state_of,
+)
+from anoean_cli.training.settings import PAPER
+from anoean_cli.training.settings import AnoeanParameters as Parameters
+
+FEATURES = 6
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Quiet:
+    """A monitor that remembers, hands out a saved state and stops after some epochs."""
+
+    state: State | None = None
+    stop_after: int | None = None
+    records: list[dict[str, float]] = field(default_factory=list)
+    saved: list[State] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def report(self, record: Mapping[str, float], epochs: int) -> None:
+        self.records.append(dict(record))
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+    def stopping(self) -> bool:
+        return self.stop_after is not None and len(self.records) >= self.stop_after
+
+    def restore(self) -> State | None:
+        return self.state
+
+    def save(self, state: Callable[[], State]) -> None:
+        self.saved.append(state())
+
+
+def table_rows(normals: int = 60, anomalies: int = 20, seed: int = 0) -> Rows:
+    rng = np.random.default_rng(seed)
+    examples = np.concatenate(
+        [
+            rng.normal(size=(normals, FEATURES)),
+            rng.normal(size=(anomalies, FEATURES)) + 3,
+        ]
+    )
+    return Rows(examples.astype(np.float32), np.repeat([False, True], [normals, anomalies]))
+
+
+def image_rows(normals: int = 24, anomalies: int = 8, seed: int = 0) -> Rows:
+    rng = np.random.default_rng(seed)
+    examples = rng.random((normals + anomalies, 1, 8, 8)).astype(np.float32)
+    examples[normals:, :, :4] = 0
+    return Rows(examples, np.repeat([False, True], [normals, anomalies]))
+
+
+def mlp(latent_dim: int = 3) -> Encoder:
+    return Encoder(Mlp(), ExampleSpec("table", (FEATURES,)), latent_dim, Mlp.Parameters(width=0.1))
+
+
+def conv(latent_dim: int = 3) -> Encoder:
+    spec = ExampleSpec("image", (1, 8, 8))
+    return Encoder(Conv(), spec, latent_dim, Conv.Parameters(width=0.1))
+
+
+SMALL = Parameters(epochs=4, batch_size=20)
+
+
+def fit(
+    parameters: Parameters = SMALL,
+    monitor: Quiet | None = None,
+    seed: int = 0,
+    encoder: Encoder | None = None,
+    train: Rows | None = None,
+    selection: Rows | None = None,
+) -> tuple[nn.Module, adversarial.Run]:
+    return fit_encoder(
+        train or table_rows(),
+        selection or table_rows(30, 10, seed=1),
+        encoder or mlp(),
+        parameters,
+        np.random.default_rng(seed),
+        monitor or Quiet(),
+    )
+
+
+def weights(module: nn.Module) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
+
+
+def assert_same(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def one_step(run: adversarial.Run, parameters: Parameters, rows: Rows | None = None) -> dict:
+    rows = rows or table_rows(10, 10)
+    plan = Plan(epochs=1, steps=1, normals=10, anomalies=10)
+    return adversarial._step(run, plan, torch.from_numpy(rows.examples), parameters)
+
+
+# --------------------------------------------------------------------------- sizes
+
+
+@pytest.mark.parametrize(
+    ("normals", "anomalies", "settings", "expected"),
+    [
+        (5000, 500, {"anomaly_share": 0.5}, (100, 100)),
+        (5000, 500, {"anomaly_share": None}, (182, 18)),  # 500 of 5,500
+        (1000, 1, {"anomaly_share": None}, (199, 1)),
+        (1, 1000, {"anomaly_share": None}, (1, 199)),
+        (50, 50, {"batch_size": 2, "anomaly_share": 0.999}, (1, 1)),
+    ],
+)
+def test_a_batch_is_split_between_normals_and_anomalies(normals, anomalies, settings, expected):
+    plan = Plan.of(table_rows(normals, anomalies), "table", Parameters(**settings))
+    assert (plan.normals, plan.anomalies) == expected
+
+
+@pytest.mark.parametrize(("normals", "steps"), [(60, 20), (4001, 41), (60_000, 500)])
+def test_an_epoch_is_one_pass_over_the_normals_within_limits(normals, steps):
+    assert Plan.of(table_rows(normals, 5), "table", Parameters()).steps == steps
+
+
+@pytest.mark.parametrize("kind", ["image", "table"])
+def test_training_takes_at_least_one_pass_and_steps_that_grow_with_the_normals(kind):
+    plans = [Plan.of(table_rows(n, 5), kind, Parameters()) for n in (50, 500, 5000, 400_000)]
+    steps = [plan.epochs * plan.steps for plan in plans]
+    assert steps == sorted(steps)
+    assert steps[0] >= adversarial.FEWEST_STEPS
+    assert steps[2] >= adversarial.MOST_STEPS[kind]
+    assert steps[3] >= 4000
+    assert Plan.of(table_rows(50, 5), kind, Parameters(epochs=7)).epochs == 7
+
+
+def test_batches_have_the_planned_sizes_even_when_rows_are_few(monkeypatch):
+    seen = []
+    step = adversarial._step
+
+    def spy(run, plan, examples, parameters):
+        seen.append(len(examples))
+        return step(run, plan, examples, parameters)
+
+    monkeypatch.setattr(adversarial, "_step", spy)
+    fit(Parameters(epochs=1, batch_size=50), train=table_rows(7, 2))
+    assert seen == [50] * 20
+
+
+def test_an_epoch_shows_every_normal():
+    seen: list[torch.Tensor] = []
+
+    class Watched(Mlp):
+        def build(self, spec, latent_dim, parameters):
+            network = super().build(spec, latent_dim, parameters)
+            network.register_forward_pre_hook(
+                lambda module, args: seen.append(args[0]) if module.training else None
+            )
+            return network
+
+    train = table_rows(45, 20)
+    encoder = replace(mlp(), plugin=Watched())
+    fit(Parameters(epochs=1, batch_size=20), encoder=encoder, train=train)
+    shown = {tuple(row) for batch in seen for row in batch[:10].tolist()}
+    assert shown == {tuple(row) for row in train.normals.tolist()}
+
+
+# --------------------------------------------------------------------------- one step
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_one_forward_pass_of_the_encoder_serves_all_steps_of_a_batch(steps):
+    parameters = Parameters(discriminator_steps=steps)
+    run = start(mlp(), parameters, np.random.default_rng(0))
+    counts = {"encoder": 0, "discriminator": 0}
+    for name, module in (("encoder", run.encoder), ("discriminator", run.discriminator)):
+
+        def count(module, args, name=name):
+            counts[name] += 1
+
+        module.register_forward_pre_hook(count)
+    one_step(run, parameters)
+    assert counts == {"encoder": 1, "discriminator": steps + 1}
+
+
+def test_each_network_moves_by_its_own_loss_only(monkeypatch):
+    run = start(mlp(), Parameters(), np.random.default_rng(0))
+    parts = {"encoder": run.encoder, "discriminator": run.discriminator}
+    moved: dict[str, dict[str, list[bool]]] = {}
+
+    def watch(owner: str, adam: torch.optim.Adam) -> None:
+        step = adam.step
+
+        def spy() -> None:
+            before = {name: copy.deepcopy(weights(part)) for name, part in parts.items()}
+            step()
+            moved[owner] = {
+                name: [not np.array_equal(before[name][k], w) for k, w in weights(part).items()]
+                for name, part in parts.items()
+            }
+            moved[owner]["gradients"] = [
+                p.grad is not None and bool(p.grad.any()) for p in run.encoder.parameters()
+            ]
+
+        monkeypatch.setattr(adam, "step", spy)
+
+    watch("discriminator", run.discriminator_adam)
+    watch("encoder", run.encoder_adam)
+    one_step(run, Parameters())
+    assert all(moved["discriminator"]["discriminator"])
+    assert not any(moved["discriminator"]["encoder"])
+    assert not any(moved["discriminator"]["gradients"])  # none reach E from D's loss
+    assert all(moved["encoder"]["encoder"])
+    assert not any(moved["encoder"]["discriminator"])
+
+
+def test_the_encoder_step_leaves_no_gradient_on_the_discriminator():
+    run = start(mlp(), Parameters(), np.random.default_rng(0))
+    caught = {}
+    step = run.discriminator_adam.step
+
+    def spy():
+        caught.update({n: p.grad.clone() for n, p in run.discriminator.named_parameters()})
+        step()
+
+    run.discriminator_adam.step = spy
+    one_step(run, Parameters())
+    for name, parameter in run.discriminator.named_parameters():
+        assert torch.equal(parameter.grad, caught[name])
+        assert parameter.requires_grad
+
+
+def test_all_terms_are_reported_apart():
+    run = start(mlp(), Parameters(), np.random.default_rng(0))
+    adversarial_terms = {"d_prior", "d_normal", "d_anomaly", "e_normal", "e_anomaly"}
+    assert set(one_step(run, Parameters())) == adversarial_terms | {
+        "e_radial_normal",
+        "e_radial_anomaly",
+    }
+    assert set(one_step(run, Parameters(radial=0))) == adversarial_terms
+
+
+def test_without_weight_on_any_loss_the_encoder_stands_still():
+    parameters = Parameters(adversarial=0, radial=0)
+    run = start(mlp(), parameters, np.random.default_rng(0))
+    before = weights(run.encoder)
+    one_step(run, parameters)
+    assert_same(before, weights(run.encoder))
+
+
+# --------------------------------------------------------------------------- rates and averages
+
+
+def learning_rates(parameters: Parameters, monkeypatch) -> list[float]:
+    rates = []
+    step = adversarial._step
+
+    def spy(run, plan, examples, settings):
+        groups = [adam.param_groups[0]["lr"] for adam in (run.encoder_adam, run.discriminator_adam)]
+        assert groups[0] == groups[1]
+        rates.append(groups[0])
+        return step(run, plan, examples, settings)
+
+    monkeypatch.setattr(adversarial, "_step", spy)
+    fit(parameters)
+    return rates
+
+
+def test_the_learning_rate_falls_along_half_a_cosine(monkeypatch):
+    parameters = Parameters(epochs=4, batch_size=20, final_learning_rate=0.1)
+    rates = learning_rates(parameters, monkeypatch)
+    n = len(rates)
+    assert n == 80  # 4 epochs of 20 steps
+    expected = [1e-3 * (0.1 + 0.9 * (1 + math.cos(math.pi * i / n)) / 2) for i in range(n)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-12)
+    assert rates[-1] == pytest.approx(1e-4, rel=0.01)
+
+
+def test_the_papers_learning_rate_is_constant(monkeypatch):
+    paper = Parameters(**{**PAPER, "epochs": 2})
+    assert set(learning_rates(paper, monkeypatch)) == {1e-3}
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.0])
+def test_the_scorer_is_the_exponential_average_of_the_weights(decay):
+    parameters = Parameters(averaging=decay)
+    run = start(mlp(), parameters, np.random.default_rng(0))
+    average = None
+    for _ in range(5):
+        one_step(run, parameters)
+        now = weights(run.encoder)
+        if average is None:
+            average = now
+        else:
+            average = {k: decay * average[k] + (1 - decay) * now[k] for k in now}
+    for name, value in weights(run.scorer).items():
+        np.testing.assert_allclose(value, average[name], rtol=1e-5, atol=1e-7)
+
+
+# --------------------------------------------------------------------------- the best epoch
+
+
+def test_the_best_epoch_is_returned_and_the_later_of_equals(monkeypatch):
+    kept = []
+    given = iter([1.0, 3.0, 3.0, 2.0])
+
+    def figures_of_epoch(module, selection, device):
+        kept.append(weights(module))
+        return {"ranking": next(given)}
+
+    monkeypatch.setattr(adversarial, "_figures", figures_of_epoch)
+    module, run = fit()
+    assert run.best_epoch == 3
+    assert_same(weights(module), kept[2])
+    assert not module.training
+
+
+def test_selection_by_last_takes_the_last_epoch(monkeypatch):
+    given = iter([4.0, 3.0, 2.0, 1.0])
+    monkeypatch.setattr(adversarial, "_figures", lambda *args: {"ranking": next(given)})
+    assert fit(replace(SMALL, selection="last"))[1].best_epoch == 4
+
+
+def test_patience_ends_training(monkeypatch):
+    given = iter([5.0, 4.0, 3.0, 2.0, 1.0, 0.0])
+    monkeypatch.setattr(adversarial, "_figures", lambda *args: {"ranking": next(given)})
+    run = fit(Parameters(epochs=6, batch_size=20, patience=2))[1]
+    assert (run.epoch, run.best_epoch) == (3, 1)
+
+
+def test_without_selection_anomalies_the_last_epoch_is_taken():
+    monitor = Quiet()
+    run = fit(monitor=monitor, selection=table_rows(30, 0))[1]
+    assert run.best_epoch == 4
+    assert "auc_pr" not in monitor.records[0]
+
+
+def test_records_carry_terms_figures_and_seconds():
+    monitor = Quiet()
+    fit(monitor=monitor)
+    assert [record["epoch"] for record in monitor.records] == [1, 2, 3, 4]
+    for record in monitor.records:
+        assert {"d_prior", "e_normal", "e_radial_normal", "auc_pr", "ranking"} <= record.keys()
+        assert record["ranking"] < 0
+        assert record["seconds"] > 0
+
+
+def test_training_tells_the_classes_apart():
+    module, _ = fit(Parameters(epochs=15, batch_size=20))
+    test = table_rows(200, 50, seed=9)
+    norms = np.linalg.norm(embed(module, test.examples, CPU), axis=1)
+    assert np.median(norms[test.is_anomaly]) > np.quantile(norms[~test.is_anomaly], 0.95)
+
+
+# --------------------------------------------------------------------------- failures
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_divergence_ends_training():
+    huge = table_rows()
+    huge.examples[:] *= np.float32(1e30)
+    with pytest.raises(TrainingError, match="diverged in epoch 1"):
+        fit(train=huge)
+
+
+def test_constant_embeddings_end_training():
+    class Constant(Mlp):
+        def build(self, spec, latent_dim, parameters):
+            network = super().build(spec, latent_dim, parameters)
+            nn.init.zeros_(network[-1].weight)
+            network[-1].weight.requires_grad_(False)
+            return network
+
+    with pytest.raises(TrainingError, match="collapsed"):
+        fit(encoder=replace(mlp(), plugin=Constant()))
+
+
+def test_embeddings_that_are_not_finite_end_training():
+    broken = table_rows(30, 10, seed=1)
+    broken.examples[3] = np.nan
+    with pytest.raises(TrainingError, match="not finite"):
+        fit(selection=broken)
+
+
+# --------------------------------------------------------------------------- the same again
+
+
+@pytest.mark.parametrize("kind", ["table", "image"])
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(kind):
+    options: dict[str, Any] = {}
+    if kind == "image":
+        options = {
+            "encoder": conv(),
+            "train": image_rows(),
+            "selection": image_rows(12, 4, seed=1),
+        }
+    first, again, other = (weights(fit(seed=seed, **options)[0]) for seed in (0, 0, 1))
+    assert_same(first, again)
+    assert any(not np.array_equal(first[name], other[name]) for name in first)
+
+
+def test_training_leaves_torchs_own_generator_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    fit()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("kind", ["table", "image"])
+@pytest.mark.parametrize("after", [1, 3])
+def test_an_interrupted_run_goes_on_to_the_same_weights(kind, after):
+    options: dict[str, Any] = {}
+    if kind == "image":
+        options = {
+            "encoder": conv(),
+            "train": image_rows(),
+            "selection": image_rows(12, 4, seed=1),
+        }
+    whole = Quiet()
+    uninterrupted, run = fit(monitor=whole, **options)
+    first = Quiet(stop_after=after)
+    fit(monitor=first, **options)
+    assert len(first.records) == after
+    rest = Quiet(state=first.saved[-1])
+    resumed, resumed_run = fit(monitor=rest, **options)
+    assert len(rest.records) == 4 - after
+    assert_same(weights(uninterrupted), weights(resumed))
+    without_seconds = [
+        [{k: v for k, v in record.items() if k != "seconds"} for record in each.history]
+        for each in (run, resumed_run)
+    ]
+    assert without_seconds[0] == without_seconds[1]
+    final, again = whole.saved[-1], rest.saved[-1]
+    for state in (final, again):
+        del state["history/seconds"]
+    assert_same(final, again)
+
+
+def test_a_state_survives_its_round_trip():
+    monitor = Quiet()
+    run = fit(monitor=monitor)[1]
+    other = start(mlp(), SMALL, np.random.default_rng(99))
+    restore(other, monitor.saved[-1])
+    assert_same(state_of(run), state_of(other))
+
+
+def test_a_saved_state_does_not_move_with_the_run():
+    monitor = Quiet()
+    fit(monitor=monitor)
+    assert not np.array_equal(
+        monitor.saved[0]["encoder/0.weight"], monitor.saved[1]["encoder/0.weight"]
+    )

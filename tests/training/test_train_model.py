@@ -1,0 +1,195 @@
+"""From a dataset to a model, with checkpoints: the function that all commands call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from anoean_plugins.datasets.toy import Toy
+
+from anoean_cli.data.splits import SplitRequest
+from anoean_cli.errors import DataError, UsageError
+from anoean_cli.inference.model import load_model
+from anoean_cli.interfaces import Apportionment, Dataset, LoadRequest
+from anoean_cli.storage.checkpoint import Checkpoint
+from anoean_cli.training import run as training
+from anoean_cli.training.run import TrainRequest, Watcher, train_model
+
+
+@pytest.fixture(scope="module")
+def toy() -> Dataset:
+    return Toy().load(LoadRequest())
+
+
+def request(dataset: Dataset, **changes) -> TrainRequest:
+    fixed = {"settings": {"epochs": 4, "batch_size": 20, "encoder.width": 0.1}, "threads": 1}
+    return TrainRequest(
+        split=SplitRequest(dataset.normal, dataset.apportionment), **(fixed | changes)
+    )
+
+
+def made_up(normals: int, anomalies: int, **columns) -> Dataset:
+    n = normals + anomalies
+    rng = np.random.default_rng(0)
+    shift = np.repeat([0, 4], [normals, anomalies])
+    table = {"x": rng.normal(size=n) + shift, "y": rng.normal(size=n) - shift, **columns}
+    return Dataset(
+        name="made-up",
+        examples=pa.table(table),
+        labels=np.repeat(["good", "bad"], [normals, anomalies]),
+        provenance={"files": {}},
+        normal=("good",),
+        columns=(*table, "label"),
+        label_column="label",
+    )
+
+
+def digest(model, folder) -> str:
+    return model.save(folder / "model.h5", overwrite=True)
+
+
+def test_the_same_seed_gives_the_same_digest_and_another_one_another(toy, tmp_path):
+    digests = [digest(train_model(toy, request(toy, seed=s)), tmp_path) for s in (0, 0, 1)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_resumed_run_has_the_digest_of_an_uninterrupted_one(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    whole = digest(train_model(toy, request(toy)), tmp_path)
+    shown = []
+    checkpoint = Checkpoint(tmp_path / "checkpoint")
+    first = Watcher(
+        show=lambda record, epochs: shown.append(record["epoch"]),
+        stopping=lambda: len(shown) >= 2,
+        checkpoint=checkpoint,
+    )
+    interrupted = train_model(toy, request(toy), first)
+    assert interrupted.config["detector"]["metadata"]["interrupted"] is True
+    shown.clear()
+    rest = Watcher(
+        show=lambda record, epochs: shown.append(record["epoch"]),
+        checkpoint=checkpoint,
+        resume=True,
+    )
+    resumed = train_model(toy, request(toy), rest)
+    assert shown == [3, 4]
+    assert digest(resumed, tmp_path) == whole
+
+
+def test_without_resume_a_checkpoint_is_not_read(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    checkpoint = Checkpoint(tmp_path / "checkpoint")
+    train_model(toy, request(toy), Watcher(checkpoint=checkpoint))
+    shown = []
+    watcher = Watcher(show=lambda r, e: shown.append(r["epoch"]), checkpoint=checkpoint)
+    train_model(toy, request(toy), watcher)
+    assert shown == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"seed": 1}, "seed"), ({"latent_dim": 1}, "encoder"), ({"settings": {}}, "detector")],
+)
+def test_a_checkpoint_of_another_run_is_refused(toy, tmp_path, monkeypatch, change, named):
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    checkpoint = Checkpoint(tmp_path / "checkpoint")
+    train_model(toy, request(toy), Watcher(stopping=lambda: True, checkpoint=checkpoint))
+    with pytest.raises(UsageError, match=f"another .*{named}"):
+        train_model(toy, request(toy, **change), Watcher(checkpoint=checkpoint, resume=True))
+
+
+def test_a_model_survives_its_file(toy, tmp_path):
+    model = train_model(toy, request(toy))
+    path = tmp_path / "model.h5"
+    model.save(path)
+    loaded = load_model(path)
+    X = np.random.default_rng(0).normal(size=(50, 2)) * 3
+    np.testing.assert_array_equal(model.anomaly_score(X), loaded.anomaly_score(X))
+    np.testing.assert_array_equal(model.p_value(X), loaded.p_value(X))
+    assert loaded.calibration.threshold == model.calibration.threshold
+    assert list(loaded.history["epoch"]) == [1, 2, 3, 4]
+
+
+def test_reference_scores_are_those_of_the_calibration_rows(toy):
+    model = train_model(toy, request(toy))
+    rows = model.split["calibration"]
+    examples = toy.examples.take(rows)
+    np.testing.assert_array_equal(
+        np.sort(model.anomaly_score(examples)), model.calibration.reference
+    )
+    assert model.calibration.exact
+    assert (toy.labels[rows] == "normal").all()
+
+
+def test_a_learned_model_scores_anomalies_higher(toy):
+    model = train_model(toy, request(toy, settings={"epochs": 15, "batch_size": 50}))
+    test = model.split["test"]
+    scores = model.anomaly_score(toy.examples.take(test))
+    anomalous = toy.labels[test] != "normal"
+    assert np.median(scores[anomalous]) > np.quantile(scores[~anomalous], 0.95)
+
+
+def test_all_that_splitting_noted_is_told():
+    few = made_up(60, 8)
+    told: list[str] = []
+    model = train_model(few, request(few), Watcher(warn=told.append))
+    assert any("only 8 anomalies" in line for line in told)
+    assert any("too few to set a calibration base aside" in line for line in told)
+    assert not model.calibration.exact
+
+
+def test_dropped_columns_are_told_and_kept_out():
+    dataset = made_up(120, 20, same=np.ones(140), id=[f"id-{i}" for i in range(140)])
+    told: list[str] = []
+    model = train_model(dataset, request(dataset), Watcher(warn=told.append))
+    assert list(model.schema.columns) == ["x", "y"]
+    assert any("'same' is constant" in line for line in told)
+    assert any("'id'" in line for line in told)
+
+
+def test_no_anomalies_train_against_artificial_ones():
+    told: list[str] = []
+    dataset = made_up(200, 0)
+    model = train_model(dataset, request(dataset), Watcher(warn=told.append))
+    assert model.config["detector"]["metadata"]["artificial_anomalies"] is True
+    assert any("artificial" in line for line in told)
+    assert model.config["seen_types"] == []
+
+
+@pytest.mark.parametrize("normals", [3, 29, 30, 99, 100])
+def test_the_fewest_rows_still_give_a_model(normals):
+    dataset = made_up(normals, 6)
+    model = train_model(dataset, request(dataset))
+    scores = model.anomaly_score(dataset.examples)
+    assert np.isfinite(scores).all()
+    assert model.calibration.exact == (normals >= 100)
+
+
+def test_a_test_that_leaves_one_normal_is_refused():
+    dataset = made_up(3, 30)
+    sizes = Apportionment(train_size=5000, test_size=1700)
+    asked = replace(request(dataset), split=SplitRequest(("good",), sizes))
+    with pytest.raises((DataError, UsageError)):
+        train_model(dataset, asked)
+
+
+@pytest.mark.parametrize(
+    ("settings", "culprit"),
+    [({"epochz": 3}, "epochz"), ({"epochs": 0}, "epochs"), ({"encoder.width": "wide"}, "width")],
+)
+def test_bad_parameters_are_named(toy, settings, culprit):
+    with pytest.raises(UsageError, match=culprit):
+        train_model(toy, request(toy, settings=settings))
+
+
+def test_torchs_threads_are_put_back(toy):
+    import torch
+
+    before, seen = torch.get_num_threads(), []
+    watcher = Watcher(show=lambda record, epochs: seen.append(torch.get_num_threads()))
+    small = {"epochs": 1, "encoder.width": 0.1}
+    train_model(toy, request(toy, threads=before + 1, settings=small), watcher)
+    assert seen == [before + 1]
+    assert torch.get_num_threads() == before
