@@ -60,20 +60,19 @@ def rows_of(piece: Piece, scored: Scored, only_anomalies: bool) -> pa.Table:
     """The output rows of a piece: good and flagged ones by their numbers, our columns first."""
     good, bad = len(piece.rows), len(piece.flagged)
     rows = np.concatenate([piece.rows, np.array([f.row for f in piece.flagged], np.int64)])
-    nothing = pa.nulls(bad)
     files = piece.files
+    reasons = pa.array([flagged.reason for flagged in piece.flagged], pa.string())
     columns = {
-        "file": pa.array([files] * (good + bad) if isinstance(files, str) else [""] * (good + bad)),
+        "file": pa.repeat(files if isinstance(files, str) else "", good + bad),
         "row": pa.array(rows),
-        "score": _followed(scored.scores, nothing),
-        "p_value": _followed(scored.p_values, nothing),
-        "anomaly": _followed(scored.is_anomaly, nothing),
-        "reason": pa.array([None] * good + [f.reason for f in piece.flagged], pa.string()),
+        "score": _followed(scored.scores, bad),
+        "p_value": _followed(scored.p_values, bad),
+        "anomaly": _followed(scored.is_anomaly, bad),
+        "reason": pa.concat_arrays([pa.nulls(good, pa.string()), reasons]),
     }
     if piece.kept is not None:
         for name in piece.kept.column_names:
-            column = piece.kept.column(name).combine_chunks()
-            columns[name] = pa.concat_arrays([column, pa.nulls(bad, column.type)])
+            columns[name] = _followed(piece.kept.column(name).combine_chunks(), bad)
     table = pa.table(columns)
     if bad:
         table = table.take(np.argsort(rows, kind="stable"))
@@ -87,9 +86,9 @@ def rows_of(piece: Piece, scored: Scored, only_anomalies: bool) -> pa.Table:
     return table
 
 
-def _followed(values: Any, nothing: pa.Array) -> pa.Array:
+def _followed(values: Any, missing: int) -> pa.Array:
     first = pa.array(values)
-    return pa.concat_arrays([first, nothing.cast(first.type)])
+    return pa.concat_arrays([first, pa.nulls(missing, first.type)])
 
 
 class CsvOutput:
@@ -100,22 +99,45 @@ class CsvOutput:
         self._has_head = False
 
     def write(self, rows: pa.Table) -> None:
-        import pyarrow.compute as pc
-
         if not self._has_head:
             self._head(rows.column_names)
-        cells = [_cells(column) for column in rows.columns]
-        lines = pc.binary_join_element_wise(*cells, ",", null_handling="replace").to_pylist()
-        self._stream.write("".join(f"{line}\n" for line in lines).encode())
+        self._write(rows)
 
     def close(self) -> None:
         if not self._has_head:
             self._head(OUR_COLUMNS)
 
     def _head(self, names: Sequence[str]) -> None:
-        cells = _cells(pa.chunked_array([pa.array(names)])).to_pylist()
-        self._stream.write((",".join(cells) + "\n").encode())
+        self._write(pa.table({name: [name] for name in names}))
         self._has_head = True
+
+    def _write(self, rows: pa.Table) -> None:
+        lines = _plain_lines(rows)
+        self._stream.write(_quoted_lines(rows) if lines is None else lines)
+
+
+def _plain_lines(rows: pa.Table) -> Any:
+    """The lines as bytes; None where a text has structural characters and needs quotes."""
+    from pyarrow import csv
+
+    lines = pa.BufferOutputStream()
+    options = csv.WriteOptions(
+        include_header=False, batch_size=max(1, len(rows)), quoting_style="none"
+    )
+    try:
+        csv.write_csv(rows, lines, options)
+    except pa.ArrowInvalid:
+        return None
+    return lines.getvalue()
+
+
+def _quoted_lines(rows: pa.Table) -> bytes:
+    """The same, far slower, with quotes around the texts that need them, and only those."""
+    import pyarrow.compute as pc
+
+    cells = [_cells(column) for column in rows.columns]
+    lines = pc.binary_join_element_wise(*cells, ",", null_handling="replace").to_pylist()
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.data.sources import CHUNK, open_content
+from anoean_cli.data.content import CHUNK, open_content
 from anoean_cli.errors import DataError
 
 MAX_PIXELS = 1 << 26

@@ -113,7 +113,9 @@ class NumericColumn:
     def transform(self, values: NDArray[np.float64], out: FloatRows) -> int:
         """Write the features of (n,) values into out (n, width); returns how many are missing."""
         missing = np.isnan(values)
-        filled = np.where(missing, self.fill, values).clip(-LARGEST, LARGEST)
+        if missing.any():
+            values = np.where(missing, self.fill, values)
+        filled = values.clip(-LARGEST, LARGEST)
         out[:, 0] = ((filled - self.center) / self.scale).clip(-CLIP, CLIP)
         if len(self.knots):
             out[:, 1] = np.interp(filled, self.knots, self.quantiles)
@@ -133,20 +135,19 @@ class CategoricalColumn:
     def width(self) -> int:
         return len(self.categories) + self.indicator
 
-    def transform(self, values: pa.Array, out: FloatRows) -> tuple[int, int]:
+    def transform(self, values: pa.DictionaryArray, out: FloatRows) -> tuple[int, int]:
         """Write the features into out (n, width); returns how many are missing and unseen."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        missing = pc.is_null(values).to_numpy(zero_copy_only=False)
-        index = pc.index_in(values, value_set=pa.array(self.categories, pa.string()))
-        codes = index.fill_null(-1).to_numpy(zero_copy_only=False)
+        position = {category: at for at, category in enumerate(self.categories)}
+        codes = np.array([position.get(text, -1) for text in values.dictionary.to_pylist()] + [-1])
+        index = values.indices.to_numpy(zero_copy_only=False)  # with NaN where one is missing
+        missing = np.isnan(index)
+        code = codes[np.where(missing, -1, index).astype(np.int64)]
         out[:] = 0
-        known = np.flatnonzero((codes >= 0) & ~missing)
-        out[known, codes[known]] = 1
+        known = np.flatnonzero(code >= 0)
+        out[known, code[known]] = 1
         if self.indicator:
             out[:, -1] = missing
-        return int(missing.sum()), int(len(codes) - len(known) - missing.sum())
+        return int(missing.sum()), int(len(code) - len(known) - missing.sum())
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ class TablePreprocessor:
             if isinstance(column, NumericColumn):
                 census.add("missing", name, column.transform(_floats(values), into))
             else:
-                missing, unseen = column.transform(_strings(values), into)
+                missing, unseen = column.transform(_dictionary(values), into)
                 census.add("missing", name, missing)
                 census.add("unseen", name, unseen)
         return out
@@ -321,13 +322,23 @@ def _floats(values: pa.Array) -> NDArray[np.float64]:
     """Float64 with NaN for missing."""
     import pyarrow as pa
 
-    return values.cast(pa.float64()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    if values.type != pa.float64():
+        values = values.cast(pa.float64())
+    return values.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
 def _strings(values: pa.Array) -> pa.Array:
     import pyarrow as pa
 
     return values if pa.types.is_string(values.type) else values.cast(pa.string())
+
+
+def _dictionary(values: pa.Array) -> pa.DictionaryArray:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(values.type):
+        return values
+    return _strings(values).dictionary_encode()
 
 
 def _joined(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

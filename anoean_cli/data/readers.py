@@ -99,7 +99,8 @@ class Batch:
     """Consecutive rows of a file, each either good or flagged.
 
     Attributes:
-        table: the feature columns of the good rows, numeric ones first, each as in ``Wanted``.
+        table: the feature columns of the good rows, numeric ones first, each as in ``Wanted``;
+            categories are strings or dictionaries of strings.
         rows: (n,) the numbers of the good rows.
         kept: the ``keep`` columns of the good rows, None if none are asked for.
         labels: the labels of the good rows, None unless required.
@@ -251,11 +252,10 @@ def _layout(
         dialect=dialect,
         width=len(fields),
         numeric={column: positions[column] for column in wanted.numeric},
-        text={
-            column: positions[column]
-            for column in wanted.read
-            if column in wanted.categorical or (wanted.required_label and column == wanted.label)
-        },
+        categorical={column: positions[column] for column in wanted.categorical},
+        text={wanted.label: positions[wanted.label]}
+        if wanted.required_label and wanted.label is not None
+        else {},
         kept={column: positions[column] for column in wanted.keep},
         guessed=first.line if is_guess else 0,
     )

@@ -6,14 +6,9 @@ content differ from mirror to mirror.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
 import logging
 import os
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
@@ -22,10 +17,10 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from anoean_cli.data.content import CHUNK, digest_of
 from anoean_cli.errors import DataError, DatasetUnavailableError
 from anoean_cli.interfaces import Json, LoadRequest
 
-CHUNK = 1 << 20
 MAX_DOWNLOAD = 1 << 30
 SCHEMES = ("https", "http", "file")
 
@@ -177,41 +172,6 @@ def fetch(url: str, name: str, folder: Path, content_sha256: str, timeout: float
         reason = error.reason if type(error) is URLError else error
         raise DatasetUnavailableError(f"{url}: {reason}") from error
     return target
-
-
-@contextmanager
-def open_content(path: Path) -> Iterator[io.BufferedIOBase]:
-    """Open a file for reading, decompressed if its first bytes say that it is gzip.
-
-    Raises:
-        DataError: the file cannot be read, or proves to be damaged while it is read.
-    """
-    try:
-        with open(path, "rb") as file:
-            is_gzip = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            if not is_gzip:
-                yield file
-                return
-            with gzip.GzipFile(fileobj=file) as stream:
-                yield stream
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: damaged gzip file ({error})") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of the uncompressed content of a file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with open_content(path) as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 # --------------------------------------------------------------------------- on this machine

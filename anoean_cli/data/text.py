@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from anoean_cli.interfaces import TableOptions
 
 NULL_VALUES = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "?")
 MAX_ROW_BYTES = 64 << 20
+CATEGORIES = pa.dictionary(pa.int32(), pa.string())
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SNIFFED_LINES = 20
@@ -165,7 +166,10 @@ def _whole_rows(data: bytes, delimiter: str, at_end: bool) -> int:
     quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == ord('"'))
     if not _parts_fields(data, quotes, delimiter):
         return _whole_rows_exactly(data, delimiter, end)
-    data_array = np.frombuffer(data, np.uint8, count=end)
+    cut = _last_line_end(data, end)
+    if np.searchsorted(quotes, cut - 1) % 2 == 0:
+        return cut
+    data_array = np.frombuffer(data, np.uint8, count=cut)
     line_end = np.flatnonzero((data_array == ord("\n")) | (data_array == ord("\r")))
     outside = line_end[np.searchsorted(quotes, line_end) % 2 == 0]
     return int(outside[-1]) + 1 if len(outside) else 0
@@ -299,7 +303,8 @@ class Layout:
         file: the name for messages.
         width: the number of fields of a row.
         numeric: position by name of columns of numbers.
-        text: position by name of columns of text, in which null markers are nulls.
+        categorical: position by name of columns of text that become dictionaries.
+        text: position by name of other columns of text; in both, null markers are nulls.
         kept: position by name of columns of text that are passed on exactly as written.
         guessed: the first line where it was taken for data for want of known names, else 0.
     """
@@ -308,6 +313,7 @@ class Layout:
     dialect: Dialect
     width: int
     numeric: Mapping[str, int] = field(default_factory=dict)
+    categorical: Mapping[str, int] = field(default_factory=dict)
     text: Mapping[str, int] = field(default_factory=dict)
     kept: Mapping[str, int] = field(default_factory=dict)
     guessed: int = 0
@@ -369,6 +375,7 @@ def _converted(data: bytes, layout: Layout) -> tuple[pa.Table, pa.Table | None] 
     types: dict[str, tuple[int, pa.DataType]] = {
         name: (position, pa.float64()) for name, position in layout.numeric.items()
     }
+    types |= {name: (position, CATEGORIES) for name, position in layout.categorical.items()}
     types |= {name: (position, pa.string()) for name, position in layout.text.items()}
     kept_types = {name: (position, pa.string()) for name, position in layout.kept.items()}
     try:
@@ -411,17 +418,16 @@ def _read(
 
 def _finite(table: pa.Table) -> pa.Table | None:
     """Make NaN a null; None if a number is infinite."""
-    import pyarrow.compute as pc
-
     for index, column in enumerate(table.columns):
-        if not pa.types.is_floating(column.type) or pc.all(pc.is_finite(column)).as_py() in (
-            True,
-            None,  # no value at all
-        ):
+        if not pa.types.is_floating(column.type):
             continue
-        if pc.any(pc.is_inf(column)).as_py():
+        values = column.to_numpy()  # with NaN for nulls
+        if np.isfinite(values).all():
+            continue
+        if np.isinf(values).any():
             return None
-        table = table.set_column(index, table.field(index), without_nan(column))
+        if np.isnan(values).sum() > column.null_count:
+            table = table.set_column(index, table.field(index), without_nan(column))
     return table
 
 
@@ -445,7 +451,9 @@ def _fault(row: Row, layout: Layout) -> Fault | None:
             fault := _number_fault(name, fields[position], row, layout)
         ):
             return fault
-    for name, position in (*layout.text.items(), *layout.kept.items()):
+    for name, position in chain.from_iterable(
+        columns.items() for columns in (layout.categorical, layout.text, layout.kept)
+    ):
         if not _is_utf8(fields[position]):
             return Fault(
                 f"column {shown(name)}: {shown(fields[position])} is not valid text",

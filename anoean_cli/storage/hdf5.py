@@ -16,8 +16,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as distribution_version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -565,7 +563,9 @@ def _set_text(place: Any, name: str, text: str) -> None:
 
 
 def _own_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
-        return distribution_version("anoean")
+        return version("anoean")
     except PackageNotFoundError:
         return "unknown"

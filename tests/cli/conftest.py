@@ -71,11 +71,6 @@ def words(args: Sequence[object]) -> list[str]:
     return [word for arg in args for word in shlex.split(str(arg))]
 
 
-def words(args: Sequence[object]) -> list[str]:
-    """Arguments, of which a string may hold several, as at a shell."""
-    return [word for arg in args for word in shlex.split(str(arg))]
-
-
 def run_anoean(
     *args: object,
     cwd: Path,

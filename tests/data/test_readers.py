@@ -100,7 +100,7 @@ class Pipe(io.RawIOBase):
 
 def test_a_header_matches_columns_by_name_and_names_the_extras() -> None:
     (batch,) = stream("extra,kind,size\n9,tcp,1.5\n9,NA,\n")
-    assert batch.table.schema == pa.schema({"size": pa.float64(), "kind": pa.string()})
+    assert batch.table.schema == pa.schema({"size": pa.float64(), "kind": text.CATEGORIES})
     assert good_rows([batch]) == {1: (1.5, "tcp"), 2: (None, None)}
     assert batch.extras == ("extra",)
     assert batch.rows.dtype == np.int64

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from anoean_cli.data import sources
-from anoean_cli.data.sources import RawDataset, RawFile, digest_of, fetch, find_files, obtain
+from anoean_cli.data.content import digest_of
+from anoean_cli.data.sources import RawDataset, RawFile, fetch, find_files, obtain
 from anoean_cli.errors import DataError, DatasetUnavailableError
 from anoean_cli.interfaces import LoadRequest
 
