@@ -115,7 +115,7 @@ def pieces(source: str, expected: Expected, reading: Reading) -> Iterator[Piece]
     """
     path = Path(source)
     if source == STDIN:
-        stream = io.BufferedReader(sys.stdin.buffer)  # type: ignore[type-var]
+        stream = sys.stdin.buffer
         if expected.schema is None:
             return _pixel_tables(stream, "-", expected, reading)
         return _tables(stream, "-", expected.schema, reading)

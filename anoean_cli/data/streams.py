@@ -177,7 +177,9 @@ class _Replay(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         size = len(buffer)
-        part = self._head[:size] or self._rest.read(size)
+        # One system call at a time: only between two of them does Python see a signal. A read of
+        # many would sleep on an idle pipe although Ctrl-C came just before.
+        part = self._head[:size] or self._rest.read1(size)  # type: ignore[attr-defined]
         self._head = self._head[size:]
         buffer[: len(part)] = part
         return len(part)
