@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anoean_cli.console import Console
-from anoean_cli.inference.model import Model
+from anoean_cli.inference.model import ROLES, Model
 
 
 def show_model(console: Console, model: Model, path: Path, as_json: bool) -> None:
@@ -48,8 +48,9 @@ def summary(model: Model, path: Path) -> dict[str, Any]:
 def _lines(about: dict[str, Any]) -> list[tuple[str, Any]]:
     data, detector, encoder = about["dataset"], about["detector"], about["encoder"]
     sizes = {
-        role: f"{part['normals']:,} normals, {part['anomalies']:,} anomalies"
-        for role, part in about["split"].items()
+        role: f"{about['split'][role]['normals']:,} normals, "
+        f"{about['split'][role]['anomalies']:,} anomalies"
+        for role in ROLES
     }
     calibration = about["calibration"]
     lines = [
@@ -66,7 +67,7 @@ def _lines(about: dict[str, Any]) -> list[tuple[str, Any]]:
         lines.append(("epoch taken", f"{best} of {detector['metadata']['epochs']}"))
     rule = dict(calibration["rule"])
     lines += [
-        ("threshold", f"{calibration['threshold']:.6g} by {rule.pop('rule')} {_rule(rule)}"),
+        ("threshold", f"{calibration['threshold']:.6g} by {rule.pop('rule')} ({_rule(rule)})"),
         (
             "p-values",
             f"{'exact' if calibration['exact'] else 'approximate'}, "
@@ -80,7 +81,9 @@ def _lines(about: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _rule(rule: dict[str, Any]) -> str:
-    return ", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in rule.values())
+    """The details of a rule in one order, whatever order a file has kept them in."""
+    shown = {k: f"{v:.4g}" if isinstance(v, float) else str(v) for k, v in sorted(rule.items())}
+    return ", ".join(f"{name} {value}" for name, value in shown.items())
 
 
 def _cell(value: Any) -> str:

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from anoean_cli.calibration.conformal import Calibration, p_values
-from anoean_cli.calibration.gaussian import COVARIANCES, Gaussian, leave_one_out
+from anoean_cli.calibration.gaussian import (
+    COVARIANCES,
+    Gaussian,
+    fitting_estimator,
+    leave_one_out,
+)
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.inference.model import KeptRows, Model, raw_scores
 from anoean_cli.inference.recalibration import Observed, Rule, recalibrated
@@ -94,7 +99,7 @@ def test_new_rows_are_split_in_halves_that_share_no_row(model, n):
     parts = [renewed.kept[role].rows for role in ("selection", "calibration")]
     assert sorted(np.concatenate(parts)) == list(range(n))
     assert (len(parts[0]), len(parts[1])) == (n // 2, n - n // 2)
-    gaussian = Gaussian.from_embeddings(z[parts[0]])
+    gaussian = Gaussian.from_embeddings(z[parts[0]], fitting_estimator(z[parts[0]]))
     np.testing.assert_array_equal(renewed.gaussian.covariance, gaussian.covariance)
     np.testing.assert_array_equal(
         renewed.calibration.reference, np.sort(gaussian.mahalanobis(z[parts[1]]))
