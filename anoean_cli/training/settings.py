@@ -52,8 +52,9 @@ class AnoeanParameters:
 
 # Every choice that the paper leaves open is in the defaults above or here: Adam's beta1 from the
 # header of Algorithm 1, the learning rate from section 4.1 (the header says 2e-4), batches
-# that hold anomalies in the proportion of the training rows, leaky ReLUs, no normalisation
-# layer, standardised inputs, and early stopping after 20 epochs without a better AUC-PR.
+# that hold anomalies in the proportion of the training rows, ReLUs in conv and leaky ones in mlp
+# and D, no normalisation layer, standardised inputs, and early stopping after 20 epochs without a
+# better AUC-PR.
 PAPER: Mapping[str, Any] = {
     "epochs": 200,
     "anomaly_share": None,

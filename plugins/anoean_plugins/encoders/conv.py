@@ -18,7 +18,7 @@ SMALLEST_SIDE = 2 ** len(FILTERS)
 @dataclass(frozen=True)
 class ConvParameters:
     width: float = parameter(1.0, "factor on the numbers of filters 32, 64, 128", low=0.05, high=16)
-    negative_slope: float = parameter(0.2, "slope of the leaky ReLU below 0", low=0, high=1)
+    negative_slope: float = parameter(0.0, "slope of the ReLU below 0", low=0, high=1)
 
 
 class Conv:

@@ -17,7 +17,7 @@ WIDTHS = (128, 64, 32)
 @dataclass(frozen=True)
 class MlpParameters:
     width: float = parameter(1.0, "factor on the layer widths 128, 64, 32", low=0.05, high=64)
-    negative_slope: float = parameter(0.2, "slope of the leaky ReLU below 0", low=0, high=1)
+    negative_slope: float = parameter(0.2, "slope of the ReLU below 0", low=0, high=1)
 
 
 class Mlp:
