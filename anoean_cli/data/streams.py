@@ -171,15 +171,16 @@ class _Replay(io.RawIOBase):
 
     def __init__(self, head: bytes, rest: BinaryIO, owned: bool) -> None:
         self._head, self._rest, self._owned = head, rest, owned
+        # One system call at a time: only between two of them does Python see a signal. A buffered
+        # read of many would sleep on an idle pipe although Ctrl-C came just before.
+        self._read_once: Read = getattr(rest, "read1", rest.read)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         size = len(buffer)
-        # One system call at a time: only between two of them does Python see a signal. A read of
-        # many would sleep on an idle pipe although Ctrl-C came just before.
-        part = self._head[:size] or self._rest.read1(size)  # type: ignore[attr-defined]
+        part = self._head[:size] or self._read_once(size)
         self._head = self._head[size:]
         buffer[: len(part)] = part
         return len(part)
