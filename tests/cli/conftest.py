@@ -85,7 +85,7 @@ def run_anoean(
         cwd=cwd,
         env=environment(cache, env),
         capture_output=True,
-        timeout=120,
+        timeout=600,
         check=False,
         **({"stdin": subprocess.DEVNULL} if data is None else {"input": data}),
         **how,
