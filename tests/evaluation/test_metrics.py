@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 import tracemalloc
 
 import numpy as np
@@ -246,12 +245,6 @@ def test_memory_does_not_grow_with_the_resamples():
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0]
-
-
-def test_a_thousand_resamples_of_the_paper_s_test_take_seconds():
-    start = time.process_time()
-    evaluate_scores(*sample(8, n=1700), 1.0, bootstrap=1000)
-    assert time.process_time() - start < 5
 
 
 # --------------------------------------------------------------------------- refusals
