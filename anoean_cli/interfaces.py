@@ -241,6 +241,7 @@ class Fitted:
         graph: ONNX model bytes, one input of shape (n, *spec.shape) float32 and one output.
         output: ``"embedding"`` when the graph gives (n, latent_dim) float32, to be scored by the
             Gaussian; ``"score"`` when it gives (n,) float raw scores, high for anomalies.
+        covariance: estimator of Σ that suits the embedding, unless the user names one.
         weights: the encoder's weights by name, for inspection and reuse.
         metadata: JSON that ``info`` shows.
         history: one mapping of figures an epoch.
@@ -248,6 +249,7 @@ class Fitted:
 
     graph: bytes
     output: Literal["embedding", "score"] = "embedding"
+    covariance: str = "ledoit-wolf"
     weights: State = field(default_factory=dict)
     metadata: Mapping[str, Json] = field(default_factory=dict)
     history: Sequence[Mapping[str, float]] = ()

@@ -14,6 +14,7 @@ from anoean_cli.interfaces import Scores
 
 COVARIANCES = ("empirical", "ledoit-wolf", "mcd")
 
+DEFAULT_COVARIANCE = "ledoit-wolf"
 ROWS_PER_DIMENSION = 4
 
 _FOLDS = 20
@@ -115,11 +116,11 @@ class Gaussian:
         return distances
 
 
-def fitting_estimator(z: ArrayLike) -> str:
-    """Return the estimator that suits (n, d) embeddings: where normals are few for their
-    dimensions, the sample covariance is a poor one and is better shrunk."""
+def fitting_estimator(z: ArrayLike, wanted: str = DEFAULT_COVARIANCE) -> str:
+    """Return the wanted estimator for (n, d) embeddings, but for the sample covariance where
+    normals are few for their dimensions the shrunk one: there it is a poor estimate."""
     n, d = np.shape(z)
-    return "empirical" if n >= ROWS_PER_DIMENSION * d else "ledoit-wolf"
+    return "ledoit-wolf" if wanted == "empirical" and n < ROWS_PER_DIMENSION * d else wanted
 
 
 def leave_one_out(

@@ -15,7 +15,12 @@ from anoean_cli.calibration.conformal import (
     threshold_for_f1,
     threshold_for_rate,
 )
-from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator, leave_one_out
+from anoean_cli.calibration.gaussian import (
+    DEFAULT_COVARIANCE,
+    Gaussian,
+    fitting_estimator,
+    leave_one_out,
+)
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.inference.model import KeptRows, Model, raw_scores
 from anoean_cli.interfaces import Json, Scores
@@ -128,9 +133,8 @@ def _from_rows(model: Model, observed: Observed, rule: Rule, covariance: str | N
         )
     order = np.random.default_rng(0).permutation(len(normals))
     halves = {"selection": order[: len(order) // 2], "calibration": order[len(order) // 2 :]}
-    estimator = covariance or "empirical"
-    if covariance is None and model.gaussian is not None:
-        estimator = fitting_estimator(normals[halves["selection"]])
+    wanted = model.calibration.rule.get("covariance", DEFAULT_COVARIANCE)
+    estimator = covariance or fitting_estimator(normals[halves["selection"]], wanted)
     gaussian = None
     if model.gaussian is not None:
         gaussian = Gaussian.from_embeddings(normals[halves["selection"]], estimator)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from anoean_cli.calibration.gaussian import Gaussian
+from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator
 from anoean_cli.errors import TrainingError, UsageError
 from anoean_cli.interfaces import Encoder, FloatRows, Monitor, Rows, State
 from anoean_cli.training import selection as figures
@@ -131,7 +131,11 @@ def fit_encoder(
     while run.epoch < plan.epochs:
         began = time.perf_counter()
         terms = _epoch(run, plan, normals, anomalies, distortion, parameters)
-        record = {"epoch": run.epoch + 1.0, **terms, **_figures(run.scorer, selection, device)}
+        record = {
+            "epoch": run.epoch + 1.0,
+            **terms,
+            **_figures(run.scorer, selection, device, parameters.covariance),
+        }
         record["seconds"] = time.perf_counter() - began
         run.history.append(record)
         _keep_best(run, record.get(parameters.selection, float(run.epoch)))
@@ -224,14 +228,17 @@ def _set_learning_rate(run: Run, plan: Plan, step: int, parameters: AnoeanParame
 # --------------------------------------------------------------------------- selection
 
 
-def _figures(module: nn.Module, selection: Rows, device: torch.device) -> dict[str, float]:
+def _figures(
+    module: nn.Module, selection: Rows, device: torch.device, covariance: str
+) -> dict[str, float]:
     """The selection figures of one epoch; none where the selection rows lack a class."""
     if selection.is_anomaly.all() or not selection.is_anomaly.any():
         return {}
     z = embed(module, selection.examples, device)
     if not np.isfinite(z).all():
         raise TrainingError("training diverged: embeddings are not finite; try a smaller --lr")
-    gaussian = Gaussian.from_embeddings(z[~selection.is_anomaly])
+    normals = z[~selection.is_anomaly]
+    gaussian = Gaussian.from_embeddings(normals, fitting_estimator(normals, covariance))
     scores = gaussian.mahalanobis(z)
     return {
         "auc_pr": figures.auc_pr(scores, selection.is_anomaly),

@@ -55,7 +55,7 @@ class TrainRequest:
         settings: parameters by name, ``detector.`` or ``encoder.`` before them where both have
             one of that name.
         latent_dim: of the decision space; None: 32, or the number of features where smaller.
-        covariance: estimator of Σ; None: empirical, or ledoit-wolf where normals are few.
+        covariance: estimator of Σ; None: what the detector finds fitting.
         seed: of everything random.
         threads: for torch; None: all cores for images, one for tables, whose networks are too
             small to share.
@@ -181,6 +181,8 @@ def _sort_settings(
         "detector": dict(detector.presets[request.preset]),
         "encoder": {},
     }
+    if request.covariance is not None and "covariance" in of_detector:
+        sorted_settings["detector"]["covariance"] = request.covariance
     for key, value in request.settings.items():
         owner, dot, name = key.partition(".")
         if dot and owner in sorted_settings:
@@ -418,8 +420,8 @@ def _kept(
 def _chosen_estimator(normals: NDArray[np.float32], fitted: Fitted, watcher: Watcher) -> str:
     if fitted.output == "score":
         return "empirical"
-    estimator = fitting_estimator(normals)
-    if estimator != "empirical":
+    estimator = fitting_estimator(normals, fitted.covariance)
+    if estimator != fitted.covariance:
         rows, dimensions = normals.shape
         watcher.warn(
             f"{rows} normals for a covariance in {dimensions} dimensions: "

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from anoean_cli.calibration.gaussian import COVARIANCES, DEFAULT_COVARIANCE
 from anoean_cli.parameters import parameter
 
 
@@ -39,6 +40,9 @@ class AnoeanParameters:
     selection: str = parameter(
         "ranking", "figure that picks the epoch", choices=("ranking", "auc_pr", "last")
     )
+    covariance: str = parameter(
+        DEFAULT_COVARIANCE, "estimator of Σ in the score, Eq. (3)", choices=COVARIANCES
+    )
     patience: int | None = parameter(
         None, "epochs without a better figure before training ends", low=1, high=1_000_000
     )
@@ -53,8 +57,8 @@ class AnoeanParameters:
 # Every choice that the paper leaves open is in the defaults above or here: Adam's beta1 from the
 # header of Algorithm 1, the learning rate from section 4.1 (the header says 2e-4), batches
 # that hold anomalies in the proportion of the training rows, ReLUs in conv and leaky ones in mlp
-# and D, no normalisation layer, standardised inputs, and early stopping after 20 epochs without a
-# better AUC-PR.
+# and D, no normalisation layer, the sample covariance, standardised inputs, and early stopping
+# after 20 epochs without a better AUC-PR.
 PAPER: Mapping[str, Any] = {
     "epochs": 200,
     "anomaly_share": None,
@@ -63,6 +67,7 @@ PAPER: Mapping[str, Any] = {
     "radial": 0.0,
     "distortion": 0.0,
     "selection": "auc_pr",
+    "covariance": "empirical",
     "patience": 20,
     "inputs": "standard",
 }

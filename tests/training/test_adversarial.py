@@ -327,7 +327,7 @@ def test_the_best_epoch_is_returned_and_the_later_of_equals(monkeypatch):
     kept = []
     given = iter([1.0, 3.0, 3.0, 2.0])
 
-    def figures_of_epoch(module, selection, device):
+    def figures_of_epoch(module, selection, device, covariance):
         kept.append(weights(module))
         return {"ranking": next(given)}
 

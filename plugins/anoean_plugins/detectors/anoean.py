@@ -44,6 +44,7 @@ class Detector:
         return Fitted(
             graph=onnx_graph(module, encoder.spec.shape),
             output="embedding",
+            covariance=parameters.covariance,
             weights=weights_of(module),
             metadata={"best_epoch": run.best_epoch, "artificial_anomalies": artificial},
             history=run.history,
