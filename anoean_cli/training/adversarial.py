@@ -138,11 +138,7 @@ def _figures(module: nn.Module, selection: Rows, device: torch.device) -> dict[s
     if not np.isfinite(z).all():
         raise TrainingError("training diverged: embeddings are not finite; try a smaller --lr")
     gaussian = Gaussian.from_embeddings(z[~selection.is_anomaly])
-    scores = gaussian.mahalanobis(z)
-    return {
-        "auc_pr": figures.auc_pr(scores, selection.is_anomaly),
-        "ranking": figures.ranking(scores, selection.is_anomaly),
-    }
+    return figures.of_distances(gaussian.mahalanobis(z), selection.is_anomaly)
 
 
 # --------------------------------------------------------------------------- before the first step
