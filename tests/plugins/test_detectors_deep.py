@@ -21,6 +21,7 @@ from anoean_cli.errors import TrainingError, UsageError
 from anoean_cli.inference.model import Model, load_model
 from anoean_cli.interfaces import Apportionment, Dataset, Encoder, ExampleSpec, Fitted, Rows
 from anoean_cli.storage.checkpoint import Checkpoint
+from anoean_cli.training import peers
 from anoean_cli.training import run as training
 from anoean_cli.training.run import TrainRequest, Watcher, train_model
 from anoean_cli.training.scorers import SquaredDistance
@@ -296,9 +297,10 @@ class Told:
         return None
 
 
-def fit(name: str, rows: Rows, monitor: Told | None = None) -> Fitted:
+def fit(name: str, rows: Rows, monitor: Told | None = None, **settings: object) -> Fitted:
     plugin = registry.get("detectors", name)
-    parameters, rng = plugin.Parameters(epochs=1, batch_size=20), np.random.default_rng(0)
+    parameters = plugin.Parameters(epochs=1, batch_size=20, **settings)
+    rng = np.random.default_rng(0)
     return plugin.fit(rows, rows, encoder("table"), parameters, rng, monitor or Told())
 
 
@@ -313,6 +315,29 @@ def test_a_loss_that_is_not_finite_ends_training(name):
     broken.examples[3] = np.nan
     with pytest.raises(TrainingError, match="diverged in epoch 1"):
         fit(name, broken)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_deep_sad_keeps_the_encoders_biases_only_when_asked(kept):
+    fitted = fit("deep-sad", rows(10), bias=kept)
+    biases = [values for name, values in fitted.weights.items() if name.endswith("bias")]
+    assert len(biases) == 4
+    assert all(values.any() == kept for values in biases)
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_images_are_distorted_as_asked_and_tables_are_not(name, monkeypatch):
+    strengths = []
+
+    def distort(examples, strength, generator):
+        strengths.append(strength)
+        return examples
+
+    monkeypatch.setattr(peers, "distort", distort)
+    for kind in KINDS:
+        train(name, kind, settings={"epochs": 1, "distortion": 0.7})
+    assert set(strengths[: len(strengths) // 2]) == {0.0}
+    assert set(strengths[len(strengths) // 2 :]) == {0.7}
 
 
 @pytest.mark.parametrize("name", ["mlp-classifier", "devnet"])
