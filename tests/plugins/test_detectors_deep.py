@@ -27,7 +27,7 @@ from anoean_cli.training.run import TrainRequest, Watcher, train_model
 from anoean_cli.training.scorers import SquaredDistance
 
 TERMS = {
-    "autoencoder": {"reconstruction"},
+    "autoencoder": {"normal"},
     "deep-sad": {"normal", "anomaly"},
     "devnet": {"normal", "anomaly"},
     "mlp-classifier": {"normal", "anomaly"},
@@ -71,10 +71,10 @@ def test_logistic_loss_of_extreme_logits_is_finite():
 
 
 def test_deviation_loss_in_units_of_the_reference():
-    reference = torch.tensor([1.0, 2.0, 3.0])  # mean 2, deviation 1
+    reference = torch.tensor([0.0, 2.0, 4.0])  # mean 2, deviation 2
     terms = devnet.deviation_terms(numbers(2.0, 5.0), numbers(2.0, 4.0), reference, margin=5)
-    assert terms["normal"].item() == pytest.approx((0 + 3) / 2)
-    assert terms["anomaly"].item() == pytest.approx((5 + 3) / 2)
+    assert terms["normal"].item() == pytest.approx((0 + 1.5) / 2)
+    assert terms["anomaly"].item() == pytest.approx((5 + 4) / 2)
 
 
 def test_deviation_loss_is_least_at_the_mean_and_beyond_the_margin():
@@ -356,6 +356,8 @@ def test_deep_sad_becomes_deep_svdd_and_says_so():
 def test_an_autoencoder_looks_at_no_anomaly():
     with_them, without = fit("autoencoder", rows(10)), fit("autoencoder", rows(0))
     assert with_them.graph == without.graph
+    for name in ("normal", "reconstruction"):
+        assert with_them.history[0][name] == without.history[0][name]
     assert registry.get("detectors", "autoencoder").uses_anomalies is False
 
 

@@ -73,7 +73,7 @@ def reconstruction_terms(errors: Tensor) -> Terms:
     Args:
         errors: mean squared error of each normal, shape (m_n,).
     """
-    return {"reconstruction": errors.mean()}
+    return {"normal": errors.mean()}
 
 
 def _figures(scores: Scores, is_anomaly: NDArray[np.bool_]) -> dict[str, float]:
