@@ -62,6 +62,7 @@ def main() -> None:
     from anoean_cli import registry
     from anoean_cli.interfaces import Encoder, ExampleSpec
     from anoean_cli.training import adversarial
+    from anoean_cli.training.batches import Plan
 
     torch.set_num_threads(given.threads)
     parameters_type = registry.get("detectors", "anoean").Parameters
@@ -75,7 +76,7 @@ def main() -> None:
         parameters = parameters_type(epochs=1)
         train = rows_of(spec, NORMALS, ANOMALIES, 0)
         selection = rows_of(spec, *SELECTION, 1)
-        plan = adversarial.Plan.of(train, spec.kind, parameters)
+        plan = Plan.of(train, spec.kind, parameters, parameters.anomaly_share)
         bare = adversarial.start(encoder, parameters, np.random.default_rng(0))
         chosen = np.random.default_rng(0)
         batches = [

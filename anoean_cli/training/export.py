@@ -18,7 +18,7 @@ from anoean_cli.interfaces import State
 
 
 def onnx_graph(module: torch.nn.Module, shape: tuple[int, ...]) -> bytes:
-    """Return the ONNX model of a module that maps (n, *shape) float32 to (n, k).
+    """Return the ONNX model of a module that maps (n, *shape) float32 to (n, k) or (n,).
 
     Raises:
         PluginError: the module uses what ONNX's standard operators cannot express.
@@ -30,7 +30,7 @@ def onnx_graph(module: torch.nn.Module, shape: tuple[int, ...]) -> bytes:
             model = _exported(module, example)
     except Exception as error:
         raise PluginError(
-            f"the encoder {type(module).__name__} cannot be written as an ONNX graph: {error}"
+            f"the network {type(module).__name__} cannot be written as an ONNX graph: {error}"
         ) from error
     _strip(model)
     return bytes(model.SerializeToString(deterministic=True))

@@ -1,7 +1,8 @@
 """Figures on the selection rows, by which the best epoch is picked. Higher is better.
 
 ``auc_pr`` is the paper's (section 4.1). With some fifty anomalies of seen types it reaches 1.0
-early and then tells epochs no longer apart; ``ranking`` keeps doing so.
+early and then tells epochs no longer apart; ``ranking`` keeps doing so. Both need rows of both
+classes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,23 @@ TEMPERATURE = 0.1
 MOST_ROWS = 2000
 
 
+def of_distances(scores: Scores, is_anomaly: NDArray[np.bool_]) -> dict[str, float]:
+    """Both figures of positive scores, whose ratios count; none where a class is lacking."""
+    if is_anomaly.all() or not is_anomaly.any():
+        return {}
+    return {"auc_pr": auc_pr(scores, is_anomaly), "ranking": ranking(scores, is_anomaly)}
+
+
+def of_logits(scores: Scores, is_anomaly: NDArray[np.bool_]) -> dict[str, float]:
+    """Both figures of scores whose differences count; none where a class is lacking.
+
+    Log odds and deviations have a unit of their own, so their ranking has τ = 1.
+    """
+    if is_anomaly.all() or not is_anomaly.any():
+        return {}
+    return {"auc_pr": auc_pr(scores, is_anomaly), "ranking": _surrogate(scores, is_anomaly, 1.0)}
+
+
 def ranking(scores: Scores, is_anomaly: NDArray[np.bool_]) -> float:
     """Minus the mean of softplus((log s_n − log s_a)/τ) over all pairs, τ = 0.1.
 
@@ -22,8 +40,12 @@ def ranking(scores: Scores, is_anomaly: NDArray[np.bool_]) -> float:
     are parted, and dominated by the pairs that are parted least.
     """
     logs = np.log(np.maximum(scores, np.finfo(np.float64).tiny))
-    normals, anomalies = _thinned(logs[~is_anomaly]), _thinned(logs[is_anomaly])
-    gaps = (normals[:, None] - anomalies[None, :]) / TEMPERATURE
+    return _surrogate(logs, is_anomaly, TEMPERATURE)
+
+
+def _surrogate(values: Scores, is_anomaly: NDArray[np.bool_], temperature: float) -> float:
+    normals, anomalies = _thinned(values[~is_anomaly]), _thinned(values[is_anomaly])
+    gaps = (normals[:, None] - anomalies[None, :]) / temperature
     return -float(np.logaddexp(0.0, gaps).mean())
 
 

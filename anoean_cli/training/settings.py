@@ -1,4 +1,4 @@
-"""The parameters of AnoEAN. Importing this module imports no torch."""
+"""The parameters of AnoEAN, and those that its peers share. Importing this imports no torch."""
 
 from __future__ import annotations
 
@@ -11,37 +11,24 @@ from anoean_cli.parameters import parameter
 
 
 @dataclass(frozen=True)
-class AnoeanParameters:
-    """Everything Algorithm 1 leaves to its user, and what goes past it."""
+class LoopParameters:
+    """What every training loop leaves to its user, of `anoean` and of its peers."""
 
     epochs: int | None = parameter(
         None, "epochs; none: up to 3200 steps for images, 3000 for tables", low=1, high=1_000_000
     )
     batch_size: int = parameter(200, "m = m_n + m_a of Algorithm 1", low=2, high=1_000_000)
-    anomaly_share: float | None = parameter(
-        0.5, "m_a / m; none: the anomalies' share of the training rows", low=0.001, high=0.999
-    )
     learning_rate: float = parameter(1e-3, "Adam's alpha (section 4.1)", low=1e-8, high=1)
     final_learning_rate: float = parameter(
         0.02, "what a cosine decay leaves of the learning rate; 1: constant", low=0, high=1
     )
     beta1: float = parameter(0.5, "Adam's beta (header of Algorithm 1)", low=0, high=0.9999)
-    discriminator_steps: int = parameter(1, "n_D of Algorithm 1", low=1, high=100)
     averaging: float = parameter(
-        0.98, "decay a step of the average of E's weights; 0: no average", low=0, high=0.99999
-    )
-    adversarial: float = parameter(1.0, "weight of the paper's L_E", low=0, high=1000)
-    radial: float = parameter(1.0, "weight of the radial terms", low=0, high=1000)
-    normal_margin: float = parameter(2.0, "radius that normals are kept inside", low=-100, high=100)
-    anomaly_margin: float = parameter(
-        8.0, "radius that anomalies are kept outside", low=0, high=1e4
+        0.98, "decay a step of the average of the weights; 0: no average", low=0, high=0.99999
     )
     distortion: float = parameter(1.0, "strength of the distortions of images", low=0, high=10)
     selection: str = parameter(
         "ranking", "figure that picks the epoch", choices=("ranking", "auc_pr", "last")
-    )
-    covariance: str = parameter(
-        DEFAULT_COVARIANCE, "estimator of Σ in the score, Eq. (3)", choices=COVARIANCES
     )
     patience: int | None = parameter(
         None, "epochs without a better figure before training ends", low=1, high=1_000_000
@@ -52,6 +39,31 @@ class AnoeanParameters:
         choices=("quantile", "standard"),
     )
     device: str = parameter("cpu", "torch device")
+
+
+@dataclass(frozen=True)
+class LabelledParameters(LoopParameters):
+    """Of a loop whose batches hold anomalies as well."""
+
+    anomaly_share: float | None = parameter(
+        0.5, "m_a / m; none: the anomalies' share of the training rows", low=0.001, high=0.999
+    )
+
+
+@dataclass(frozen=True)
+class AnoeanParameters(LabelledParameters):
+    """Everything Algorithm 1 leaves to its user, and what goes past it."""
+
+    discriminator_steps: int = parameter(1, "n_D of Algorithm 1", low=1, high=100)
+    adversarial: float = parameter(1.0, "weight of the paper's L_E", low=0, high=1000)
+    radial: float = parameter(1.0, "weight of the radial terms", low=0, high=1000)
+    normal_margin: float = parameter(2.0, "radius that normals are kept inside", low=-100, high=100)
+    anomaly_margin: float = parameter(
+        8.0, "radius that anomalies are kept outside", low=0, high=1e4
+    )
+    covariance: str = parameter(
+        DEFAULT_COVARIANCE, "estimator of Σ in the score, Eq. (3)", choices=COVARIANCES
+    )
 
 
 # Every choice that the paper leaves open is in the defaults above or here: Adam's beta1 from the

@@ -201,7 +201,8 @@ def test_a_name_of_two_distributions_is_refused_and_both_are_named(third_party: 
         impostor="raise RuntimeError('imported')\n",
     )
     shown = third_party("plugins")
-    lines = [line for line in shown.stdout.splitlines() if line.startswith("encoder   shallow")]
+    words = (line.split() for line in shown.stdout.splitlines())
+    lines = [" ".join(line) for line in words if line[:2] == ["encoder", "shallow"]]
     assert len(lines) == 2
     assert all("registered twice (by anoean-example, impostor)" in line for line in lines)
     failed = third_party("train", "--dataset", "ring", "--encoder", "shallow")

@@ -17,15 +17,10 @@ from torch import nn
 
 from anoean_cli.errors import TrainingError
 from anoean_cli.interfaces import Encoder, ExampleSpec, Rows, State
-from anoean_cli.training import adversarial
-from anoean_cli.training.adversarial import (
-    Plan,
-    embed,
-    fit_encoder,
-    restore,
-    start,
-    state_of,
-)
+from anoean_cli.training import adversarial, batches
+from anoean_cli.training.adversarial import fit_encoder, start
+from anoean_cli.training.batches import Plan
+from anoean_cli.training.progress import embed, restore, state_of
 from anoean_cli.training.settings import PAPER
 from anoean_cli.training.settings import AnoeanParameters as Parameters
 
@@ -126,6 +121,11 @@ def one_step(run: adversarial.Run, parameters: Parameters, rows: Rows | None = N
 # --------------------------------------------------------------------------- sizes
 
 
+def plan_of(normals: int, anomalies: int, kind: str = "table", **settings: Any) -> Plan:
+    parameters = Parameters(**settings)
+    return Plan.of(table_rows(normals, anomalies), kind, parameters, parameters.anomaly_share)
+
+
 @pytest.mark.parametrize(
     ("normals", "anomalies", "settings", "expected"),
     [
@@ -137,24 +137,24 @@ def one_step(run: adversarial.Run, parameters: Parameters, rows: Rows | None = N
     ],
 )
 def test_a_batch_is_split_between_normals_and_anomalies(normals, anomalies, settings, expected):
-    plan = Plan.of(table_rows(normals, anomalies), "table", Parameters(**settings))
+    plan = plan_of(normals, anomalies, **settings)
     assert (plan.normals, plan.anomalies) == expected
 
 
 @pytest.mark.parametrize(("normals", "steps"), [(60, 20), (4001, 41), (60_000, 500)])
 def test_an_epoch_is_one_pass_over_the_normals_within_limits(normals, steps):
-    assert Plan.of(table_rows(normals, 5), "table", Parameters()).steps == steps
+    assert plan_of(normals, 5).steps == steps
 
 
 @pytest.mark.parametrize("kind", ["image", "table"])
 def test_training_takes_at_least_one_pass_and_steps_that_grow_with_the_normals(kind):
-    plans = [Plan.of(table_rows(n, 5), kind, Parameters()) for n in (50, 500, 5000, 400_000)]
+    plans = [plan_of(n, 5, kind) for n in (50, 500, 5000, 400_000)]
     steps = [plan.epochs * plan.steps for plan in plans]
     assert steps == sorted(steps)
-    assert steps[0] >= adversarial.FEWEST_STEPS
-    assert steps[2] >= adversarial.MOST_STEPS[kind]
+    assert steps[0] >= batches.FEWEST_STEPS
+    assert steps[2] >= batches.MOST_STEPS[kind]
     assert steps[3] >= 4000
-    assert Plan.of(table_rows(50, 5), kind, Parameters(epochs=7)).epochs == 7
+    assert plan_of(50, 5, kind, epochs=7).epochs == 7
 
 
 def test_batches_have_the_planned_sizes_even_when_rows_are_few(monkeypatch):

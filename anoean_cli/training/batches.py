@@ -1,0 +1,69 @@
+"""How large batches are, how many there are, and which rows they hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from anoean_cli.interfaces import Rows
+from anoean_cli.training.settings import LoopParameters
+
+MOST_STEPS = {"image": 3200, "table": 3000}
+FEWEST_STEPS = 300
+STEPS_PER_NORMAL = 2
+EPOCH_STEPS = (20, 500)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The sizes that follow from the rows and the parameters."""
+
+    epochs: int
+    steps: int
+    normals: int
+    anomalies: int
+
+    @classmethod
+    def of(
+        cls, train: Rows, kind: str, parameters: LoopParameters, anomaly_share: float | None
+    ) -> Plan:
+        """Split a batch between normals and anomalies, and the training into epochs.
+
+        An epoch is one pass over the normals, but no fewer than 20 and no more than 500 steps.
+        Without a number of epochs, training takes one pass, and steps that grow with the
+        normals from 300 to 3200 for images and 3000 for tables.
+
+        Args:
+            anomaly_share: m_a / m; None: as in the training rows, 0: no anomalies.
+        """
+        if anomaly_share is None:
+            anomaly_share = float(train.is_anomaly.mean())
+        m = parameters.batch_size
+        m_a = min(m - 1, max(1, round(m * anomaly_share))) if anomaly_share > 0 else 0
+        m_n = m - m_a
+        normals = int((~train.is_anomaly).sum())
+        one_pass = math.ceil(normals / m_n)
+        steps = min(max(one_pass, EPOCH_STEPS[0]), EPOCH_STEPS[1])
+        wanted = min(max(STEPS_PER_NORMAL * normals, FEWEST_STEPS), MOST_STEPS[kind])
+        epochs = parameters.epochs or math.ceil(max(wanted, one_pass) / steps)
+        return cls(epochs, steps, m_n, m_a)
+
+
+def batches(
+    plan: Plan, normals: Tensor, anomalies: Tensor, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """The batches of one epoch: m_n normals in turn, then m_a anomalies with replacement."""
+    # Passes follow each other until the last batch is full, so that all batches have one size.
+    passes = math.ceil(plan.steps * plan.normals / len(normals))
+    order = torch.cat([torch.randperm(len(normals), generator=generator) for _ in range(passes)])
+    for step in range(plan.steps):
+        chosen = normals[order[step * plan.normals : (step + 1) * plan.normals]]
+        if plan.anomalies == 0:
+            yield chosen
+            continue
+        also = torch.randint(len(anomalies), (plan.anomalies,), generator=generator)
+        yield torch.cat([chosen, anomalies[also]])

@@ -1,0 +1,258 @@
+"""What every training loop does besides its steps: rates, means, the best epoch, checkpoints.
+
+All that changes while training runs is in a `Run`, and goes into a checkpoint after an epoch, so
+that a run that was cut off goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from anoean_cli.errors import TrainingError, UsageError
+from anoean_cli.interfaces import FloatRows, Monitor, State
+from anoean_cli.training.batches import Plan
+from anoean_cli.training.losses import Terms
+from anoean_cli.training.settings import LoopParameters
+
+ROWS_AT_ONCE = 1024
+
+
+@dataclass(kw_only=True)
+class Run:
+    """All that changes while training runs.
+
+    A loop adds its networks and optimisers as fields; every one of them is kept in checkpoints.
+    """
+
+    averaged: AveragedModel
+    generator: torch.Generator
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_figure: float = -math.inf
+    best_epoch: int = 0
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are done."""
+        return len(self.history)
+
+    @property
+    def scorer(self) -> nn.Module:
+        """The network as it would be used now: with averaged weights."""
+        return self.averaged.module
+
+
+# --------------------------------------------------------------------------- start
+
+
+@contextmanager
+def weights_drawn_from(rng: np.random.Generator) -> Iterator[None]:
+    """Initialisers know torch's global generator only: seed it, and put it back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**63)))
+        yield
+
+
+def generator_from(rng: np.random.Generator) -> torch.Generator:
+    return torch.Generator().manual_seed(int(rng.integers(2**63)))
+
+
+def adam_of(network: nn.Module, parameters: LoopParameters) -> torch.optim.Adam:
+    return torch.optim.Adam(
+        network.parameters(),
+        lr=parameters.learning_rate,
+        betas=(parameters.beta1, 0.999),
+        fused=True,
+    )
+
+
+def average_of(network: nn.Module, parameters: LoopParameters) -> AveragedModel:
+    average = get_ema_multi_avg_fn(parameters.averaging)
+    return AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+
+
+def usable_device(name: str) -> torch.device:
+    """Raises UsageError for a device that torch does not know or does not have here."""
+    try:
+        torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n")[0]
+        raise UsageError(f"--device {name} cannot be used here: {reason}") from error
+    return torch.device(name)
+
+
+# --------------------------------------------------------------------------- within an epoch
+
+
+def set_learning_rate(run: Run, plan: Plan, step: int, parameters: LoopParameters) -> None:
+    """Half a cosine from the learning rate to its final share over the whole training."""
+    done = (run.epoch * plan.steps + step) / (plan.epochs * plan.steps)
+    last = parameters.final_learning_rate
+    factor = last + (1 - last) * (1 + math.cos(math.pi * done)) / 2
+    for optimiser in _optimisers(run).values():
+        for group in optimiser.param_groups:
+            group["lr"] = parameters.learning_rate * factor
+
+
+class Means:
+    """The means of loss terms over steps."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+
+    def add(self, terms: Terms) -> None:
+        self._steps += 1
+        for name, term in terms.items():
+            self._sums[name] = self._sums.get(name, torch.zeros(())) + term.detach()
+
+    def finite(self, epoch: int) -> dict[str, float]:
+        """The means by name.
+
+        Raises:
+            TrainingError: one of them is not finite.
+        """
+        means = {name: float(value) / self._steps for name, value in self._sums.items()}
+        if not all(math.isfinite(value) for value in means.values()):
+            raise TrainingError(
+                f"training diverged in epoch {epoch}: a loss is not finite "
+                f"({', '.join(f'{k} {v:.3g}' for k, v in means.items())}); "
+                "try a smaller --lr, and look for extreme values in the data"
+            )
+        return means
+
+
+def embed(module: nn.Module, examples: FloatRows, device: torch.device) -> FloatRows:
+    """What a network gives in evaluation mode, shape (n, d), or (n,) of one that gives scores."""
+    module.eval()
+    with torch.no_grad():
+        parts = [
+            module(torch.from_numpy(examples[at : at + ROWS_AT_ONCE]).to(device)).cpu().numpy()
+            for at in range(0, len(examples), ROWS_AT_ONCE)
+        ]
+    return np.concatenate(parts)
+
+
+# --------------------------------------------------------------------------- after an epoch
+
+
+def close_epoch(
+    run: Run,
+    record: Mapping[str, float],
+    seconds: float,
+    epochs: int,
+    parameters: LoopParameters,
+    monitor: Monitor,
+) -> bool:
+    """Note down an epoch, keep the best, report, save; returns whether training is to end.
+
+    Args:
+        record: loss terms and selection figures; ``parameters.selection`` names the one that
+            picks the epoch, and where the record lacks it the last epoch is taken.
+    """
+    run.history.append({"epoch": run.epoch + 1.0, **record, "seconds": seconds})
+    _keep_best(run, record.get(parameters.selection, float(run.epoch)))
+    monitor.report(run.history[-1], epochs)
+    is_stopping = monitor.stopping()
+    monitor.save(lambda: state_of(run))
+    patience = parameters.patience
+    exhausted = patience is not None and run.epoch - run.best_epoch >= patience
+    return exhausted or is_stopping
+
+
+def _keep_best(run: Run, figure: float) -> None:
+    # An equal figure takes the later epoch: its weights have seen more.
+    if figure >= run.best_figure:
+        run.best_figure, run.best_epoch = figure, run.epoch
+        run.best = {name: t.detach().clone() for name, t in run.scorer.state_dict().items()}
+
+
+def best_of(run: Run) -> nn.Module:
+    """The network as of the best epoch, in evaluation mode on the CPU."""
+    module = copy.deepcopy(run.scorer)
+    module.load_state_dict(run.best)
+    return module.cpu().eval()
+
+
+# --------------------------------------------------------------------------- stop and go on
+
+
+def state_of(run: Run) -> State:
+    """All of a run as named arrays."""
+    state = {"generator": run.generator.get_state().numpy().copy()}
+    for part, tensors in _parts(run).items():
+        state |= {f"{part}/{name}": _array(tensor) for name, tensor in tensors.items()}
+    columns = sorted({name for record in run.history for name in record})
+    for name in columns:
+        state[f"history/{name}"] = np.array([r.get(name, math.nan) for r in run.history])
+    state["best_figure"] = np.array(run.best_figure)
+    state["best_epoch"] = np.array(run.best_epoch)
+    return state
+
+
+def restore(run: Run, state: State | None) -> None:
+    """Bring a run to where ``state_of`` was called."""
+    if state is None:
+        return
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        part, _, name = key.partition("/")
+        if name and part != "history":
+            parts.setdefault(part, {})[name] = torch.from_numpy(np.array(value))
+    for name, network in _networks(run).items():
+        network.load_state_dict(parts[name])
+    for name, optimiser in _optimisers(run).items():
+        _load_adam(optimiser, parts[name])
+    run.best = parts["best"]
+    run.generator.set_state(torch.from_numpy(np.array(state["generator"])))
+    columns = {k.removeprefix("history/"): v for k, v in state.items() if k.startswith("history/")}
+    run.history = [
+        {name: float(v[i]) for name, v in columns.items() if not math.isnan(v[i])}
+        for i in range(len(columns["epoch"]))
+    ]
+    run.best_figure = float(state["best_figure"])
+    run.best_epoch = int(state["best_epoch"])
+
+
+def _networks(run: Run) -> dict[str, nn.Module]:
+    return {name: part for name, part in vars(run).items() if isinstance(part, nn.Module)}
+
+
+def _optimisers(run: Run) -> dict[str, torch.optim.Adam]:
+    return {name: part for name, part in vars(run).items() if isinstance(part, torch.optim.Adam)}
+
+
+def _parts(run: Run) -> dict[str, Mapping[str, Tensor]]:
+    networks = {name: network.state_dict() for name, network in _networks(run).items()}
+    moments = {name: _adam_tensors(each) for name, each in _optimisers(run).items()}
+    return {**networks, **moments, "best": run.best}
+
+
+def _adam_tensors(adam: torch.optim.Adam) -> dict[str, Tensor]:
+    return {
+        f"{index}.{name}": tensor
+        for index, moments in adam.state_dict()["state"].items()
+        for name, tensor in moments.items()
+    }
+
+
+def _load_adam(adam: torch.optim.Adam, tensors: Mapping[str, Tensor]) -> None:
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split(".", 1)
+        moments.setdefault(int(index), {})[name] = tensor
+    adam.load_state_dict({**adam.state_dict(), "state": moments})
+
+
+def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
+    return tensor.detach().cpu().numpy().copy()

@@ -1,0 +1,72 @@
+"""The encoder with a logistic output: what a classifier makes of the same labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from anoean_cli.errors import UsageError
+from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
+from anoean_cli.training.settings import LabelledParameters
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from anoean_cli.training.losses import Terms
+
+
+class MlpClassifier:
+    name = "mlp-classifier"
+    summary = "the encoder with a logistic output, trained on balanced batches"
+    uses_anomalies = True
+    uses_encoder = True
+    Parameters = LabelledParameters
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}}
+
+    def fit(
+        self,
+        train: Rows,
+        selection: Rows,
+        encoder: Encoder | None,
+        parameters: LabelledParameters,
+        rng: np.random.Generator,
+        monitor: Monitor,
+    ) -> Fitted:
+        """Logistic regression on E(x); the score is the logit of "anomaly".
+
+        Raises:
+            UsageError: there are no known anomalies to tell normals from.
+        """
+        from anoean_cli.training import selection as figures
+        from anoean_cli.training.peers import Peer, fit_scorer
+        from anoean_cli.training.scorers import LinearScore
+
+        assert encoder is not None  # uses_encoder
+        if not train.is_anomaly.any():
+            raise UsageError(
+                "mlp-classifier learns from known anomalies, and no training row is one; "
+                "autoencoder and deep-sad learn without"
+            )
+        peer = Peer(
+            build=lambda: LinearScore(encoder.build(), encoder.latent_dim),
+            terms=lambda normal, anomalous, _: logistic_terms(normal, anomalous),
+            figures=figures.of_logits,
+            anomaly_share=parameters.anomaly_share,
+        )
+        return fit_scorer(peer, train, selection, encoder.spec, parameters, rng, monitor)
+
+
+def logistic_terms(normal: Tensor, anomalous: Tensor) -> Terms:
+    """Cross entropy from logits l of "anomaly": softplus(l_n) + softplus(−l_a).
+
+    Each term is a mean over its own sub-batch, so that both classes weigh the same.
+
+    Args:
+        normal: logits of normals, shape (m_n,).
+        anomalous: logits of anomalies, shape (m_a,).
+    """
+    from torch.nn.functional import softplus
+
+    return {"normal": softplus(normal).mean(), "anomaly": softplus(-anomalous).mean()}
