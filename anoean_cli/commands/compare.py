@@ -71,16 +71,17 @@ def run(
     requests = requests_of(contenders, split, learning, rows.kind)
     cells = comparison.cells_of(requests, learning.seed, seeds)
     results = compare(console, rows, cells, out / "cells", jobs, scheduler)
-    found = {"about": about, "results": results, "summary": comparison.summarise(results)}
+    summary = comparison.summarise(results)
+    found = {"about": about, "results": results, "summary": summary}
     _write(out, found)
     if json:
         console.json(found)
     else:
-        _show(console, found["summary"])
-    for row in found["summary"]:
+        _show(console, summary)
+    for row in summary:
         for error in row["errors"]:
             console.warn(f"{row['detector']} failed: {error}")
-    if not any(row["seeds"] for row in found["summary"]):
+    if not any(row["seeds"] for row in summary):
         raise TrainingError("no detector could be trained and tested")
     return ExitStatus.OK
 

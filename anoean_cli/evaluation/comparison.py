@@ -138,9 +138,9 @@ class CellStore:
             temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
     def _file(self, cell: Cell) -> Path:
-        asked = {**self._about, "label": cell.label, "request": asdict(cell.request)}
         # What a detector gives may depend on the threads in its last bits, but they are no choice.
-        asked["request"].pop("threads")
+        request = asdict(replace(cell.request, threads=None))
+        asked = {**self._about, "label": cell.label, "request": request}
         key = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
         return self._folder / f"{cell.label.replace(':', '-')}-{cell.seed}-{key[:12]}.json"
 

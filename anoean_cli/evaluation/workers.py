@@ -94,7 +94,8 @@ def _client(scheduler: str) -> Any:
     except ImportError:
         raise UsageError("--scheduler needs dask: pip install 'anoean[dask]'") from None
     try:
-        return Client(scheduler, timeout=SECONDS_TO_CONNECT)
+        connect: Any = Client
+        return connect(scheduler, timeout=SECONDS_TO_CONNECT)
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(
             f"--scheduler {scheduler}: no Dask scheduler answers there "

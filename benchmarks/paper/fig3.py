@@ -1,4 +1,4 @@
-"""Figure 3 of the paper: the toy data, and the three densities in a decision space of one dimension.
+"""Figure 3 of the paper: the toy data, and a decision space of one dimension with three densities.
 
 make reproduce NAME=fig3
 """
