@@ -85,7 +85,7 @@ def test_a_failing_detector_is_a_row_and_stops_nothing(anoean: Run, third_party:
     assert [line.split()[:2] for line in done.stdout.splitlines()[1:]][1] == ["dividing", "failed"]
     assert "warning: dividing failed: " in done.stderr
     assert "division by zero" in done.stderr
-    alone = anoean(TOY, "--detectors dividing --seeds 1", env=third_party)
+    alone = anoean("compare --dataset toy --detectors dividing --seeds 1", env=third_party)
     assert alone.returncode == 8
     assert "no detector could be trained" in alone.error
 

@@ -30,6 +30,7 @@ def cluster(
 ) -> Iterator[distributed.LocalCluster]:
     for name, value in environment(tmp_path / "cache", third_party | PAUSES).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(third_party["PYTHONPATH"])  # which the workers take over
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path)
     ) as made:
