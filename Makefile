@@ -9,13 +9,15 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 MODEL := demo/digit-3.h5
 
-.PHONY: help demo test lint types clean
+.PHONY: help demo test lint types reproduce clean
 
 help:
 	@echo "make demo    train on MNIST's digit 3, evaluate, and score ten images, in demo/"
 	@echo "make test    run the test suite"
 	@echo "make lint    check style"
 	@echo "make types   check types"
+	@echo "make reproduce NAME=table1   a table or figure of the paper: table1, table2, fig3, fig5,"
+	@echo "             fig6, fig7, fig8a, fig8b; goes on where it stopped; ARGS= passes options"
 	@echo "make clean   remove .venv, demo/ and what tools leave behind"
 
 demo: $(VENV)/installed
@@ -34,6 +36,9 @@ lint: $(VENV)/installed-dev
 
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
+
+reproduce: $(VENV)/installed-dev
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/paper/$(NAME).py $(ARGS)
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

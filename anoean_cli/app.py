@@ -10,6 +10,7 @@ import typer
 
 from anoean_cli.commands import (
     calibrate,
+    compare,
     evaluate,
     info,
     plugins,
@@ -49,7 +50,7 @@ def _root(
     pass
 
 
-for _module in (prepare, train, calibrate, score, evaluate, info, plugins):
+for _module in (prepare, train, calibrate, score, evaluate, compare, info, plugins):
     app.command(_module.__name__.rpartition(".")[2])(shell.command(_module.run))
 
 

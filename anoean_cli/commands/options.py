@@ -100,3 +100,15 @@ def _names(role: Literal["datasets", "encoders", "detectors"]) -> list[str]:
     from anoean_cli import registry
 
     return registry.names(role)
+
+
+DatasetName = Annotated[
+    str,
+    typer.Option(
+        "--dataset",
+        "-d",
+        metavar="NAME|FILE",
+        autocompletion=complete_datasets,
+        help="A data set plugin, a table (CSV, Parquet) or a prepared file.",
+    ),
+]

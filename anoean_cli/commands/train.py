@@ -64,14 +64,20 @@ class DataFlags:
 
 
 @dataclass(frozen=True)
-class LearningFlags:
-    """What to train, and how."""
+class DetectorFlags:
+    """What to train."""
 
     detector: Annotated[str, typer.Option(autocompletion=options.complete_detectors)] = "anoean"
-    encoder: Annotated[str | None, typer.Option(autocompletion=options.complete_encoders)] = None
     preset: Annotated[str, typer.Option(help="default, or paper: the paper to the letter.")] = (
         "default"
     )
+
+
+@dataclass(frozen=True)
+class LearningFlags:
+    """How to train."""
+
+    encoder: Annotated[str | None, typer.Option(autocompletion=options.complete_encoders)] = None
     latent_dim: Annotated[
         int | None, typer.Option(min=1, max=4096, help="Dimension of the decision space.")
     ] = None
@@ -114,18 +120,10 @@ class LearningFlags:
 def run(
     console: Console,
     data: DataFlags,
+    what: DetectorFlags,
     learning: LearningFlags,
     table: TableFlags,
-    dataset: Annotated[
-        str,
-        typer.Option(
-            "--dataset",
-            "-d",
-            metavar="NAME|FILE",
-            autocompletion=options.complete_datasets,
-            help="A data set plugin, a table (CSV, Parquet) or a prepared file.",
-        ),
-    ],
+    dataset: options.DatasetName,
     model: options.Model = options.DEFAULT_MODEL,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted run.")
@@ -156,9 +154,9 @@ def run(
 
     request = TrainRequest(
         split=split,
-        detector=learning.detector,
+        detector=what.detector,
         encoder=learning.encoder,
-        preset=learning.preset,
+        preset=what.preset,
         settings=learning.settings(),
         latent_dim=learning.latent_dim,
         covariance=learning.covariance,

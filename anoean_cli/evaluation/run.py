@@ -85,8 +85,11 @@ def score_pieces(model: Model, pieces: Iterable[Piece], normal: Collection[str])
     return Labelled(np.concatenate(scores)[known], ~np.isin(labels, list(normal)), labels)
 
 
-def figures(model: Model, labelled: Labelled) -> dict[str, Json]:
+def figures(model: Model, labelled: Labelled, bootstrap: int = 1000) -> dict[str, Json]:
     """All figures of section 3's list, with intervals, and the same for seen and unseen types.
+
+    Args:
+        bootstrap: resamples for the intervals; 0 gives none.
 
     Raises:
         DataError: rows of one class only.
@@ -94,10 +97,14 @@ def figures(model: Model, labelled: Labelled) -> dict[str, Json]:
     threshold = model.calibration.threshold
     seen = model.config["seen_types"]
     found: dict[str, Json] = evaluate_with_types(
-        labelled.scores, labelled.is_anomaly, labelled.types, seen, threshold
+        labelled.scores, labelled.is_anomaly, labelled.types, seen, threshold, bootstrap=bootstrap
     )
     if labelled.multiplicity is not None and (labelled.multiplicity != 1).any():
         found["with_duplicates"] = evaluate_scores(
-            labelled.scores, labelled.is_anomaly, threshold, weights=labelled.multiplicity
+            labelled.scores,
+            labelled.is_anomaly,
+            threshold,
+            weights=labelled.multiplicity,
+            bootstrap=bootstrap,
         )
     return found

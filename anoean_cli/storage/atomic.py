@@ -82,6 +82,12 @@ def check_writable(target: Path, *, force: bool) -> None:
             raise _refusal(target, f"{folder} is not writable", _REMEDIES[errno.EACCES])
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it. Raises OutputError where that cannot be."""
+    with _telling(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def _publish(temporary: Path, target: Path) -> None:
     """Give the finished file its name unless something else got that name meanwhile."""
     try:

@@ -32,13 +32,14 @@ from anoean_cli.interfaces import (
     ExampleSpec,
     Fitted,
     FloatRows,
+    Kind,
     Monitor,
     Rows,
     State,
 )
 from anoean_cli.storage.checkpoint import Checkpoint
 
-DEFAULT_ENCODERS = {"image": "conv", "table": "mlp"}
+DEFAULT_ENCODERS: dict[Kind, str] = {"image": "conv", "table": "mlp"}
 LARGEST_LATENT_DIM = 32
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
 LIBRARIES = ("torch", "numpy", "scikit-learn", "onnxruntime")
@@ -108,7 +109,7 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
         watcher.warn(note)
 
     detector: DetectorPlugin = registry.get("detectors", request.detector)
-    encoder_name = _encoder_name(dataset, request, detector)
+    encoder_name = encoder_for(detector, request.encoder, dataset.kind)
     detector_settings, encoder_settings = _sort_settings(request, detector, encoder_name)
     detector_parameters = parameters.build(
         f"detector {detector.name}", detector.Parameters, detector_settings
@@ -153,14 +154,22 @@ def take(dataset: Dataset, schema: TableSchema | None, rows: NDArray[np.int64]) 
 # --------------------------------------------------------------------------- what is asked for
 
 
-def _encoder_name(dataset: Dataset, request: TrainRequest, detector: DetectorPlugin) -> str | None:
+def encoder_for(detector: DetectorPlugin, asked: str | None, kind: Kind) -> str | None:
+    """The name of the encoder that a detector gets for rows of that kind, if it takes one."""
     if not detector.uses_encoder:
-        if request.encoder is not None:
+        if asked is not None:
             raise UsageError(f"the detector {detector.name} takes no --encoder")
         return None
-    if request.encoder is not None:
-        return request.encoder
-    return DEFAULT_ENCODERS[dataset.kind]
+    return asked or DEFAULT_ENCODERS[kind]
+
+
+def parameter_names(detector: DetectorPlugin, encoder: str | None) -> tuple[set[str], set[str]]:
+    """The names of the parameters of a detector and of its encoder."""
+    of_encoder: set[str] = set()
+    if encoder is not None:
+        plugin = registry.get("encoders", encoder)
+        of_encoder = {entry["name"] for entry in parameters.describe(plugin.Parameters)}
+    return {entry["name"] for entry in parameters.describe(detector.Parameters)}, of_encoder
 
 
 def _sort_settings(
@@ -172,11 +181,7 @@ def _sort_settings(
             f"the detector {detector.name} has no preset {request.preset!r}; "
             f"it has: {', '.join(detector.presets)}"
         )
-    of_encoder: set[str] = set()
-    if encoder_name is not None:
-        plugin = registry.get("encoders", encoder_name)
-        of_encoder = {entry["name"] for entry in parameters.describe(plugin.Parameters)}
-    of_detector = {entry["name"] for entry in parameters.describe(detector.Parameters)}
+    of_detector, of_encoder = parameter_names(detector, encoder_name)
     sorted_settings: dict[str, dict[str, Any]] = {
         "detector": dict(detector.presets[request.preset]),
         "encoder": {},

@@ -1,0 +1,328 @@
+"""``anoean compare``: several detectors on the same splits and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from anoean_cli.commands import options
+from anoean_cli.commands.options import TableFlags
+from anoean_cli.commands.train import DataFlags, LearningFlags
+from anoean_cli.console import Console
+from anoean_cli.errors import ExitStatus, PluginError, TrainingError, UsageError
+
+if TYPE_CHECKING:
+    from anoean_cli.data.splits import SplitRequest
+    from anoean_cli.evaluation.comparison import Result
+    from anoean_cli.interfaces import Dataset, Kind
+    from anoean_cli.training.run import TrainRequest
+
+DEFAULT_FOLDER = Path("anoean-compare")
+FILES = ("compare.json", "results.csv", "summary.csv")
+TEST_SHARE = 0.3
+SHOWN = ("auc_pr", "roc_auc", "f1_best", "accuracy_at_f1_best", "seen.auc_pr", "unseen.auc_pr")
+
+
+def run(
+    console: Console,
+    data: DataFlags,
+    learning: LearningFlags,
+    table: TableFlags,
+    dataset: options.DatasetName,
+    detectors: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[:PRESET],...|all",
+            autocompletion=options.complete_detectors,
+            help="What to compare, such as anoean,anoean:paper,knn.",
+        ),
+    ] = "all",
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from --seed on.")] = 3,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes at once.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="tcp://...", help="A Dask scheduler to run on.")
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", help="Finished cells, results and summary."),
+    ] = DEFAULT_FOLDER,
+    force: options.Force = False,
+    json: options.AsJson = False,
+) -> ExitStatus:
+    """Train several detectors on the same splits and seeds, and print how they do.
+
+    Finished cells are kept in --out: the same command goes on where an interrupted one stopped.
+    """
+    from anoean_cli.commands.loading import load_dataset
+    from anoean_cli.evaluation import comparison
+
+    if jobs > 1 and scheduler is not None:
+        raise UsageError("give --jobs or --scheduler, not both")
+    contenders = contenders_of(detectors)
+    table_options = table.options(data.label, data.ignore, data.numeric, data.categorical)
+    rows = load_dataset(dataset, data.source, table_options, console, seed=learning.seed)
+    split = _split(rows, data, console)
+    about = {"dataset": {"name": rows.name, **rows.provenance}, "split": asdict(split)}
+    _usable_folder(out, about, force)
+    requests = requests_of(contenders, split, learning, rows.kind)
+    cells = comparison.cells_of(requests, learning.seed, seeds)
+    results = compare(console, rows, cells, out / "cells", jobs, scheduler)
+    summary = comparison.summarise(results)
+    found = {"about": about, "results": results, "summary": summary}
+    _write(out, found)
+    if json:
+        console.json(found)
+    else:
+        _show(console, summary)
+    for row in summary:
+        for error in row["errors"]:
+            console.warn(f"{row['detector']} failed: {error}")
+    if not any(row["seeds"] for row in summary):
+        raise TrainingError("no detector could be trained and tested")
+    return ExitStatus.OK
+
+
+# --------------------------------------------------------------------------- what to compare
+
+
+def contenders_of(text: str) -> dict[str, tuple[str, str]]:
+    """Labels, and the detector and preset of each.
+
+    Raises:
+        UsageError: none, one named twice, or an unknown preset.
+        PluginError: an unknown detector, or one that cannot be loaded.
+    """
+    from anoean_cli import registry
+
+    if text == "all":
+        return {name: (name, "default") for name in _loadable()}
+    found: dict[str, tuple[str, str]] = {}
+    for label in options.listed(text):
+        name, _, preset = label.partition(":")
+        if label in found:
+            raise UsageError(f"--detectors names {label} twice")
+        plugin = registry.get("detectors", name)
+        preset = preset or "default"
+        if preset not in plugin.presets:
+            raise UsageError(
+                f"--detectors {label}: {name} has no preset {preset!r}; "
+                f"it has: {', '.join(plugin.presets)}"
+            )
+        found[label] = (name, preset)
+    if not found:
+        raise UsageError(f"--detectors {text!r} names no detector")
+    return found
+
+
+def _loadable() -> list[str]:
+    """Every detector that loads; the others are told by ``anoean plugins``."""
+    from anoean_cli import registry
+
+    names = []
+    for name in registry.names("detectors"):
+        try:
+            registry.get("detectors", name)
+        except PluginError:
+            continue
+        names.append(name)
+    return names
+
+
+def _split(rows: Dataset, data: DataFlags, console: Console) -> SplitRequest:
+    """As ``train`` splits, but there must be test rows."""
+    from anoean_cli.commands.train import split_request
+
+    split = split_request(rows, data)
+    sizes = split.apportionment
+    if split.scheme == "publisher" or sizes.test_size:
+        return split
+    if data.test_size is not None:
+        raise UsageError("--test-size 0 leaves nothing to compare on; give a share such as 0.3")
+    console.note(f"{TEST_SHARE:.0%} of the rows are set aside to test on (--test-size)")
+    return replace(split, apportionment=replace(sizes, test_size=TEST_SHARE))
+
+
+def requests_of(
+    contenders: Mapping[str, tuple[str, str]],
+    split: SplitRequest,
+    learning: LearningFlags,
+    kind: Kind,
+) -> dict[str, TrainRequest]:
+    """One request a contender; a setting goes to those that have a parameter of that name.
+
+    Raises:
+        UsageError: a setting that none of them has.
+    """
+    from anoean_cli import environment, registry
+    from anoean_cli.training.run import TrainRequest, encoder_for, parameter_names
+
+    settings = learning.settings()
+    requests: dict[str, TrainRequest] = {}
+    taken: set[str] = set()
+    for label, (name, preset) in contenders.items():
+        plugin = registry.get("detectors", name)
+        encoder = learning.encoder if plugin.uses_encoder else None
+        of_detector, of_encoder = parameter_names(plugin, encoder_for(plugin, encoder, kind))
+        known = of_detector | of_encoder | {f"encoder.{each}" for each in of_encoder}
+        own = {}
+        for key, value in settings.items():
+            short = key.removeprefix(f"{name}.")  # knn.n_neighbors is for knn alone
+            if short in known:
+                own[short] = value
+                taken.add(key)
+        requests[label] = TrainRequest(
+            split=split,
+            detector=name,
+            encoder=encoder,
+            preset=preset,
+            settings=own,
+            latent_dim=learning.latent_dim,
+            covariance=learning.covariance,
+            threads=environment.threads(learning.threads),
+        )
+    for key in settings:
+        if key not in taken:
+            raise UsageError(f"none of {', '.join(contenders)} has a parameter {key!r}")
+    return requests
+
+
+def _usable_folder(folder: Path, about: Mapping[str, Any], force: bool) -> None:
+    """Make the folder if need be.
+
+    Raises:
+        OutputError: nothing could be written there, or it holds another comparison.
+    """
+    import json
+
+    from anoean_cli.errors import OutputError
+    from anoean_cli.storage.atomic import check_writable, make_folder
+
+    make_folder(folder / "cells")
+    for name in FILES:
+        check_writable(folder / name, force=True)
+    try:
+        before = json.loads((folder / FILES[0]).read_text(encoding="utf-8"))["about"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if before != json.loads(json.dumps(about)) and not force:
+        raise OutputError(
+            f"{folder} holds a comparison on other data or another split; "
+            "name another --out, or give --force to replace its results"
+        )
+
+
+# --------------------------------------------------------------------------- running
+
+
+def compare(
+    console: Console,
+    rows: Dataset,
+    cells: Sequence[Any],
+    folder: Path,
+    jobs: int = 1,
+    scheduler: str | None = None,
+) -> list[Result]:
+    """Run the cells that the folder does not hold yet; returns the results of all, in order."""
+    from anoean_cli.evaluation import comparison
+
+    store = comparison.CellStore(folder, rows)
+    results: dict[tuple[str, int], Result] = {}
+    for cell in cells:
+        kept = store.load(cell)
+        if kept is not None:
+            results[cell.label, cell.seed] = kept
+    missing = [cell for cell in cells if (cell.label, cell.seed) not in results]
+    if results:
+        console.note(f"{len(results)} of {len(cells)} cells were finished before")
+    told = {note for result in results.values() for note in result.get("notes", ())}
+
+    def finished(cell: comparison.Cell, result: Result) -> None:
+        results[cell.label, cell.seed] = result
+        missing.remove(cell)
+        if "metrics" in result:
+            store.keep(cell, result)
+        for note in result.get("notes", ()):
+            if note not in told:
+                told.add(note)
+                console.warn(note)
+        left = comparison.seconds_left(results.values(), missing, jobs)
+        console.note(_progress(cell, result, len(results), len(cells), left))
+
+    comparison.run_cells(rows, list(missing), finished, jobs=jobs, scheduler=scheduler)
+    return comparison.ordered(cells, results)
+
+
+def _progress(cell: Any, result: Result, done: int, total: int, left: float | None) -> str:
+    if "metrics" in result:
+        what = f"auc_pr {result['metrics']['auc_pr']:.4f} in {result['fit_seconds']:.0f} s"
+    else:
+        what = f"failed: {result['error']}"
+    rest = "" if left is None or done == total else f", about {_duration(left)} left"
+    return f"{done} of {total}: {cell.label}, seed {cell.seed}: {what}{rest}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+# --------------------------------------------------------------------------- telling
+
+
+def _write(folder: Path, found: Mapping[str, Any]) -> None:
+    import json
+
+    import pyarrow as pa
+    from pyarrow import csv
+
+    from anoean_cli.evaluation import comparison
+    from anoean_cli.storage.atomic import replacing
+
+    whole, *names = FILES
+    with replacing(folder / whole, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    tables = comparison.as_table(found["results"]), comparison.summary_table(found["summary"])
+    for name, columns in zip(names, tables, strict=True):
+        with replacing(folder / name, overwrite=True) as temporary:
+            csv.write_csv(pa.table(columns), temporary)
+
+
+def _show(console: Console, summary: Sequence[Result]) -> None:
+    """Best first: figures as mean ± sd over seeds, and how far each is behind the best."""
+    figures = [name for name in SHOWN if any(name in row["metrics"] for row in summary)]
+    head = ["detector", *figures, "rank", "behind the best", "fit s", "score s", "MB"]
+    console.table("", head, [_cells(row, figures) for row in summary])
+
+
+def _cells(row: Result, figures: Sequence[str]) -> list[str]:
+    if not row["seeds"]:
+        return [row["detector"], "failed", *[""] * (len(figures) + 4)]
+    return [
+        row["detector"],
+        *(_figure(row["metrics"].get(name)) for name in figures),
+        f"{row['rank']:.1f}",
+        _behind(row),
+        f"{row['fit_seconds']:.1f}",
+        f"{row['score_seconds']:.2f}",
+        f"{row['model_bytes'] / 1e6:.2f}",
+    ]
+
+
+def _figure(spread: Mapping[str, float | None] | None) -> str:
+    if spread is None:
+        return ""
+    sd = "" if spread["sd"] is None else f" ± {spread['sd']:.4f}"
+    return f"{spread['mean']:.4f}{sd}"
+
+
+def _behind(row: Result) -> str:
+    from anoean_cli.evaluation.comparison import is_noise
+
+    deficit = row["deficit"]
+    if deficit is None:
+        return "best"
+    noise = is_noise(row)
+    return f"{deficit['mean']:.4f}" + {True: ", noise", False: ", more than noise", None: ""}[noise]

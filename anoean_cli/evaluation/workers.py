@@ -1,0 +1,107 @@
+"""Cells run by joblib: in processes on this machine, or on the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from anoean_cli.errors import UsageError
+from anoean_cli.evaluation.comparison import Cell, Result
+from anoean_cli.interfaces import Dataset
+
+Run: TypeAlias = Callable[[Dataset, Cell], Result]
+
+SECONDS_TO_CONNECT = 10
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_processes(
+    run: Run, dataset: Dataset, cells: Sequence[Cell], jobs: int
+) -> Iterator[tuple[Cell, Result]]:
+    """Yield each cell with its result, run by ``jobs`` processes at once.
+
+    Each process gets its share of the cores: more threads than cores, waiting for each other,
+    run many times slower. A process that dies takes the others of its pool with it, so what is
+    missing then runs on alone, one process a cell: that tells which cell it was.
+    """
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    left = list(cells)
+    try:
+        for at, result in _parallel(run, dataset, left, jobs):
+            cell = cells[at]
+            left.remove(cell)
+            yield cell, result
+    except TerminatedWorkerError:
+        for cell in list(left):
+            yield cell, _alone(run, dataset, cell)
+
+
+def _alone(run: Run, dataset: Dataset, cell: Cell) -> Result:
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    try:
+        ((_, result),) = _parallel(run, dataset, [cell], jobs=2)  # 1 would run it in this process
+    except TerminatedWorkerError:
+        why = "its process was killed; perhaps it ran out of memory"
+        return {"detector": cell.label, "seed": cell.seed, "error": why}
+    return result
+
+
+def _parallel(
+    run: Run, dataset: Dataset, cells: Sequence[Cell], jobs: int
+) -> Iterator[tuple[int, Result]]:
+    from joblib import Parallel, delayed, parallel_config
+
+    threads = max(1, cores() // jobs)
+    with parallel_config(backend="loky", inner_max_num_threads=threads):
+        parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
+        yield from parallel(
+            delayed(_numbered)(run, dataset, at, cell) for at, cell in enumerate(cells)
+        )
+
+
+def on_cluster(
+    run: Run, dataset: Dataset, cells: Sequence[Cell], scheduler: str
+) -> Iterator[tuple[Cell, Result]]:
+    """Yield each cell with its result, run by the workers of a Dask scheduler.
+
+    The data set is sent to the workers, which need no files of ours. A cell whose worker is lost
+    is run again by another one.
+
+    Raises:
+        UsageError: dask is not installed, or the scheduler cannot be reached.
+    """
+    from joblib import Parallel, delayed, parallel_config
+
+    with _client(scheduler):
+        config: dict[str, Any] = {"scatter": [dataset]}
+        with parallel_config(backend="dask", **config):
+            parallel = Parallel(return_as="generator_unordered", batch_size=1)
+            tasks = (delayed(_numbered)(run, dataset, at, cell) for at, cell in enumerate(cells))
+            for at, result in parallel(tasks):
+                yield cells[at], result
+
+
+def _client(scheduler: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UsageError("--scheduler needs dask: pip install 'anoean[dask]'") from None
+    try:
+        connect: Any = Client
+        return connect(scheduler, timeout=SECONDS_TO_CONNECT)
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(
+            f"--scheduler {scheduler}: no Dask scheduler answers there "
+            f"({' '.join(str(error).split())}); start one, or use --jobs"
+        ) from error
+
+
+def _numbered(run: Run, dataset: Dataset, at: int, cell: Cell) -> tuple[int, Result]:
+    return at, run(dataset, cell)

@@ -1,0 +1,205 @@
+"""What the reproductions share: grids of comparisons that go on where they stopped, and pages.
+
+A reproduction is a list of points (a data set, its normal class, what varies along the figure's
+axis), each compared by the functions behind ``anoean compare``; cells are kept in ``--out``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common import load, machine
+
+from anoean_cli.commands.compare import compare, contenders_of, requests_of
+from anoean_cli.commands.train import DataFlags, LearningFlags, split_request
+from anoean_cli.console import Console
+from anoean_cli.evaluation import comparison
+
+
+@dataclass(frozen=True)
+class Point:
+    """One comparison of a reproduction.
+
+    Attributes:
+        x: where it stands on the axis of the figure, as text.
+        dataset: a data set plugin.
+        data: the options of ``anoean compare`` that choose rows.
+        learning: those that choose how to train.
+    """
+
+    x: str
+    dataset: str
+    data: DataFlags = field(default_factory=DataFlags)
+    learning: LearningFlags = field(default_factory=LearningFlags)
+
+
+def arguments(name: str, about: str, detectors: str, seeds: int) -> argparse.Namespace:
+    """The options that all reproductions take."""
+    made = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--out", type=Path, default=Path("docs/results") / name)
+    made.add_argument("--detectors", default=detectors, help="NAME[:PRESET],...")
+    made.add_argument("--seeds", type=int, default=seeds)
+    made.add_argument("--jobs", type=int, default=1, help="processes at once")
+    made.add_argument(
+        "--cells",
+        type=Path,
+        default=Path(".reproduce") / name,
+        help="where finished cells are kept",
+    )
+    return made.parse_args()
+
+
+def results_of(points: Sequence[Point], given: argparse.Namespace) -> dict[str, list[Any]]:
+    """The results of each point by its ``x``; finished cells are not run again."""
+    console = Console()
+    found = {}
+    for point in points:
+        console.note(f"{point.dataset}, {point.x}")
+        rows = load(point.dataset, "full" if point.dataset != "toy" else "auto")
+        split = split_request(rows, point.data)
+        requests = requests_of(contenders_of(given.detectors), split, point.learning, rows.kind)
+        cells = comparison.cells_of(requests, point.learning.seed, given.seeds)
+        folder = given.cells
+        folder.mkdir(parents=True, exist_ok=True)
+        found[point.x] = compare(console, rows, cells, folder, given.jobs)
+    return found
+
+
+def write(
+    given: argparse.Namespace, title: str, results: Mapping[str, Any], lines: Sequence[str]
+) -> None:
+    """The page, and the results as JSON and CSV."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    given.out.mkdir(parents=True, exist_ok=True)
+    about = machine()
+    head = [
+        f"# {title}",
+        "",
+        f"    {about['command']}",
+        "",
+        f"{about['date']}, {about['cpu']}, {about['cores']} cores, Python {about['python']}, "
+        + ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+        + ".",
+        "",
+    ]
+    (given.out / "README.md").write_text("\n".join([*head, *lines, ""]), encoding="utf-8")
+    data = {"about": about, "results": results}
+    (given.out / "results.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    flat = [{"x": x, **row} for x, some in results.items() for row in some]
+    columns = comparison.as_table(flat)
+    csv.write_csv(pa.table({"x": [row["x"] for row in flat], **columns}), given.out / "results.csv")
+
+
+def save_figure(figure: Any, given: argparse.Namespace) -> str:
+    """Write SVG and PNG; returns the line of the page that shows the figure."""
+    given.out.mkdir(parents=True, exist_ok=True)
+    for ending in ("svg", "png"):
+        figure.savefig(given.out / f"figure.{ending}", dpi=150, bbox_inches="tight")
+    return "![The figure](figure.png)"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
+
+
+def percent(spread: Mapping[str, float | None] | None) -> str:
+    """Mean ± sd in percent, as the paper prints its figures."""
+    if spread is None or spread["mean"] is None:
+        return ""
+    sd = spread["sd"]
+    return f"{100 * spread['mean']:.2f}" + ("" if sd is None else f" ± {100 * sd:.2f}")
+
+
+def behind(row: Mapping[str, Any]) -> str:
+    """How far a detector is behind the best in AUC-PR, in percent, and whether that is noise."""
+    deficit = row["deficit"]
+    if deficit is None:
+        return "best"
+    noise = {True: ", within noise", False: "", None: ""}[comparison.is_noise(row)]
+    return f"{100 * deficit['mean']:.2f}{noise}"
+
+
+def failures(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [f"{row['detector']} failed: {error}." for row in summaries for error in row["errors"]]
+    return [*lines, ""] if lines else []
+
+
+def mean_over_points(results: Mapping[str, list[Any]], detector: str) -> list[Any]:
+    """The AUC-PR spread of one detector at each point, None where it has no result."""
+    spreads = []
+    for some in results.values():
+        rows = [row for row in comparison.summarise(some) if row["detector"] == detector]
+        spreads.append(rows[0]["metrics"].get("auc_pr") if rows and rows[0]["seeds"] else None)
+    return spreads
+
+
+def curves(
+    results: Mapping[str, list[Any]], detectors: Sequence[str], axis: str, title: str
+) -> Any:
+    """AUC-PR of each detector along the points, mean and one standard deviation."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5))
+    axes = figure.subplots()
+    places = range(len(results))
+    for name in detectors:
+        spreads = mean_over_points(results, name)
+        known = [(x, s) for x, s in zip(places, spreads, strict=True) if s is not None]
+        if known:
+            axes.errorbar(
+                [x for x, _ in known],
+                [s["mean"] for _, s in known],
+                yerr=[s["sd"] or 0 for _, s in known],
+                label=name,
+                marker="o",
+                capsize=2,
+            )
+    axes.set_xticks(list(places), list(results))
+    axes.set_xlabel(axis)
+    axes.set_ylabel("AUC-PR (average precision)")
+    axes.set_title(title)
+    axes.legend(fontsize="small", ncols=2)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def detectors_in(results: Mapping[str, list[Any]]) -> list[str]:
+    return list(dict.fromkeys(row["detector"] for some in results.values() for row in some))
+
+
+def curve_page(
+    given: argparse.Namespace,
+    title: str,
+    axis: str,
+    results: Mapping[str, list[Any]],
+    notes: Sequence[str],
+) -> None:
+    """Figure and table of AUC-PR along the points."""
+    names = detectors_in(results)
+    picture = save_figure(curves(results, names, axis, title), given)
+    rows = [
+        [name, *(percent(spread) for spread in mean_over_points(results, name))] for name in names
+    ]
+    lines = [picture, "", *notes, "", "AUC-PR in %, mean ± standard deviation over seeds:", ""]
+    lines += markdown([axis, *results], rows)
+    for some in results.values():
+        lines += failures(comparison.summarise(some))
+    write(given, title, results, lines)
+
+
+PROTOCOL = (
+    "Every detector gets the same rows within a seed: 5,000 normals and 500 anomalies for "
+    "training, selection and calibration, 1,700 rows (80 % normal) for the test; a tenth of the "
+    "normals and anomalies pick epochs and hyper-parameters. Average precision stands for the "
+    "paper's AUC; F1 and accuracy are those of the best threshold in hindsight, as papers report."
+)
