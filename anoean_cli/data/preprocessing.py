@@ -6,13 +6,15 @@ Fitted on training rows only; what was fitted is plain arrays, stored in the mod
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anoean_cli.data.meaning import meaning
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import DataError, FileFormatError
 from anoean_cli.interfaces import ExampleSpec, FloatRows
@@ -126,7 +128,10 @@ class NumericColumn:
 
 @dataclass(frozen=True)
 class CategoricalColumn:
-    """One feature for each of the categories that training rows had; unseen ones have none."""
+    """One feature for each of the categories that training rows had; unseen ones have none.
+
+    A category may be spelled otherwise than in training, as the same value is in other files.
+    """
 
     categories: tuple[str, ...]
     indicator: bool
@@ -137,8 +142,7 @@ class CategoricalColumn:
 
     def transform(self, values: pa.DictionaryArray, out: FloatRows) -> tuple[int, int]:
         """Write the features into out (n, width); returns how many are missing and unseen."""
-        position = {category: at for at, category in enumerate(self.categories)}
-        codes = np.array([position.get(text, -1) for text in values.dictionary.to_pylist()] + [-1])
+        codes = np.array([self._code(text) for text in values.dictionary.to_pylist()] + [-1])
         index = values.indices.to_numpy(zero_copy_only=False)  # with NaN where one is missing
         missing = np.isnan(index)
         code = codes[np.where(missing, -1, index).astype(np.int64)]
@@ -148,6 +152,19 @@ class CategoricalColumn:
         if self.indicator:
             out[:, -1] = missing
         return int(missing.sum()), int(len(code) - len(known) - missing.sum())
+
+    def _code(self, text: str) -> int:
+        """The position of a category, -1 if training had none like it."""
+        exact = self._positions.get(text)
+        return self._positions.get(meaning(text), -1) if exact is None else exact
+
+    @cached_property
+    def _positions(self) -> Mapping[Hashable, int]:
+        """Positions by meaning, and before that by what is written."""
+        by_meaning: dict[Hashable, int] = {}
+        for at, category in enumerate(self.categories):
+            by_meaning.setdefault(meaning(category), at)
+        return by_meaning | {category: at for at, category in enumerate(self.categories)}
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,9 @@ class Dialect:
 
     @cached_property
     def markers(self) -> list[str]:
-        """What stands for a missing value, with the blank that some writers put after commas."""
-        return [*self.nulls, *(f" {marker}" for marker in self.nulls)]
+        """What stands for a missing value, with the blanks that some writers put around commas."""
+        around = ("{}", " {}", "{} ", " {} ")
+        return [blanks.format(marker) for marker in self.nulls for blanks in around]
 
     @cached_property
     def marker_bytes(self) -> frozenset[bytes]:
@@ -64,8 +65,12 @@ def dialect_of(head: bytes, options: TableOptions) -> Dialect:
     if options.decimal not in (".", ","):
         raise UsageError(f"--decimal is {options.decimal!r}; it can be . or ,")
     delimiter = _checked_delimiter(options) or _sniffed(head, options.decimal)
-    nulls = NULL_VALUES if options.null_values is None else options.null_values
-    return Dialect(delimiter, options.decimal, nulls)
+    return Dialect(delimiter, options.decimal, nulls_of(options))
+
+
+def nulls_of(options: TableOptions) -> tuple[str, ...]:
+    """Return what stands for a missing value."""
+    return NULL_VALUES if options.null_values is None else options.null_values
 
 
 def _checked_delimiter(options: TableOptions) -> str | None:
@@ -264,6 +269,21 @@ def without_first(block: Block, row: Row) -> Block:
 
 _NOT_A_NUMBER = re.compile(rb"[+-]?nan(\(\w*\))?", re.IGNORECASE)
 _INFINITE = re.compile(rb"[+-]?inf(inity)?", re.IGNORECASE)
+
+
+def are_numbers(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
+    """Return for each text whether it is a number as :func:`number` has it; null for null."""
+    import pyarrow.compute as pc
+
+    kinds = (_number_pattern(decimal), _NOT_A_NUMBER, _INFINITE)
+    any_kind = "|".join(f"(?:{kind.pattern.decode()})" for kind in kinds)
+    pattern = rf"^[ \t]*(?:{any_kind})[ \t]*$"
+    return pc.match_substring_regex(column, pattern, ignore_case=True)
+
+
+def other_mark(decimal: str) -> str:
+    """Return the decimal mark that this one is not."""
+    return "," if decimal == "." else "."
 
 
 @cache
@@ -473,16 +493,25 @@ def _ragged(found: int, layout: Layout) -> Fault:
 def _number_fault(name: str, value: bytes, row: Row, layout: Layout) -> Fault | None:
     found = number(value, layout.dialect.decimal)
     if found is None:
-        remedy = "correct it, or name it in --null-values if it stands for a missing value"
+        fault = not_a_number(name, value, layout.dialect.decimal)
         if row.line == layout.guessed:
-            remedy = "if this line holds column names, say --header yes"
-        return Fault(f"column {shown(name)}: {shown(value)} is not a number", remedy)
+            return replace(fault, remedy="if this line holds column names, say --header yes")
+        return fault
     if abs(found) == float("inf"):
         return Fault(
             f"column {shown(name)}: {shown(value)} is not a finite number",
             "leave the field empty if the value is missing",
         )
     return None
+
+
+def not_a_number(name: str, value: bytes, decimal: str) -> Fault:
+    """Return what is wrong with a value in a column of numbers."""
+    remedy = "correct it, or name it in --null-values if it stands for a missing value"
+    mark = other_mark(decimal)
+    if number(value, mark) is not None:
+        remedy = f"correct it, or say --decimal {mark} if that is the decimal mark"
+    return Fault(f"column {shown(name)}: {shown(value)} is not a number", remedy)
 
 
 def _is_utf8(value: bytes) -> bool:

@@ -90,7 +90,7 @@ def test_the_model_may_be_named_by_the_environment(anoean: Run) -> None:
         ("--dataset table.csv --label label", 2, "burst, leak, ok"),
         ("--dataset table.csv --label nope --normal ok", 2, "nope"),
         ("--dataset table.csv --label label --normal ok --ignore nope", 2, "nope"),
-        ("--dataset table.csv --label label --normal ok --numeric colour", 2, "colour"),
+        ("--dataset table.csv --label label --normal ok --numeric colour", 3, "column 'colour'"),
         ("--dataset table.csv --delimiter abc", 2, "--delimiter"),
         ("--dataset table.csv --encoding nope", 2, "nope"),
     ],
