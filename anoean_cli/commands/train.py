@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
@@ -137,6 +137,7 @@ def run(
     from anoean_cli import environment
     from anoean_cli.commands.loading import load_dataset
     from anoean_cli.commands.summary import show_model
+    from anoean_cli.data.text import nulls_of
     from anoean_cli.inference.model import load_model
     from anoean_cli.storage.atomic import check_writable
     from anoean_cli.storage.checkpoint import Checkpoint
@@ -150,7 +151,7 @@ def run(
     check_writable(model, force=force or unfinished)
     table_options = table.options(data.label, data.ignore, data.numeric, data.categorical)
     rows = load_dataset(dataset, data.source, table_options, console, seed=learning.seed)
-    split = split_request(rows, data)
+    split = split_request(rows, data, nulls_of(table_options))
 
     from anoean_cli.training.run import TrainRequest, Watcher, train_model
 
@@ -183,16 +184,17 @@ def run(
     return ExitStatus.OK
 
 
-def split_request(dataset: Dataset, flags: DataFlags) -> SplitRequest:
+def split_request(dataset: Dataset, flags: DataFlags, nulls: Sequence[str]) -> SplitRequest:
     """The data set's protocol with what the user said put in its place.
 
     Raises:
         UsageError: a size that is none, or normal labels that nobody named.
+        DataError: a normal label that no row has.
     """
-    from anoean_cli.commands.loading import normal_labels
+    from anoean_cli.data.labels import normal_labels
     from anoean_cli.data.splits import SplitRequest
 
-    normal = normal_labels(dataset, flags.normal)
+    normal = normal_labels(flags.normal, dataset.normal, dataset.labels, dataset.name, nulls)
     if flags.anomaly_fraction != 0:
         _check_two_classes(dataset, normal)
     sizes = dataset.apportionment
@@ -232,6 +234,8 @@ def _anomaly_types(
     dataset: Dataset, text: str | None, normal: tuple[str, ...], sizes: Apportionment
 ) -> tuple[tuple[str, ...] | None, Apportionment]:
     """The types that were named, and the apportionment with the number of those to draw."""
+    from anoean_cli.data.labels import parts
+
     if text is None:
         if sizes.seen_types is None or len(normal) == 1:
             return None, sizes
@@ -245,7 +249,7 @@ def _anomaly_types(
         if not count.isdigit() or int(count) < 1:
             raise UsageError(f"--anomaly-types {text}: a number of types is needed after random:")
         return None, replace(sizes, seen_types=int(count))
-    return options.listed(text), sizes
+    return parts(text, set(dataset.labels.tolist())), sizes
 
 
 @contextmanager

@@ -11,7 +11,7 @@ can be written as ``""`` or ``NA``).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -86,6 +86,7 @@ class Wanted:
         label: the label's name among ``source_columns``.
         keep: further columns to pass through as strings, exactly as they are written.
         required_label: whether the label is to be read too.
+        sought_label: whether it is to be read where the file has it.
     """
 
     numeric: tuple[str, ...] = ()
@@ -94,6 +95,12 @@ class Wanted:
     label: str | None = None
     keep: tuple[str, ...] = ()
     required_label: bool = False
+    sought_label: bool = False
+
+    def settled(self, columns: Collection[str]) -> Wanted:
+        """Return what is wanted of a file with these columns: with the label if it has it."""
+        is_there = self.sought_label and self.label in columns
+        return replace(self, required_label=self.required_label or is_there)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -244,8 +251,8 @@ def _text_batch(
     numbers = {name: columns.column(name) for name in wanted.numeric}
     strings = {name: as_categories(columns.column(name), nulls) for name in wanted.categorical}
     labels = None
-    if wanted.required_label and wanted.label is not None:
-        labels = as_text(columns.column(wanted.label), nulls).combine_chunks()
+    for name in layout.text:  # the label, if it is wanted and there
+        labels = as_text(columns.column(name), nulls).combine_chunks()
     return Batch(pa.table(numbers | strings), rows, parsed.kept, labels, flagged), count
 
 
@@ -262,11 +269,13 @@ def _layout(
     if has_header is None:
         has_header = names_features(fields, wanted.features, dialect.decimal)
     if has_header:
+        wanted = wanted.settled(names)
         _check_names(names, name, wanted)
         positions = {column: names.index(column) for column in wanted.read}
         extras = tuple(column for column in names if column not in _known(wanted))
     else:
         order = _order(len(fields), name, wanted)
+        wanted = wanted.settled(order)
         positions = {column: order.index(column) for column in wanted.read}
         extras = tuple(numbered(at) for at in range(len(order), len(fields)))
     is_guess = options.header is None and not has_header
@@ -327,6 +336,7 @@ def _parquet_batches(
     nulls = text.nulls_of(options)
     with ParquetTable(path) as file:
         names = tuple(file.schema.names)
+        wanted = wanted.settled(names)
         _check_names(names, name, wanted)
         extras = tuple(column for column in names if column not in _known(wanted))
         done = 0
