@@ -71,8 +71,10 @@ def rows_of(piece: Piece, scored: Scored, only_anomalies: bool) -> pa.Table:
         "reason": pa.concat_arrays([pa.nulls(good, pa.string()), reasons]),
     }
     if piece.kept is not None:
-        for name in piece.kept.column_names:
-            columns[name] = _followed(piece.kept.column(name).combine_chunks(), bad)
+        for at, name in enumerate(piece.kept.column_names):
+            values = [flagged.kept[at] if flagged.kept else None for flagged in piece.flagged]
+            both = [*piece.kept.column(name).chunks, pa.array(values, pa.string())]
+            columns[name] = pa.concat_arrays(both)
     table = pa.table(columns)
     if bad:
         table = table.take(np.argsort(rows, kind="stable"))

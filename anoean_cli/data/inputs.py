@@ -324,7 +324,7 @@ def _checked_pixels(piece: Piece, expected: Expected, reading: Reading) -> Piece
         reason = "a pixel value is missing or not a whole number from 0 to 255"
         if reading.on_error == "stop":
             raise DataError(f"{piece.files}, row {piece.rows[at]}: {reason}")
-        flagged.append(Flagged(int(piece.rows[at]), 0, reason))
+        flagged.append(Flagged(int(piece.rows[at]), 0, reason, _kept_of(piece, at)))
     kept = np.flatnonzero(good)
     return replace(
         piece,
@@ -334,3 +334,8 @@ def _checked_pixels(piece: Piece, expected: Expected, reading: Reading) -> Piece
         kept=None if piece.kept is None else piece.kept.take(kept),
         flagged=sorted(flagged, key=lambda row: row.row),
     )
+
+
+def _kept_of(piece: Piece, at: int) -> tuple[str | None, ...]:
+    """The kept values of a good row."""
+    return () if piece.kept is None else tuple(c[at].as_py() for c in piece.kept.columns)

@@ -115,11 +115,19 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Flagged:
-    """A row that could not be read: its number, its line (0 in Parquet) and what is wrong."""
+    """A row that could not be read.
+
+    Attributes:
+        row: its number.
+        line: its line, 0 in Parquet.
+        reason: what is wrong.
+        kept: its values of the ``keep`` columns, () where they cannot be told.
+    """
 
     row: int
     line: int
     reason: str
+    kept: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -243,10 +251,10 @@ def _text_batch(
 ) -> tuple[Batch, int]:
     """Return the rows of a block and how many they are; ``done`` rows went before."""
     parsed = text.parse(block, layout, on_error)
-    bad = np.array([index for index, _, _ in parsed.faults], np.int64)
+    bad = np.array([row.index for row in parsed.bad], np.int64)
     count = len(parsed.table) + len(bad)
     rows = np.delete(np.arange(done + 1, done + count + 1, dtype=np.int64), bad)
-    flagged = [Flagged(done + 1 + at, line, why.reason) for at, line, why in parsed.faults]
+    flagged = [Flagged(done + 1 + row.index, row.line, row.reason, row.kept) for row in parsed.bad]
     nulls, columns = layout.dialect.nulls, parsed.table
     numbers = {name: columns.column(name) for name in wanted.numeric}
     strings = {name: as_categories(columns.column(name), nulls) for name in wanted.categorical}
@@ -364,7 +372,10 @@ def _parquet_batch(
         labels = _cast(batch, wanted.label, file, as_text, nulls)
     rows = np.arange(done + 1, done + len(batch) + 1, dtype=np.int64)
     infinite = _infinite_rows(numbers)
-    flagged = [Flagged(int(rows[at]), 0, why) for at, why in sorted(infinite.items())]
+    flagged = [
+        Flagged(int(rows[at]), 0, why, tuple(values[at].as_py() for values in kept.values()))
+        for at, why in sorted(infinite.items())
+    ]
     if flagged and on_error == "stop":
         raise DataError(
             f"{file}, row {flagged[0].row}, {flagged[0].reason}; use a null if the value is missing"

@@ -347,18 +347,35 @@ class Fault:
     remedy: str
 
 
+class BadRow(NamedTuple):
+    """A row with a fault.
+
+    Attributes:
+        index: among all rows of the block.
+        line: where it is in the text.
+        reason: what is wrong.
+        kept: its values of the kept columns, None for one that is no text; () where fields are
+            missing or too many, so that it is not known which they are.
+    """
+
+    index: int
+    line: int
+    reason: str
+    kept: tuple[str | None, ...]
+
+
 class Parsed(NamedTuple):
     """The rows of a block.
 
     Attributes:
         table: the columns of numbers and text of the good rows.
         kept: the kept columns of the good rows, None if none are asked for.
-        faults: the bad rows: their index among all rows of the block, line, and fault.
+        bad: the other rows.
     """
 
     table: pa.Table
     kept: pa.Table | None
-    faults: Sequence[tuple[int, int, Fault]] = ()
+    bad: Sequence[BadRow] = ()
 
 
 def parse(block: Block, layout: Layout, on_error: Literal["stop", "flag"]) -> Parsed:
@@ -374,20 +391,29 @@ def parse(block: Block, layout: Layout, on_error: Literal["stop", "flag"]) -> Pa
 def _sifted(block: Block, layout: Layout, on_error: Literal["stop", "flag"]) -> Parsed:
     """Parse a block some of whose rows are bad: find these, and let Arrow read the others."""
     good: list[bytes] = []
-    faults: list[tuple[int, int, Fault]] = []
+    bad: list[BadRow] = []
     for index, row in enumerate(rows_of(block, layout.dialect.delimiter)):
-        fault = _fault(row, layout)
+        fields = fields_of(row, layout.dialect.delimiter)
+        fault = _fault(row, fields, layout)
         if fault is None:
             good.append(row.raw)
         elif on_error == "flag":
-            faults.append((index, row.line, fault))
+            bad.append(BadRow(index, row.line, fault.reason, _kept(row, fields, layout)))
         else:
             place = "," if fault.reason.startswith("column ") else ":"
             raise DataError(f"{layout.file}, line {row.line}{place} {fault.reason}; {fault.remedy}")
     tables = _converted(b"".join(good) or b"\n", layout)
     if tables is None:  # the patterns and Arrow should never disagree; lose no row if they do
         raise DataError(f"{layout.file}: a row from line {block.line} on cannot be read")
-    return Parsed(*tables, faults)
+    return Parsed(*tables, bad)
+
+
+def _kept(row: Row, fields: Sequence[bytes], layout: Layout) -> tuple[str | None, ...]:
+    """The kept values of a bad row."""
+    if not row.closed or len(fields) != layout.width:
+        return ()
+    values = (fields[position] for position in layout.kept.values())
+    return tuple(value.decode() if _is_utf8(value) else None for value in values)
 
 
 def _converted(data: bytes, layout: Layout) -> tuple[pa.Table, pa.Table | None] | None:
@@ -458,11 +484,10 @@ def without_nan(column: pa.ChunkedArray | pa.Array) -> Any:
     return pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
 
 
-def _fault(row: Row, layout: Layout) -> Fault | None:
+def _fault(row: Row, fields: Sequence[bytes], layout: Layout) -> Fault | None:
     """Say what is wrong with a row, None if nothing is."""
     if not row.closed:
         return Fault("a quoted field is never closed", "close it, or double the quote")
-    fields = fields_of(row, layout.dialect.delimiter)
     if len(fields) != layout.width:
         return _ragged(len(fields), layout)
     markers = layout.dialect.marker_bytes

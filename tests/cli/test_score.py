@@ -324,6 +324,8 @@ def test_unreadable_rows_are_flagged_in_their_places(anoean: Run) -> None:
     found = anoean("score", "mixed.csv", "--on-error", "flag", "--summary", "s.json", "--keep=id")
     assert found.returncode == 0
     assert [row["row"] for row in found.rows] == [str(n) for n in range(1, 9)]
+    kept = [row["id"] for row in found.rows]
+    assert kept == ["" if at == 6 else "x" if at in bad else good[0] for at in range(8)]
     for at, row in enumerate(found.rows):
         values = (row["score"], row["p_value"], row["anomaly"])
         if at in bad:

@@ -170,7 +170,7 @@ def test_kept_columns_pass_exactly_as_written() -> None:
     (batch,) = stream('id,size,kind\n 007,1.50,a\nNA,bad,b\n"",nan,c\n', wanted, on_error="flag")
     assert batch.kept is not None
     assert batch.kept.to_pydict() == {"id": [" 007", ""], "size": ["1.50", "nan"]}
-    assert [row.row for row in batch.flagged] == [2]
+    assert [(row.row, row.kept) for row in batch.flagged] == [(2, ("NA", "bad"))]
     with pytest.raises(DataError, match="no header, so column 'id' cannot be found"):
         stream("1,a\n", wanted)
 
@@ -608,6 +608,16 @@ def test_parquet_rows_that_cannot_be_scored(tmp_path: Path) -> None:
     assert good_rows(batches) == {1: (1.0, "a"), 3: (None, None)}
     assert flagged(batches) == [Flagged(2, 0, "column 'size': 'inf' is not a finite number")]
     assert batches[0].extras == ("z",)
+
+
+def test_flagged_rows_keep_what_can_be_told(tmp_path: Path) -> None:
+    wanted = Wanted(("size",), (), ("size",), keep=("id", "size"))
+    lines = [b"id,size", b"a,oops", b"b,1,2", b"\xff,x", b'c,"1']
+    found = flagged(stream(b"\n".join(lines), wanted, on_error="flag"))
+    assert [row.kept for row in found] == [("a", "oops"), (), (None, "x"), ()]
+    path = parquet(tmp_path, size=[1.0, float("inf")], id=[1, 2])
+    (batch,) = stream_table(path, "t", wanted, OPTIONS, "flag")
+    assert batch.flagged[0].kept == ("2", "inf")
 
 
 def test_parquet_columns_that_cannot_be_scored(tmp_path: Path) -> None:
