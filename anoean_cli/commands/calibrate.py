@@ -47,16 +47,17 @@ def run(
     from dataclasses import replace
 
     from anoean_cli.commands.summary import show_model
+    from anoean_cli.commands.targets import check_outputs
     from anoean_cli.inference.model import load_model
     from anoean_cli.inference.recalibration import Rule, recalibrated
-    from anoean_cli.storage.atomic import check_writable
 
     rule = Rule(fpr, contamination, maximize_f1, threshold)
     target = out or model
     # The model itself is there to be replaced; another file is not.
     force = force or target == model
     loaded = load_model(model)
-    check_writable(target, force=force)
+    inputs = [] if data is None else [("--data", data)]
+    check_outputs({"--out" if out else "--model": target}, inputs, force)
     observed = None
     if data is not None:
         observed = _observed(loaded, data, label, normal, table, contamination is not None)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from anoean_cli.data.inputs import Piece
 from anoean_cli.inference.model import Scored
-from anoean_cli.storage.atomic import check_writable, replacing
+from anoean_cli.storage.atomic import replacing
 
 OUR_COLUMNS = ("file", "row", "score", "p_value", "anomaly", "reason")
 ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
@@ -24,13 +24,6 @@ class Output(Protocol):
     def write(self, rows: pa.Table) -> None: ...
 
     def close(self) -> None: ...
-
-
-def check_outputs(paths: Sequence[Path | None], force: bool) -> None:
-    """Refuse, before any work, what must not or cannot be written. Raises OutputError."""
-    for path in paths:
-        if path is not None:
-            check_writable(path, force=force)
 
 
 @contextmanager

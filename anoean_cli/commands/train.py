@@ -137,9 +137,9 @@ def run(
     from anoean_cli import environment
     from anoean_cli.commands.loading import load_dataset
     from anoean_cli.commands.summary import show_model
+    from anoean_cli.commands.targets import check_outputs
     from anoean_cli.data.text import nulls_of
     from anoean_cli.inference.model import load_model
-    from anoean_cli.storage.atomic import check_writable
     from anoean_cli.storage.checkpoint import Checkpoint
 
     checkpoint = Checkpoint.beside(model)
@@ -148,7 +148,8 @@ def run(
         console.note(f"{model} is complete: nothing to resume")
         show_model(console, load_model(model), model, json)
         return ExitStatus.OK
-    check_writable(model, force=force or unfinished)
+    inputs = [("--dataset", dataset), ("--source", data.source)]
+    check_outputs({"--model": model}, inputs, force or unfinished)
     table_options = table.options(data.label, data.ignore, data.numeric, data.categorical)
     rows = load_dataset(dataset, data.source, table_options, console, seed=learning.seed)
     split = split_request(rows, data, nulls_of(table_options))

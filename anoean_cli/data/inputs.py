@@ -324,7 +324,7 @@ def _checked_pixels(piece: Piece, expected: Expected, reading: Reading) -> Piece
         reason = "a pixel value is missing or not a whole number from 0 to 255"
         if reading.on_error == "stop":
             raise DataError(f"{piece.files}, row {piece.rows[at]}: {reason}")
-        flagged.append(Flagged(int(piece.rows[at]), 0, reason, _kept_of(piece, at)))
+        flagged.append(Flagged(int(piece.rows[at]), 0, reason, _kept_of(piece, int(at))))
     kept = np.flatnonzero(good)
     return replace(
         piece,

@@ -251,10 +251,10 @@ def _text_batch(
 ) -> tuple[Batch, int]:
     """Return the rows of a block and how many they are; ``done`` rows went before."""
     parsed = text.parse(block, layout, on_error)
-    bad = np.array([row.index for row in parsed.bad], np.int64)
+    bad = np.array([row.at for row in parsed.bad], np.int64)
     count = len(parsed.table) + len(bad)
     rows = np.delete(np.arange(done + 1, done + count + 1, dtype=np.int64), bad)
-    flagged = [Flagged(done + 1 + row.index, row.line, row.reason, row.kept) for row in parsed.bad]
+    flagged = [Flagged(done + 1 + row.at, row.line, row.reason, row.kept) for row in parsed.bad]
     nulls, columns = layout.dialect.nulls, parsed.table
     numbers = {name: columns.column(name) for name in wanted.numeric}
     strings = {name: as_categories(columns.column(name), nulls) for name in wanted.categorical}

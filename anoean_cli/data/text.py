@@ -351,14 +351,14 @@ class BadRow(NamedTuple):
     """A row with a fault.
 
     Attributes:
-        index: among all rows of the block.
+        at: its index among all rows of the block.
         line: where it is in the text.
         reason: what is wrong.
         kept: its values of the kept columns, None for one that is no text; () where fields are
             missing or too many, so that it is not known which they are.
     """
 
-    index: int
+    at: int
     line: int
     reason: str
     kept: tuple[str | None, ...]

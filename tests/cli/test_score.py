@@ -154,6 +154,15 @@ def test_missing_and_unseen_values_are_counted(anoean: Run) -> None:
     assert all(math.isfinite(float(row["score"])) for row in found.rows)
 
 
+def test_columns_that_are_not_what_they_were_are_warned_of(anoean: Run) -> None:
+    write_csv(Path("x.csv"), [[*row[:2], "", row[3].upper(), *row[4:]] for row in ROWS])
+    found = anoean("score", "x.csv", "--quiet")
+    assert [line.split(":")[:2] for line in found.stderr.splitlines()] == [
+        ["warning", " column 'weight'"],
+        ["warning", " column 'colour'"],
+    ]
+
+
 # --------------------------------------------------------------------------- images
 
 
@@ -270,6 +279,31 @@ def test_an_existing_output_is_refused_before_any_work(anoean: Run) -> None:
         replaced = anoean("score", "fresh.csv", option, "taken", "--force")
         assert replaced.returncode == 0, replaced.stderr
         assert Path("taken").read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ("score fresh.csv --out o --summary ./o", "--summary o: that file is --out too"),
+        ("score fresh.csv --embeddings o --summary o", "--embeddings"),
+        ("score fresh.csv --out link.h5", "the model"),
+        ("score fresh.csv --summary anoean.h5", "the model"),
+        ("score fresh.csv --out ../{here}/fresh.csv", "an input"),
+        ("calibrate --data fresh.csv --out fresh.csv", "--data"),
+        ("train --dataset fresh.csv -m fresh.csv", "--dataset"),
+        ("prepare fresh.csv --out fresh.csv", "DATASET"),
+    ],
+)
+@pytest.mark.parametrize("force", ["", "--force"])
+def test_a_file_is_not_written_twice_or_over_what_is_read(
+    anoean: Run, args: str, told: str, force: str
+) -> None:
+    Path("link.h5").symlink_to("anoean.h5")
+    before = {path: path.read_bytes() for path in Path().iterdir()}
+    found = anoean(args.format(here=Path().absolute().name), force)
+    assert found.returncode == 2
+    assert told in found.error
+    assert {path: path.read_bytes() for path in Path().iterdir()} == before
 
 
 @pytest.mark.parametrize("name", COLUMNS)
