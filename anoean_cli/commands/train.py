@@ -213,12 +213,14 @@ def split_request(dataset: Dataset, flags: DataFlags, nulls: Sequence[str]) -> S
 
 def _check_two_classes(dataset: Dataset, normal: tuple[str, ...]) -> None:
     """Labels that tell nothing apart are a mistake; having none at all is one-class training."""
+    from anoean_cli.data.labels import some
+
     labels = set(dataset.labels.tolist()) - {""}
     has_labels = dataset.label_column is not None or dataset.kind == "image"
     if has_labels and labels and labels <= set(normal):
         raise DataError(
             f"{dataset.name} has no anomalies: all its labels are normal "
-            f"({', '.join(sorted(labels))}); name fewer with --normal, "
+            f"({some(sorted(labels))}); name fewer with --normal, "
             "or give --anomaly-fraction 0 to train on normals alone"
         )
 

@@ -80,7 +80,7 @@ def require(label: str, present: Collection[str], source: str, nulls: Collection
         return
     why = ""
     if label in nulls:
-        why = ", for it is read as a missing value: give --null-values without it, such as ''"
+        why = ", for it is read as a missing value (--null-values '' reads it as it is)"
     raise DataError(
         f"no row of {source} has the label {label!r} that --normal names{why}; "
         f"the labels are: {some(sorted(present))}"
