@@ -47,20 +47,21 @@ def run(
     from dataclasses import replace
 
     from anoean_cli.commands.summary import show_model
+    from anoean_cli.commands.targets import check_outputs
     from anoean_cli.inference.model import load_model
     from anoean_cli.inference.recalibration import Rule, recalibrated
-    from anoean_cli.storage.atomic import check_writable
 
     rule = Rule(fpr, contamination, maximize_f1, threshold)
     target = out or model
     # The model itself is there to be replaced; another file is not.
     force = force or target == model
     loaded = load_model(model)
-    check_writable(target, force=force)
+    inputs = [] if data is None else [("--data", data)]
+    check_outputs({"--out" if out else "--model": target}, inputs, force)
     observed = None
     if data is not None:
-        is_mixture = contamination is not None and label is None
-        observed = _observed(loaded, data, label, normal, table, is_mixture)
+        observed = _observed(loaded, data, label, normal, table, contamination is not None)
+        console.note(_described(observed))
     renewed = recalibrated(loaded, observed, rule, covariance)
     digest = renewed.save(target, overwrite=force)
     show_model(console, replace(renewed, digest=digest), target, json)
@@ -74,27 +75,38 @@ def _observed(
     table: TableFlags,
     is_mixture: bool,
 ) -> Observed:
-    """What the graph gives for the rows of a file; without labels all of them are normal."""
+    """What the graph gives for the rows of a file.
+
+    Labels are those of the column that is named, or of the model's where the file has it; without
+    any all rows are normal, or of a mixture nothing is known.
+    """
     import numpy as np
 
     from anoean_cli.data.inputs import Expected, Reading, pieces
-    from anoean_cli.errors import DataError
+    from anoean_cli.data.labels import among, normal_labels
+    from anoean_cli.data.text import nulls_of
     from anoean_cli.inference.recalibration import Observed
 
-    is_labelled = not is_mixture and (label is not None or normal is not None)
-    expected = Expected(model.preprocessor.spec, model.schema)
-    reading = Reading(table.options(label), labels=is_labelled)
-    outputs, labels = [], []
-    for piece in pieces(data, expected, reading):
+    is_labelled = label is not None or normal is not None
+    reading = Reading(table.options(label), labels=is_labelled, seek_labels=not is_mixture)
+    outputs = []
+    labels: list[str] = []
+    for piece in pieces(data, Expected(model.preprocessor.spec, model.schema), reading):
         outputs.append(model.score(piece.examples).output)
         labels += piece.labels or []
     output = np.concatenate(outputs)
-    if not is_labelled:
-        return Observed(output, None)
-    names = np.array(labels)
-    known = names != ""
-    wanted = options.listed(normal) or tuple(model.config["normal"])
-    is_anomaly = ~np.isin(names, wanted)
-    if is_anomaly.all():
-        raise DataError(f"{data}: no row has a label among {', '.join(wanted)} (--normal)")
-    return Observed(output[known], is_anomaly[known])
+    known = np.array([name != "" for name in labels], np.bool_)
+    if not is_labelled and not known.any():
+        return Observed(output, None, data)
+    nulls = nulls_of(reading.options)
+    normals = normal_labels(normal, model.config["normal"], labels, data, nulls)
+    is_anomaly = ~among(labels, normals)
+    return Observed(output[known], is_anomaly[known], data)
+
+
+def _described(observed: Observed) -> str:
+    rows, flags = len(observed.output), observed.is_anomaly
+    if flags is None:
+        return f"{observed.source}: {rows:,} rows without labels"
+    anomalies = int(flags.sum())
+    return f"{observed.source}: {rows - anomalies:,} normals and {anomalies:,} anomalies by label"

@@ -94,12 +94,16 @@ def _given_rows(
     model: Model, data: str, label: str | None, normal: str | None, table: TableFlags
 ) -> Labelled:
     from anoean_cli.data.inputs import Expected, Reading, pieces
-    from anoean_cli.evaluation.run import score_pieces
+    from anoean_cli.data.labels import among, normal_labels
+    from anoean_cli.data.text import nulls_of
+    from anoean_cli.evaluation.run import Labelled, score_pieces
 
     reading = Reading(table.options(label), labels=True)
     expected = Expected(model.preprocessor.spec, model.schema)
-    normal_labels = options.listed(normal) or tuple(model.config["normal"])
-    return score_pieces(model, pieces(data, expected, reading), normal_labels)
+    scores, labels = score_pieces(model, pieces(data, expected, reading))
+    nulls = nulls_of(reading.options)
+    normals = normal_labels(normal, model.config["normal"], labels, data, nulls)
+    return Labelled(scores, ~among(labels, normals), labels)
 
 
 def _show(console: Console, found: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from anoean_cli import environment, registry
 from anoean_cli.console import Console
-from anoean_cli.errors import UsageError, blaming
+from anoean_cli.errors import blaming
 from anoean_cli.interfaces import Dataset, LoadRequest, TableOptions
 from anoean_cli.storage import prepared
 
@@ -65,40 +65,3 @@ def is_file(name: str) -> bool:
         or name.endswith(TABLE_ENDINGS)
         or (Path(name).exists() and name not in registry.names("datasets"))
     )
-
-
-def normal_labels(dataset: Dataset, text: str | None) -> tuple[str, ...]:
-    """The labels that --normal names, or those that the data set says are normal.
-
-    Raises:
-        UsageError: neither says, or --normal is blank.
-    """
-    import numpy as np
-
-    from anoean_cli.commands.options import listed
-    from anoean_cli.data.splits import some
-
-    present = [label for label in np.unique(dataset.labels).tolist() if label]
-    if text is not None:
-        if not listed(text):
-            raise UsageError(f"--normal {text!r} names no label; the labels are: {some(present)}")
-        return tuple(_as_labelled(value, present) for value in listed(text))
-    if dataset.normal:
-        return dataset.normal
-    raise UsageError(
-        f"which labels of {dataset.name} are normal? Give --normal V[,V...]; "
-        f"the labels are: {some(present)}"
-    )
-
-
-def _as_labelled(value: str, present: list[str]) -> str:
-    """The label that is meant: 1.0 means 1 where that is how the label is written."""
-    if value in present:
-        return value
-    for label in present:
-        try:
-            if float(label) == float(value):
-                return label
-        except ValueError:
-            continue
-    return value

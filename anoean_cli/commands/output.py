@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from anoean_cli.data.inputs import Piece
 from anoean_cli.inference.model import Scored
-from anoean_cli.storage.atomic import check_writable, replacing
+from anoean_cli.storage.atomic import replacing
 
 OUR_COLUMNS = ("file", "row", "score", "p_value", "anomaly", "reason")
 ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
@@ -24,13 +24,6 @@ class Output(Protocol):
     def write(self, rows: pa.Table) -> None: ...
 
     def close(self) -> None: ...
-
-
-def check_outputs(paths: Sequence[Path | None], force: bool) -> None:
-    """Refuse, before any work, what must not or cannot be written. Raises OutputError."""
-    for path in paths:
-        if path is not None:
-            check_writable(path, force=force)
 
 
 @contextmanager
@@ -71,8 +64,10 @@ def rows_of(piece: Piece, scored: Scored, only_anomalies: bool) -> pa.Table:
         "reason": pa.concat_arrays([pa.nulls(good, pa.string()), reasons]),
     }
     if piece.kept is not None:
-        for name in piece.kept.column_names:
-            columns[name] = _followed(piece.kept.column(name).combine_chunks(), bad)
+        for at, name in enumerate(piece.kept.column_names):
+            values = [flagged.kept[at] if flagged.kept else None for flagged in piece.flagged]
+            both = [*piece.kept.column(name).chunks, pa.array(values, pa.string())]
+            columns[name] = pa.concat_arrays(both)
     table = pa.table(columns)
     if bad:
         table = table.take(np.argsort(rows, kind="stable"))

@@ -68,7 +68,8 @@ def run(
     force: options.Force = False,
 ) -> ExitStatus:
     """Score rows: file, row, score, p-value, verdict and reason, in the order of the input."""
-    from anoean_cli.commands.output import OUR_COLUMNS, check_outputs, opened_output, write_summary
+    from anoean_cli.commands.output import OUR_COLUMNS, opened_output, write_summary
+    from anoean_cli.commands.targets import check_outputs
     from anoean_cli.data.inputs import Reading
     from anoean_cli.data.preprocessing import Census
     from anoean_cli.inference.model import load_model
@@ -80,7 +81,15 @@ def run(
             raise UsageError(f"--keep {name}: the output has a column of that name; rename yours")
     if inputs.count("-") > 1:
         raise UsageError("stdin (-) can be read only once")
-    check_outputs([None if out == "-" else Path(out), embeddings, summary], force)
+    check_outputs(
+        {
+            "--out": None if out == "-" else Path(out),
+            "--embeddings": embeddings,
+            "--summary": summary,
+        },
+        [("the model", model), *(("an input", source) for source in inputs)],
+        force,
+    )
     loaded = load_model(model)
     if fpr is not None:
         loaded = _at_rate(loaded, fpr)
@@ -107,7 +116,7 @@ def run(
             "seconds": time.perf_counter() - began,
         }
         write_summary(summary, json_module.dumps(about, indent=2) + "\n", force)
-    _tell(console, counts, census)
+    _tell(console, loaded, counts, census)
     if fail_on_anomaly and counts.anomalous:
         return ExitStatus.ANOMALIES
     return ExitStatus.OK
@@ -167,11 +176,16 @@ def _scored(
     return rows_of(piece, scored, only_anomalies)
 
 
-def _tell(console: Console, counts: Counts, census: Census) -> None:
+def _tell(console: Console, model: Model, counts: Counts, census: Census) -> None:
     if counts.flagged:
         console.warn(f"{counts.flagged:,} of {counts.read:,} rows could not be read")
+    surprises = model.preprocessor.surprises(census)
+    for name, why in surprises:
+        console.warn(f"column {name!r}: {why}")
+    warned = dict(surprises)
     for name, count in census.unseen.items():
-        console.note(f"column {name!r}: {count:,} values that training did not have")
+        if name not in warned:
+            console.note(f"column {name!r}: {count:,} values that training did not have")
     console.detail(
         f"{counts.read:,} rows read, {counts.scored:,} scored, {counts.anomalous:,} anomalous"
     )

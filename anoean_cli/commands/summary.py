@@ -52,6 +52,9 @@ def _lines(about: dict[str, Any]) -> list[tuple[str, Any]]:
         f"{about['split'][role]['anomalies']:,} anomalies"
         for role in ROLES
     }
+    anew = dict(about.get("recalibration", {}))
+    source = anew.pop("data", None)
+    sizes |= {role: f"{rows:,} normals of {source}" for role, rows in anew.items()}
     calibration = about["calibration"]
     lines = [
         ("data", f"{data['name']}{' (sample)' if data.get('sample') else ''}"),

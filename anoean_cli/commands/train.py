@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
@@ -135,8 +135,9 @@ def run(
     from anoean_cli import environment
     from anoean_cli.commands.loading import load_dataset
     from anoean_cli.commands.summary import show_model
+    from anoean_cli.commands.targets import check_outputs
+    from anoean_cli.data.text import nulls_of
     from anoean_cli.inference.model import load_model
-    from anoean_cli.storage.atomic import check_writable
     from anoean_cli.storage.checkpoint import Checkpoint
 
     checkpoint = Checkpoint.beside(model)
@@ -145,10 +146,11 @@ def run(
         console.note(f"{model} is complete: nothing to resume")
         show_model(console, load_model(model), model, json)
         return ExitStatus.OK
-    check_writable(model, force=force or unfinished)
+    inputs = [("--dataset", dataset), ("--source", data.source)]
+    check_outputs({"--model": model}, inputs, force or unfinished)
     table_options = table.options(data.label, data.ignore, data.numeric, data.categorical)
     rows = load_dataset(dataset, data.source, table_options, console, seed=learning.seed)
-    split = split_request(rows, data)
+    split = split_request(rows, data, nulls_of(table_options))
 
     from anoean_cli.training.run import TrainRequest, Watcher, train_model
 
@@ -181,16 +183,17 @@ def run(
     return ExitStatus.OK
 
 
-def split_request(dataset: Dataset, flags: DataFlags) -> SplitRequest:
+def split_request(dataset: Dataset, flags: DataFlags, nulls: Sequence[str]) -> SplitRequest:
     """The data set's protocol with what the user said put in its place.
 
     Raises:
         UsageError: a size that is none, or normal labels that nobody named.
+        DataError: a normal label that no row has.
     """
-    from anoean_cli.commands.loading import normal_labels
+    from anoean_cli.data.labels import normal_labels
     from anoean_cli.data.splits import SplitRequest
 
-    normal = normal_labels(dataset, flags.normal)
+    normal = normal_labels(flags.normal, dataset.normal, dataset.labels, dataset.name, nulls)
     if flags.anomaly_fraction != 0:
         _check_two_classes(dataset, normal)
     sizes = dataset.apportionment
@@ -208,12 +211,14 @@ def split_request(dataset: Dataset, flags: DataFlags) -> SplitRequest:
 
 def _check_two_classes(dataset: Dataset, normal: tuple[str, ...]) -> None:
     """Labels that tell nothing apart are a mistake; having none at all is one-class training."""
+    from anoean_cli.data.labels import some
+
     labels = set(dataset.labels.tolist()) - {""}
     has_labels = dataset.label_column is not None or dataset.kind == "image"
     if has_labels and labels and labels <= set(normal):
         raise DataError(
             f"{dataset.name} has no anomalies: all its labels are normal "
-            f"({', '.join(sorted(labels))}); name fewer with --normal, "
+            f"({some(sorted(labels))}); name fewer with --normal, "
             "or give --anomaly-fraction 0 to train on normals alone"
         )
 
@@ -230,6 +235,8 @@ def _anomaly_types(
     dataset: Dataset, text: str | None, normal: tuple[str, ...], sizes: Apportionment
 ) -> tuple[tuple[str, ...] | None, Apportionment]:
     """The types that were named, and the apportionment with the number of those to draw."""
+    from anoean_cli.data.labels import parts
+
     if text is None:
         if sizes.seen_types is None or len(normal) == 1:
             return None, sizes
@@ -243,7 +250,7 @@ def _anomaly_types(
         if not count.isdigit() or int(count) < 1:
             raise UsageError(f"--anomaly-types {text}: a number of types is needed after random:")
         return None, replace(sizes, seen_types=int(count))
-    return options.listed(text), sizes
+    return parts(text, set(dataset.labels.tolist())), sizes
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from anoean_cli.data.meaning import BLANKS
 from anoean_cli.data.text import shown, without_nan
 from anoean_cli.errors import DataError
 
@@ -60,12 +61,11 @@ class ParquetTable:
 
 
 def holds_numbers(kind: pa.DataType) -> bool:
-    """Whether a column of this type is read as numbers: numeric, boolean or decimal."""
+    """Whether a column of this type is one of numbers; booleans are categories, as in a text."""
     types, kind = pa.types, _plain(kind)
     return bool(
         types.is_integer(kind)
         or types.is_floating(kind)
-        or types.is_boolean(kind)
         or types.is_decimal(kind)
         or types.is_null(kind)
     )
@@ -77,33 +77,56 @@ def as_numbers(column: Any, nulls: Sequence[str]) -> Any:
     Raises:
         pa.ArrowException: it holds dates, or text that is not a number.
     """
-    import pyarrow.compute as pc
-
     column = _decoded(column)
-    if not holds_numbers(column.type):
-        if not _is_text(column.type):
-            raise pa.ArrowTypeError(f"{column.type} is not a number")
-        column = pc.utf8_trim(as_text(column, nulls), characters=" \t")
+    if is_text(column.type):
+        column = as_text(column, nulls)
+    elif not (holds_numbers(column.type) or pa.types.is_boolean(column.type)):
+        raise pa.ArrowTypeError(f"{column.type} is not a number")
     return without_nan(column.cast(pa.float64(), safe=False))
 
 
 def as_text(column: Any, nulls: Sequence[str]) -> Any:
-    """Return a column as strings with nulls for missing values.
+    """Return a column as strings without blanks around them, with nulls for missing values.
 
     Raises:
         pa.ArrowException: it holds bytes that are not UTF-8.
     """
     import pyarrow.compute as pc
 
-    column = _decoded(column).cast(pa.string())
+    column = pc.utf8_trim(as_written(column), characters=BLANKS)
     if not nulls:
         return column
     missing = pc.is_in(column, value_set=pa.array(nulls, pa.string()))
     return pc.if_else(missing, pa.scalar(None, pa.string()), column)
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    types = pa.types
+def as_categories(column: pa.ChunkedArray, nulls: Sequence[str]) -> pa.ChunkedArray:
+    """Return dictionaries of strings as :func:`as_text` has them.
+
+    Most need no change, and looking at the dictionaries alone tells that.
+    """
+    import pyarrow.compute as pc
+
+    if all(
+        pc.utf8_trim(chunk.dictionary, characters=BLANKS).equals(chunk.dictionary)
+        for chunk in column.chunks
+    ):
+        return column
+    return as_text(column, nulls).dictionary_encode()
+
+
+def as_written(column: Any) -> Any:
+    """Return a column as strings, blanks and marks of missing values as they are.
+
+    Raises:
+        pa.ArrowException: it holds bytes that are not UTF-8.
+    """
+    return _decoded(column).cast(pa.string())
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds strings, or bytes that may be some."""
+    types, kind = pa.types, _plain(kind)
     return bool(
         types.is_string(kind)
         or types.is_large_string(kind)

@@ -61,12 +61,14 @@ class Reading:
         options: of text tables.
         keep: columns to pass through.
         labels: whether labels are needed.
+        seek_labels: whether to read labels where there are some.
         on_error: whether an unreadable row ends the reading or is flagged.
     """
 
     options: TableOptions = TableOptions()
     keep: tuple[str, ...] = ()
     labels: bool = False
+    seek_labels: bool = False
     on_error: OnError = "stop"
 
 
@@ -138,6 +140,7 @@ def _tables(
         label=reading.options.label or schema.label,
         keep=reading.keep,
         required_label=reading.labels,
+        sought_label=reading.seek_labels,
     )
     if reading.labels and wanted.label is None:
         raise UsageError("which column holds the labels? Give --label COL")
@@ -159,11 +162,13 @@ def _prepared(path: Path, expected: Expected, reading: Reading) -> Iterator[Piec
     with PreparedReader(path) as reader:
         if reader.about["kind"] != kind:
             raise DataError(f"{path}: holds {reader.about['kind']} rows; the model takes {kind}s")
+        is_labelled = kind == "image" or reader.about["label_column"] is not None
+        with_labels = reading.labels or (reading.seek_labels and is_labelled)
         at = 0
         for part in reader.pieces():
             n = len(part.labels)
             rows = np.arange(at + 1, at + n + 1)
-            labels = part.labels.tolist() if reading.labels else None
+            labels = part.labels.tolist() if with_labels else None
             examples = part.examples
             if expected.schema is not None:
                 missing = set(expected.schema.columns) - set(examples.column_names)
@@ -257,6 +262,7 @@ def _pixel_tables(
         label=label,
         keep=reading.keep,
         required_label=reading.labels,
+        sought_label=reading.seek_labels,
     )
     for batch in stream_table(source, name, wanted, options, reading.on_error):
         yield _checked_pixels(_piece(name, batch), expected, reading)
@@ -318,7 +324,7 @@ def _checked_pixels(piece: Piece, expected: Expected, reading: Reading) -> Piece
         reason = "a pixel value is missing or not a whole number from 0 to 255"
         if reading.on_error == "stop":
             raise DataError(f"{piece.files}, row {piece.rows[at]}: {reason}")
-        flagged.append(Flagged(int(piece.rows[at]), 0, reason))
+        flagged.append(Flagged(int(piece.rows[at]), 0, reason, _kept_of(piece, int(at))))
     kept = np.flatnonzero(good)
     return replace(
         piece,
@@ -328,3 +334,8 @@ def _checked_pixels(piece: Piece, expected: Expected, reading: Reading) -> Piece
         kept=None if piece.kept is None else piece.kept.take(kept),
         flagged=sorted(flagged, key=lambda row: row.row),
     )
+
+
+def _kept_of(piece: Piece, at: int) -> tuple[str | None, ...]:
+    """The kept values of a good row."""
+    return () if piece.kept is None else tuple(c[at].as_py() for c in piece.kept.columns)

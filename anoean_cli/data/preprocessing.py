@@ -6,13 +6,15 @@ Fitted on training rows only; what was fitted is plain arrays, stored in the mod
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anoean_cli.data.meaning import meaning
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import DataError, FileFormatError
 from anoean_cli.interfaces import ExampleSpec, FloatRows
@@ -25,6 +27,8 @@ CLIP = 10.0
 MOST_KNOTS = 256
 MOST_CATEGORIES = 255
 OUTERMOST_QUANTILE = 1e-4
+NEARLY_ALL = 0.9
+BY_CHANCE = 0.01
 
 
 @dataclass
@@ -48,6 +52,8 @@ class Preprocessor(Protocol):
     def spec(self) -> ExampleSpec: ...
 
     def transform(self, examples: Any, census: Census | None = None) -> FloatRows: ...
+
+    def surprises(self, census: Census) -> list[tuple[str, str]]: ...
 
     def arrays(self) -> dict[str, NDArray[Any] | list[str]]: ...
 
@@ -76,6 +82,9 @@ class ImagePreprocessor:
             census.rows += len(examples)
         return np.ascontiguousarray(examples, dtype=np.float32) / np.float32(255)
 
+    def surprises(self, census: Census) -> list[tuple[str, str]]:
+        return []
+
     def arrays(self) -> dict[str, NDArray[Any] | list[str]]:
         return {}
 
@@ -97,6 +106,7 @@ class NumericColumn:
         center, scale: of the standardised feature, clipped at ±10.
         fill: stands for a missing value.
         indicator: whether a feature of its own says that the value is missing.
+        missing: the share of training rows that lacked a value; NaN where a file does not tell.
     """
 
     knots: NDArray[np.float64]
@@ -105,6 +115,7 @@ class NumericColumn:
     scale: float
     fill: float
     indicator: bool
+    missing: float = 0.0
 
     @property
     def width(self) -> int:
@@ -126,10 +137,14 @@ class NumericColumn:
 
 @dataclass(frozen=True)
 class CategoricalColumn:
-    """One feature for each of the categories that training rows had; unseen ones have none."""
+    """One feature for each of the categories that training rows had; unseen ones have none.
+
+    A category may be spelled otherwise than in training, as the same value is in other files.
+    """
 
     categories: tuple[str, ...]
     indicator: bool
+    missing: float = 0.0
 
     @property
     def width(self) -> int:
@@ -137,8 +152,7 @@ class CategoricalColumn:
 
     def transform(self, values: pa.DictionaryArray, out: FloatRows) -> tuple[int, int]:
         """Write the features into out (n, width); returns how many are missing and unseen."""
-        position = {category: at for at, category in enumerate(self.categories)}
-        codes = np.array([position.get(text, -1) for text in values.dictionary.to_pylist()] + [-1])
+        codes = np.array([self._code(text) for text in values.dictionary.to_pylist()] + [-1])
         index = values.indices.to_numpy(zero_copy_only=False)  # with NaN where one is missing
         missing = np.isnan(index)
         code = codes[np.where(missing, -1, index).astype(np.int64)]
@@ -148,6 +162,19 @@ class CategoricalColumn:
         if self.indicator:
             out[:, -1] = missing
         return int(missing.sum()), int(len(code) - len(known) - missing.sum())
+
+    def _code(self, text: str) -> int:
+        """The position of a category, -1 if training had none like it."""
+        exact = self._positions.get(text)
+        return self._positions.get(meaning(text), -1) if exact is None else exact
+
+    @cached_property
+    def _positions(self) -> Mapping[Hashable, int]:
+        """Positions by meaning, and before that by what is written."""
+        by_meaning: dict[Hashable, int] = {}
+        for at, category in enumerate(self.categories):
+            by_meaning.setdefault(meaning(category), at)
+        return by_meaning | {category: at for at, category in enumerate(self.categories)}
 
 
 @dataclass(frozen=True)
@@ -178,10 +205,28 @@ class TablePreprocessor:
                 census.add("unseen", name, unseen)
         return out
 
+    def surprises(self, census: Census) -> list[tuple[str, str]]:
+        """Return columns of which training gives no reason to expect what was scored, and why.
+
+        Nearly all their values are missing, or categories that training did not have: most likely
+        the input is not what it was.
+        """
+        found = []
+        for name, column in self.columns.items():
+            missing, unseen = census.missing.get(name, 0), census.unseen.get(name, 0)
+            present = census.rows - missing
+            if missing >= NEARLY_ALL * census.rows > 0 and _is_unlikely(missing, column.missing):
+                what = f"{missing:,} of {census.rows:,} values are missing"
+                found.append((name, f"{what}; in training {column.missing:.2%} were"))
+            if unseen >= NEARLY_ALL * present > 0 and _knows_all(column):
+                what = f"{unseen:,} of {present:,} values are categories"
+                found.append((name, f"{what} that training did not have"))
+        return found
+
     def arrays(self) -> dict[str, NDArray[Any] | list[str]]:
         numeric = [c for c in self.columns.values() if isinstance(c, NumericColumn)]
         categorical = [c for c in self.columns.values() if isinstance(c, CategoricalColumn)]
-        indicators = [c.indicator for c in numeric] + [c.indicator for c in categorical]
+        both: list[NumericColumn | CategoricalColumn] = [*numeric, *categorical]
         return {
             "knot_counts": np.array([len(c.knots) for c in numeric], np.int64),
             "knots": _joined([c.knots for c in numeric]),
@@ -189,7 +234,8 @@ class TablePreprocessor:
             "center": np.array([c.center for c in numeric], np.float64),
             "scale": np.array([c.scale for c in numeric], np.float64),
             "fill": np.array([c.fill for c in numeric], np.float64),
-            "indicator": np.array(indicators, np.bool_),
+            "indicator": np.array([c.indicator for c in both], np.bool_),
+            "missing": np.array([c.missing for c in both], np.float64),
             "category_counts": np.array([len(c.categories) for c in categorical], np.int64),
             "categories": [value for c in categorical for value in c.categories],
         }
@@ -203,6 +249,16 @@ class TablePreprocessor:
             raise FileFormatError(f"the preprocessing does not fit the schema: {error}") from error
 
 
+def _is_unlikely(missing: int, share: float) -> bool:
+    """Whether that many missing values in a row are not what training had, nor chance."""
+    return share < NEARLY_ALL and share**missing < BY_CHANCE
+
+
+def _knows_all(column: NumericColumn | CategoricalColumn) -> bool:
+    """Whether a column has all categories that training had, not only the frequent ones."""
+    return isinstance(column, CategoricalColumn) and len(column.categories) < MOST_CATEGORIES
+
+
 def _columns_from(
     schema: TableSchema, arrays: Mapping[str, Any]
 ) -> list[tuple[str, NumericColumn | CategoricalColumn]]:
@@ -213,8 +269,9 @@ def _columns_from(
     if not all(isinstance(value, str) for value in arrays["categories"]):
         raise ValueError("categories are not text")
     indicator = arrays["indicator"]
-    if len(indicator) != len(schema.columns):
-        raise ValueError("one indicator a column is needed")
+    missing = arrays.get("missing", np.where(indicator, np.nan, 0.0))  # older files do not tell
+    if not len(indicator) == len(missing) == len(schema.columns):
+        raise ValueError("one indicator and one share a column is needed")
     for name in ("center", "scale", "fill"):
         if arrays[name].shape != (len(numeric),) or not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} is not one finite number a numeric column")
@@ -231,9 +288,11 @@ def _columns_from(
             float(arrays["scale"][i]),
             float(arrays["fill"][i]),
             bool(indicator[i]),
+            float(missing[i]),
         )
-    for i, name in enumerate(categorical):
-        built[name] = CategoricalColumn(tuple(categories[i]), bool(indicator[len(numeric) + i]))
+    for i, name in enumerate(categorical, start=len(numeric)):
+        texts = tuple(categories[i - len(numeric)])
+        built[name] = CategoricalColumn(texts, bool(indicator[i]), float(missing[i]))
     return [(name, built[name]) for name in schema.columns]
 
 
@@ -278,6 +337,7 @@ def _fit_numeric(
         scale=float(spread),
         fill=float(np.median(normal)) if len(normal) else 0.0,
         indicator=bool(missing.any()),
+        missing=float(missing.mean()) if len(missing) else 0.0,
     )
 
 
@@ -303,7 +363,8 @@ def _fit_categorical(values: pa.Array) -> CategoricalColumn:
     counts = values.drop_null().value_counts().to_pylist()
     by_frequency = sorted(counts, key=lambda entry: (-entry["counts"], entry["values"]))
     frequent = sorted(entry["values"] for entry in by_frequency[:MOST_CATEGORIES])
-    return CategoricalColumn(tuple(frequent), indicator=values.null_count > 0)
+    share = values.null_count / len(values) if len(values) else 0.0
+    return CategoricalColumn(tuple(frequent), values.null_count > 0, share)
 
 
 def _none() -> NDArray[np.float64]:

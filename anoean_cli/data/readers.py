@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, zip_longest
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
 
@@ -22,7 +22,25 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from anoean_cli.data import text
-from anoean_cli.data.columnar import ParquetTable, as_numbers, as_text, holds_numbers
+from anoean_cli.data.columnar import (
+    ParquetTable,
+    as_categories,
+    as_numbers,
+    as_text,
+    as_written,
+    holds_numbers,
+)
+from anoean_cli.data.header import (
+    Columns,
+    Roles,
+    holds_given_name,
+    is_doubtful,
+    listed,
+    looks_like_header,
+    names_features,
+    names_of,
+    numbered,
+)
 from anoean_cli.data.streams import PARQUET, decompressed, open_bytes, open_raw, peeked, utf8
 from anoean_cli.data.text import Block, Dialect, Layout, Row, shown
 from anoean_cli.errors import DataError
@@ -34,6 +52,7 @@ OnError: TypeAlias = Literal["stop", "flag"]
 
 _BLOCK_BYTES = 1 << 20
 _HEADER_ROWS = 1000
+_NEARLY_ALL = 0.95
 _PARQUET_SUFFIXES = (".parquet", ".pq")
 
 
@@ -42,15 +61,17 @@ class RawTable:
     """A whole table as it was found.
 
     Attributes:
-        table: all columns in file order: float64 where every value is a number, else strings;
-            null where a value is missing.
-        columns: their names, ``column_1``… where the file has none.
+        table: all columns but the ignored ones in file order: float64 where every value is a
+            number, else strings; null where a value is missing.
+        columns: the names of all columns, ``column_1``… where the file has none.
         had_header: whether the names come from the file.
+        roles: what the user said of columns.
     """
 
     table: pa.Table
     columns: tuple[str, ...]
     had_header: bool
+    roles: Roles
 
 
 @dataclass(frozen=True)
@@ -65,6 +86,7 @@ class Wanted:
         label: the label's name among ``source_columns``.
         keep: further columns to pass through as strings, exactly as they are written.
         required_label: whether the label is to be read too.
+        sought_label: whether it is to be read where the file has it.
     """
 
     numeric: tuple[str, ...] = ()
@@ -73,6 +95,12 @@ class Wanted:
     label: str | None = None
     keep: tuple[str, ...] = ()
     required_label: bool = False
+    sought_label: bool = False
+
+    def settled(self, columns: Collection[str]) -> Wanted:
+        """Return what is wanted of a file with these columns: with the label if it has it."""
+        is_there = self.sought_label and self.label in columns
+        return replace(self, required_label=self.required_label or is_there)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -87,11 +115,19 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Flagged:
-    """A row that could not be read: its number, its line (0 in Parquet) and what is wrong."""
+    """A row that could not be read.
+
+    Attributes:
+        row: its number.
+        line: its line, 0 in Parquet.
+        reason: what is wrong.
+        kept: its values of the ``keep`` columns, () where they cannot be told.
+    """
 
     row: int
     line: int
     reason: str
+    kept: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -215,15 +251,17 @@ def _text_batch(
 ) -> tuple[Batch, int]:
     """Return the rows of a block and how many they are; ``done`` rows went before."""
     parsed = text.parse(block, layout, on_error)
-    bad = np.array([index for index, _, _ in parsed.faults], np.int64)
+    bad = np.array([row.at for row in parsed.bad], np.int64)
     count = len(parsed.table) + len(bad)
     rows = np.delete(np.arange(done + 1, done + count + 1, dtype=np.int64), bad)
-    flagged = [Flagged(done + 1 + at, line, why.reason) for at, line, why in parsed.faults]
-    table, labels = parsed.table, None
-    if wanted.required_label and wanted.label is not None:
-        labels = table.column(wanted.label).combine_chunks()
-        table = table.select(list(wanted.features))
-    return Batch(table, rows, parsed.kept, labels, flagged), count
+    flagged = [Flagged(done + 1 + row.at, row.line, row.reason, row.kept) for row in parsed.bad]
+    nulls, columns = layout.dialect.nulls, parsed.table
+    numbers = {name: columns.column(name) for name in wanted.numeric}
+    strings = {name: as_categories(columns.column(name), nulls) for name in wanted.categorical}
+    labels = None
+    for name in layout.text:  # the label, if it is wanted and there
+        labels = as_text(columns.column(name), nulls).combine_chunks()
+    return Batch(pa.table(numbers | strings), rows, parsed.kept, labels, flagged), count
 
 
 # ---------------------------------------------------------------------------- matching columns
@@ -234,18 +272,20 @@ def _layout(
 ) -> tuple[Layout, tuple[str, ...], bool]:
     """Match the first row with the wanted columns: where they are, what is extra, header or not."""
     fields = text.fields_of(first, dialect.delimiter)
-    names = _names(fields)
+    names = names_of(fields)
     has_header = options.header
     if has_header is None:
-        has_header = _names_columns(fields, names, wanted, dialect)
+        has_header = names_features(fields, wanted.features, dialect.decimal)
     if has_header:
+        wanted = wanted.settled(names)
         _check_names(names, name, wanted)
         positions = {column: names.index(column) for column in wanted.read}
         extras = tuple(column for column in names if column not in _known(wanted))
     else:
         order = _order(len(fields), name, wanted)
+        wanted = wanted.settled(order)
         positions = {column: order.index(column) for column in wanted.read}
-        extras = tuple(_numbered(at) for at in range(len(order), len(fields)))
+        extras = tuple(numbered(at) for at in range(len(order), len(fields)))
     is_guess = options.header is None and not has_header
     layout = Layout(
         file=name,
@@ -262,27 +302,6 @@ def _layout(
     return layout, extras, has_header
 
 
-def _names(fields: Sequence[bytes]) -> tuple[str, ...]:
-    """Column names from a header; a field without one is named by its position."""
-    stripped = [value.decode("utf-8", "backslashreplace").strip() for value in fields]
-    return tuple(value or _numbered(at) for at, value in enumerate(stripped))
-
-
-def _numbered(position: int) -> str:
-    return f"column_{position + 1}"
-
-
-def _names_columns(
-    fields: Sequence[bytes], names: Sequence[str], wanted: Wanted, dialect: Dialect
-) -> bool:
-    """Whether the first row is a header: half of the features, or any if it has no numbers."""
-    found = len(set(names).intersection(wanted.features))
-    if not found:
-        return False
-    has_numbers = any(text.number(value, dialect.decimal) is not None for value in fields)
-    return 2 * found >= len(wanted.features) or not has_numbers
-
-
 def _known(wanted: Wanted) -> set[str]:
     return {*wanted.source_columns, *wanted.read, *((wanted.label,) if wanted.label else ())}
 
@@ -291,12 +310,10 @@ def _check_names(names: Sequence[str], file: str, wanted: Wanted) -> None:
     counts = Counter(names)
     missing = [column for column in wanted.read if not counts[column]]
     if missing:
-        raise DataError(
-            f"{file}: has no column {_listed(missing)}; its columns are {_listed(names)}"
-        )
+        raise DataError(f"{file}: has no column {listed(missing)}; its columns are {listed(names)}")
     doubled = [column for column in wanted.read if counts[column] > 1]
     if doubled:
-        raise DataError(f"{file}: has more than one column {_listed(doubled)}; rename or drop one")
+        raise DataError(f"{file}: has more than one column {listed(doubled)}; rename or drop one")
 
 
 def _order(count: int, file: str, wanted: Wanted) -> tuple[str, ...]:
@@ -307,20 +324,15 @@ def _order(count: int, file: str, wanted: Wanted) -> tuple[str, ...]:
     if count < len(order):
         raise DataError(
             f"{file}: has {count} column{'s'[: count != 1]}; the model needs {len(order)} "
-            f"({_listed(order)}), or a header that names them"
+            f"({listed(order)}), or a header that names them"
         )
     missing = [column for column in wanted.read if column not in order]
     if missing:
         raise DataError(
-            f"{file}: has no header, so column {_listed(missing)} cannot be found; "
+            f"{file}: has no header, so column {listed(missing)} cannot be found; "
             "add a header line (and say --header yes if it is not recognised)"
         )
     return order
-
-
-def _listed(names: Sequence[str], most: int = 10) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(shown(name) for name in names[:most]) + more
 
 
 # ---------------------------------------------------------------------------- scoring Parquet
@@ -329,9 +341,10 @@ def _listed(names: Sequence[str], most: int = 10) -> str:
 def _parquet_batches(
     path: Path, name: str, wanted: Wanted, options: TableOptions, on_error: OnError
 ) -> Iterator[Batch]:
-    nulls = _nulls(options)
+    nulls = text.nulls_of(options)
     with ParquetTable(path) as file:
         names = tuple(file.schema.names)
+        wanted = wanted.settled(names)
         _check_names(names, name, wanted)
         extras = tuple(column for column in names if column not in _known(wanted))
         done = 0
@@ -353,13 +366,16 @@ def _parquet_batch(
     numbers = {name: _cast(batch, name, file, as_numbers, nulls) for name in wanted.numeric}
     strings = {name: _cast(batch, name, file, as_text, nulls) for name in wanted.categorical}
     table = pa.table(numbers | strings)
-    kept = {name: _cast(batch, name, file, as_text, ()) for name in wanted.keep}
+    kept = {name: _cast(batch, name, file, as_written) for name in wanted.keep}
     labels = None
     if wanted.required_label and wanted.label is not None:
         labels = _cast(batch, wanted.label, file, as_text, nulls)
     rows = np.arange(done + 1, done + len(batch) + 1, dtype=np.int64)
     infinite = _infinite_rows(numbers)
-    flagged = [Flagged(int(rows[at]), 0, why) for at, why in sorted(infinite.items())]
+    flagged = [
+        Flagged(int(rows[at]), 0, why, tuple(values[at].as_py() for values in kept.values()))
+        for at, why in sorted(infinite.items())
+    ]
     if flagged and on_error == "stop":
         raise DataError(
             f"{file}, row {flagged[0].row}, {flagged[0].reason}; use a null if the value is missing"
@@ -378,12 +394,12 @@ def _cast(
     batch: pa.RecordBatch,
     column: str,
     file: str,
-    cast: Callable[[Any, Sequence[str]], Any],
-    nulls: Sequence[str],
+    cast: Callable[..., Any],
+    *nulls: Sequence[str],
 ) -> pa.Array:
     values = batch.column(column)
     try:
-        return cast(values, nulls)
+        return cast(values, *nulls)
     except pa.ArrowException as error:
         what = "numbers" if cast is as_numbers else "text"
         raise DataError(
@@ -404,107 +420,101 @@ def _infinite_rows(numbers: Mapping[str, pa.Array]) -> dict[int, str]:
     return found
 
 
-def _nulls(options: TableOptions) -> tuple[str, ...]:
-    return text.NULL_VALUES if options.null_values is None else options.null_values
-
-
 # ---------------------------------------------------------------------------- exploring
 
 
 def read_table(
-    path: Path | str,
-    options: TableOptions,
-    as_written: Callable[[tuple[str, ...]], Collection[str]] = lambda columns: (),
+    path: Path | str, options: TableOptions, warn: Callable[[str], None] = lambda message: None
 ) -> RawTable:
     """Read a whole table and find out its columns and their types.
 
     Args:
         path: the file.
-        options: how the text is written.
-        as_written: given the names of the columns, returns those that are to be strings even if
-            all their values are numbers, as labels and categories such as ``007`` may be.
+        options: how the text is written, and what the user says of columns.
+        warn: called with one line for what may be other than the user means.
 
     Raises:
         DataError: the file cannot be read or has no rows, two columns have one name, a row
-            cannot be read, or a column of numbers holds an infinite one.
-        UsageError: an unknown encoding, an impossible delimiter or decimal sign.
+            cannot be read, a column of numbers holds an infinite one, or text where the user
+            says numbers.
+        UsageError: an unknown encoding, an impossible delimiter or decimal sign, a column that
+            is not there.
     """
     head, stream = peeked(open_raw(path), owned=True)
     if _is_parquet(head, Path(path)):
         stream.close()
-        return _explored_parquet(path, options, as_written)
+        return _explored_parquet(path, options)
     with decompressed(head, stream, str(path)) as content:
-        names, has_header, dialect, table = _read_strings(content, str(path), options)
-    strings = as_written(names)
-    columns = []
-    for at, name in enumerate(names):
-        column = table.column(at)
-        numbers = None if name in strings else _parsed_numbers(column, dialect.decimal)
+        columns, roles, dialect, table = _read_strings(content, str(path), options, warn)
+    had_header = not columns.first
+
+    def place(row: int) -> str:
+        return f"{path}, line {_line_of(path, options, row + had_header)}"
+
+    typed = {}
+    for name in table.column_names:
+        column = table.column(name)
+        numbers = None if name in roles.as_text else _parsed_numbers(column, dialect.decimal)
         if numbers is not None:
             row = _first_infinite(numbers)
             if row is not None:
-                line = _line_of(path, options, row + has_header)
-                _refuse_infinite(f"{path}, line {line}", name, column[row].as_py())
-        columns.append(column if numbers is None else numbers)
-    return RawTable(pa.table(columns, names=list(names)), names, has_header)
+                _refuse_infinite(place(row), name, column[row].as_py())
+        elif name not in roles.as_text:
+            _judge_text(column, name, dialect, place, None if name in roles.numeric else warn)
+        typed[name] = as_text(column, dialect.nulls) if numbers is None else numbers
+    return RawTable(pa.table(typed), columns.names, had_header, roles)
 
 
 def _read_strings(
-    stream: BinaryIO, file: str, options: TableOptions
-) -> tuple[tuple[str, ...], bool, Dialect, pa.Table]:
-    """Read a text with all columns as strings."""
+    stream: BinaryIO, file: str, options: TableOptions, warn: Callable[[str], None]
+) -> tuple[Columns, Roles, Dialect, pa.Table]:
+    """Read a text with all columns as strings, but for the ignored ones."""
     dialect, blocks = _opened(stream, file, options, _BLOCK_BYTES)
     first, row, blocks = _first_row(blocks, dialect, file)
     rows = text.sample(first, dialect.delimiter, 1 + _HEADER_ROWS)
-    has_header = options.header
-    if has_header is None:
-        has_header = _looks_like_header(rows[0], rows[1:], dialect)
-    if has_header:
-        names = _names(rows[0])
+    fields = names_of(rows[0])
+    if _has_header(rows, dialect, options, file, warn):
+        columns = Columns(file, fields)
         first = text.without_first(first, row)
     else:
-        names = tuple(_numbered(at) for at in range(len(rows[0])))
-    _check_distinct(names, file)
-    positions = {name: at for at, name in enumerate(names)}
-    layout = Layout(file, dialect, len(names), text=positions)
+        columns = Columns(file, tuple(numbered(at) for at in range(len(fields))), fields)
+    _check_distinct(columns.names, file)
+    roles = columns.roles(options)
+    positions = {name: at for at, name in enumerate(columns.names) if name not in roles.ignored}
+    layout = Layout(file, dialect, len(fields), text=positions)
     tables = [text.parse(block, layout, "stop").table for block in chain([first], blocks)]
     table = pa.concat_tables(tables)
     if not len(table):
         raise DataError(f"{file}: has no data rows")
-    return names, has_header, dialect, table
+    return columns, roles, dialect, table
+
+
+def _has_header(
+    rows: Sequence[Sequence[bytes]],
+    dialect: Dialect,
+    options: TableOptions,
+    file: str,
+    warn: Callable[[str], None],
+) -> bool:
+    if options.header is not None:
+        return options.header
+    if holds_given_name(rows[0], options):
+        return True
+    found = looks_like_header(rows[0], rows[1:], dialect, options.label)
+    if found and is_doubtful(rows[0], dialect):
+        warn(
+            f"{file}: its first row, {listed(names_of(rows[0]))}, is taken for column names; "
+            "say --header no if it is data"
+        )
+    return found
 
 
 def _check_distinct(names: Iterable[str], file: str) -> None:
     doubled = [name for name, count in Counter(names).items() if count > 1]
     if doubled:
         raise DataError(
-            f"{file}: has more than one column {_listed(doubled)}; give each its own name"
+            f"{file}: has more than one column {listed(doubled)}; give each its own name"
         )
-
-
-def _looks_like_header(
-    first: Sequence[bytes], following: Sequence[Sequence[bytes]], dialect: Dialect
-) -> bool:
-    """Whether the first row names the columns of those that follow.
-
-    Its fields must be distinct, not empty (but the first may be: pandas writes its row index
-    so), and none a number or a mark of a missing value. Then either a column beneath holds
-    numbers, or no field shows up again in its own column.
-    """
-    markers = dialect.marker_bytes
-    named = first[1:] if not first[0] and len(first) > 1 else first
-    if len(set(first)) < len(first) or any(
-        value in markers or text.number(value, dialect.decimal) is not None for value in named
-    ):
-        return False
-    columns = list(zip_longest(*(row[: len(first)] for row in following)))
-    present = [[v for v in column if v is not None and v not in markers] for column in columns]
-    if any(
-        column and all(text.number(value, dialect.decimal) is not None for value in column)
-        for column in present
-    ):
-        return True
-    return not any(value in column for value, column in zip(first, columns, strict=False))
 
 
 def _parsed_numbers(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray | None:
@@ -522,6 +532,38 @@ def _parsed_numbers(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray | 
         except pa.ArrowInvalid:
             return None
     return pa.chunked_array(chunks, pa.float64())
+
+
+def _judge_text(
+    column: pa.ChunkedArray,
+    name: str,
+    dialect: Dialect,
+    place: Callable[[int], str],
+    warn: Callable[[str], None] | None,
+) -> None:
+    """Tell of text in a column nearly all of whose values are numbers; None to warn refuses any.
+
+    With the other decimal mark the values may be numbers as well.
+    """
+    import pyarrow.compute as pc
+
+    present = len(column) - column.null_count
+    is_number = text.are_numbers(column, dialect.decimal)
+    numbers = max(
+        pc.sum(found).as_py() or 0
+        for found in (is_number, text.are_numbers(column, text.other_mark(dialect.decimal)))
+    )
+    if warn is not None and numbers < _NEARLY_ALL * present:
+        return
+    row = pc.index(is_number, False).as_py()
+    fault = text.not_a_number(name, column[row].as_py().encode(), dialect.decimal)
+    if warn is None:
+        raise DataError(f"{place(row)}, {fault.reason}; {fault.remedy}")
+    warn(
+        f"{place(row)}, {fault.reason}, so the column is taken as text, although {numbers:,} of "
+        f"its {present:,} values can be read as numbers: {fault.remedy} "
+        "(--categorical takes it as it is, --numeric refuses it)"
+    )
 
 
 def _first_infinite(numbers: pa.ChunkedArray) -> int | None:
@@ -549,27 +591,25 @@ def _line_of(path: Path | str, options: TableOptions, index: int) -> int:
     raise DataError(f"{path}: changed while it was read")
 
 
-def _explored_parquet(
-    path: Path | str,
-    options: TableOptions,
-    as_written: Callable[[tuple[str, ...]], Collection[str]],
-) -> RawTable:
+def _explored_parquet(path: Path | str, options: TableOptions) -> RawTable:
     with ParquetTable(path) as file:
-        names = tuple(file.schema.names)
-        _check_distinct(names, str(path))
-        table = pa.Table.from_batches(list(file.batches(names)), file.schema)
-    if not len(table):
+        columns = Columns(str(path), tuple(file.schema.names))
+        _check_distinct(columns.names, str(path))
+        roles = columns.roles(options)
+        used = [name for name in columns.names if name not in roles.ignored]
+        batches = list(file.batches(used))
+    if not sum(len(batch) for batch in batches):
         raise DataError(f"{path}: has no data rows")
-    strings, nulls = as_written(names), _nulls(options)
-    columns = []
-    for name in names:
+    table, nulls = pa.Table.from_batches(batches), text.nulls_of(options)
+    typed = {}
+    for name in used:
         values = table.column(name)
-        if name in strings or not holds_numbers(values.type):
-            columns.append(_cast(table, name, str(path), as_text, nulls))
+        is_numeric = name in roles.numeric or holds_numbers(values.type)
+        if name in roles.as_text or not is_numeric:
+            typed[name] = _cast(table, name, str(path), as_text, nulls)
             continue
-        numbers = _cast(table, name, str(path), as_numbers, nulls)
-        row = _first_infinite(numbers)
+        typed[name] = _cast(table, name, str(path), as_numbers, nulls)
+        row = _first_infinite(typed[name])
         if row is not None:
             _refuse_infinite(f"{path}, row {row + 1}", name, values[row].as_py())
-        columns.append(numbers)
-    return RawTable(pa.table(columns, names=list(names)), names, had_header=True)
+    return RawTable(pa.table(typed), columns.names, had_header=True, roles=roles)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from anoean_cli.data.labels import among, require, some, spelled
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import Apportionment, Dataset
 
@@ -95,14 +96,10 @@ def is_anomaly(
     Raises:
         DataError: a normal label that no row has.
     """
-    present = set(np.unique(dataset.labels).tolist())
+    present = set(np.unique(dataset.labels).tolist()) - {""}
     for value in normal:
-        if value not in present:
-            raise DataError(
-                f"no row of {dataset.name} has the label {value!r} that --normal names; "
-                f"the labels are: {some(sorted(present - {''}))}"
-            )
-    normal_rows = np.isin(dataset.labels, list(normal))
+        require(value, present, dataset.name)
+    normal_rows = among(dataset.labels, normal)
     unknown = dataset.labels == ""
     anomalous: NDArray[np.bool_] = ~normal_rows & ~unknown
     return anomalous
@@ -246,7 +243,7 @@ def _named_types(
 ) -> NDArray[np.str_]:
     chosen: set[str] = set()
     for name in names:
-        found = {name} & set(present.tolist())
+        found = set(spelled([name], present.tolist()))
         if not found and dataset.family is not None:
             found = set(dataset.labels[dataset.family == name].tolist()) & set(present.tolist())
         if not found:
@@ -398,8 +395,3 @@ def _warn_of_few(
             f"a calibration base of {calibration} rows is too small for a false-positive rate "
             f"of 1 %: the finest is {1 / (calibration + 1):.2%}"
         )
-
-
-def some(values: Sequence[str], most: int = 12) -> str:
-    shown = ", ".join(str(value) or "(none)" for value in values[:most])
-    return shown + (f" and {len(values) - most} more" if len(values) > most else "")

@@ -46,8 +46,9 @@ class Dialect:
 
     @cached_property
     def markers(self) -> list[str]:
-        """What stands for a missing value, with the blank that some writers put after commas."""
-        return [*self.nulls, *(f" {marker}" for marker in self.nulls)]
+        """What stands for a missing value, with the blanks that some writers put around commas."""
+        around = ("{}", " {}", "{} ", " {} ")
+        return [blanks.format(marker) for marker in self.nulls for blanks in around]
 
     @cached_property
     def marker_bytes(self) -> frozenset[bytes]:
@@ -64,8 +65,12 @@ def dialect_of(head: bytes, options: TableOptions) -> Dialect:
     if options.decimal not in (".", ","):
         raise UsageError(f"--decimal is {options.decimal!r}; it can be . or ,")
     delimiter = _checked_delimiter(options) or _sniffed(head, options.decimal)
-    nulls = NULL_VALUES if options.null_values is None else options.null_values
-    return Dialect(delimiter, options.decimal, nulls)
+    return Dialect(delimiter, options.decimal, nulls_of(options))
+
+
+def nulls_of(options: TableOptions) -> tuple[str, ...]:
+    """Return what stands for a missing value."""
+    return NULL_VALUES if options.null_values is None else options.null_values
 
 
 def _checked_delimiter(options: TableOptions) -> str | None:
@@ -266,6 +271,21 @@ _NOT_A_NUMBER = re.compile(rb"[+-]?nan(\(\w*\))?", re.IGNORECASE)
 _INFINITE = re.compile(rb"[+-]?inf(inity)?", re.IGNORECASE)
 
 
+def are_numbers(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
+    """Return for each text whether it is a number as :func:`number` has it; null for null."""
+    import pyarrow.compute as pc
+
+    kinds = (_number_pattern(decimal), _NOT_A_NUMBER, _INFINITE)
+    any_kind = "|".join(f"(?:{kind.pattern.decode()})" for kind in kinds)
+    pattern = rf"^[ \t]*(?:{any_kind})[ \t]*$"
+    return pc.match_substring_regex(column, pattern, ignore_case=True)
+
+
+def other_mark(decimal: str) -> str:
+    """Return the decimal mark that this one is not."""
+    return "," if decimal == "." else "."
+
+
 @cache
 def _number_pattern(decimal: str) -> re.Pattern[bytes]:
     sign = re.escape(decimal).encode()
@@ -327,18 +347,35 @@ class Fault:
     remedy: str
 
 
+class BadRow(NamedTuple):
+    """A row with a fault.
+
+    Attributes:
+        at: its index among all rows of the block.
+        line: where it is in the text.
+        reason: what is wrong.
+        kept: its values of the kept columns, None for one that is no text; () where fields are
+            missing or too many, so that it is not known which they are.
+    """
+
+    at: int
+    line: int
+    reason: str
+    kept: tuple[str | None, ...]
+
+
 class Parsed(NamedTuple):
     """The rows of a block.
 
     Attributes:
         table: the columns of numbers and text of the good rows.
         kept: the kept columns of the good rows, None if none are asked for.
-        faults: the bad rows: their index among all rows of the block, line, and fault.
+        bad: the other rows.
     """
 
     table: pa.Table
     kept: pa.Table | None
-    faults: Sequence[tuple[int, int, Fault]] = ()
+    bad: Sequence[BadRow] = ()
 
 
 def parse(block: Block, layout: Layout, on_error: Literal["stop", "flag"]) -> Parsed:
@@ -354,20 +391,29 @@ def parse(block: Block, layout: Layout, on_error: Literal["stop", "flag"]) -> Pa
 def _sifted(block: Block, layout: Layout, on_error: Literal["stop", "flag"]) -> Parsed:
     """Parse a block some of whose rows are bad: find these, and let Arrow read the others."""
     good: list[bytes] = []
-    faults: list[tuple[int, int, Fault]] = []
+    bad: list[BadRow] = []
     for index, row in enumerate(rows_of(block, layout.dialect.delimiter)):
-        fault = _fault(row, layout)
+        fields = fields_of(row, layout.dialect.delimiter)
+        fault = _fault(row, fields, layout)
         if fault is None:
             good.append(row.raw)
         elif on_error == "flag":
-            faults.append((index, row.line, fault))
+            bad.append(BadRow(index, row.line, fault.reason, _kept(row, fields, layout)))
         else:
             place = "," if fault.reason.startswith("column ") else ":"
             raise DataError(f"{layout.file}, line {row.line}{place} {fault.reason}; {fault.remedy}")
     tables = _converted(b"".join(good) or b"\n", layout)
     if tables is None:  # the patterns and Arrow should never disagree; lose no row if they do
         raise DataError(f"{layout.file}: a row from line {block.line} on cannot be read")
-    return Parsed(*tables, faults)
+    return Parsed(*tables, bad)
+
+
+def _kept(row: Row, fields: Sequence[bytes], layout: Layout) -> tuple[str | None, ...]:
+    """The kept values of a bad row."""
+    if not row.closed or len(fields) != layout.width:
+        return ()
+    values = (fields[position] for position in layout.kept.values())
+    return tuple(value.decode() if _is_utf8(value) else None for value in values)
 
 
 def _converted(data: bytes, layout: Layout) -> tuple[pa.Table, pa.Table | None] | None:
@@ -438,11 +484,10 @@ def without_nan(column: pa.ChunkedArray | pa.Array) -> Any:
     return pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
 
 
-def _fault(row: Row, layout: Layout) -> Fault | None:
+def _fault(row: Row, fields: Sequence[bytes], layout: Layout) -> Fault | None:
     """Say what is wrong with a row, None if nothing is."""
     if not row.closed:
         return Fault("a quoted field is never closed", "close it, or double the quote")
-    fields = fields_of(row, layout.dialect.delimiter)
     if len(fields) != layout.width:
         return _ragged(len(fields), layout)
     markers = layout.dialect.marker_bytes
@@ -473,16 +518,25 @@ def _ragged(found: int, layout: Layout) -> Fault:
 def _number_fault(name: str, value: bytes, row: Row, layout: Layout) -> Fault | None:
     found = number(value, layout.dialect.decimal)
     if found is None:
-        remedy = "correct it, or name it in --null-values if it stands for a missing value"
+        fault = not_a_number(name, value, layout.dialect.decimal)
         if row.line == layout.guessed:
-            remedy = "if this line holds column names, say --header yes"
-        return Fault(f"column {shown(name)}: {shown(value)} is not a number", remedy)
+            return replace(fault, remedy="if this line holds column names, say --header yes")
+        return fault
     if abs(found) == float("inf"):
         return Fault(
             f"column {shown(name)}: {shown(value)} is not a finite number",
             "leave the field empty if the value is missing",
         )
     return None
+
+
+def not_a_number(name: str, value: bytes, decimal: str) -> Fault:
+    """Return what is wrong with a value in a column of numbers."""
+    remedy = "correct it, or name it in --null-values if it stands for a missing value"
+    mark = other_mark(decimal)
+    if number(value, mark) is not None:
+        remedy = f"correct it, or say --decimal {mark} if that is the decimal mark"
+    return Fault(f"column {shown(name)}: {shown(value)} is not a number", remedy)
 
 
 def _is_utf8(value: bytes) -> bool:

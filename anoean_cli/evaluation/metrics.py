@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from anoean_cli.data.labels import among
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import Scores
 
@@ -110,7 +111,7 @@ def evaluate_with_types(
     """
     scores, is_anomaly = np.asarray(scores), np.asarray(is_anomaly, dtype=bool)
     optional = [None if each is None else np.asarray(each) for each in (groups, weights)]
-    was_seen = np.isin(np.asarray(types, dtype=str), list(seen))
+    was_seen = among(types, seen)
     _check_lengths(scores, is_anomaly, was_seen, *optional)
 
     def figures(chosen: Any) -> Figures:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,8 +49,8 @@ def score_test_rows(model: Model, dataset: Dataset) -> Labelled:
             "training set no test rows aside: give --data FILE with labels, "
             "or train with --test-size"
         )
-    trained_from = model.config["dataset"]
-    if dataset.provenance["files"] != trained_from["files"] or rows.max() >= len(dataset.labels):
+    files, trained_from = dataset.provenance["files"], model.config["dataset"]["files"]
+    if not _same_content(files, trained_from) or rows.max() >= len(dataset.labels):
         raise DataError(
             f"{dataset.name} is not the data that the model was trained from: its content has "
             "changed; give that data with --source, or other labelled data with --data"
@@ -67,22 +67,28 @@ def score_test_rows(model: Model, dataset: Dataset) -> Labelled:
     )
 
 
-def score_pieces(model: Model, pieces: Iterable[Piece], normal: Collection[str]) -> Labelled:
-    """Score labelled input; rows without a label are left out.
+def _same_content(files: Mapping[str, str], others: Mapping[str, str]) -> bool:
+    """Whether digests by name are the same; a single file may have got another name."""
+    if len(files) == len(others) == 1:
+        return [*files.values()] == [*others.values()]
+    return files == others
+
+
+def score_pieces(model: Model, pieces: Iterable[Piece]) -> tuple[Scores, NDArray[np.str_]]:
+    """Score labelled input; returns scores and labels of the rows that have one.
 
     Raises:
         DataError: no row has a label.
     """
-    scores, types = [], []
+    scores, found = [], []
     for piece in pieces:
         scores.append(model.score(piece.examples).scores)
-        types.append(np.array(piece.labels or [], dtype=np.str_))
-    labels = np.concatenate(types)
+        found.append(np.array(piece.labels or [], dtype=np.str_))
+    labels = np.concatenate(found)
     known = labels != ""
     if not known.any():
         raise DataError("no row has a label; --label names the column that holds them")
-    labels = labels[known]
-    return Labelled(np.concatenate(scores)[known], ~np.isin(labels, list(normal)), labels)
+    return np.concatenate(scores)[known], labels[known]
 
 
 def figures(model: Model, labelled: Labelled, bootstrap: int = 1000) -> dict[str, Json]:

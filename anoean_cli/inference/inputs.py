@@ -97,21 +97,20 @@ def _fields(schema: TableSchema, width: int) -> list[str]:
 def _typed(table: pa.Table, schema: TableSchema) -> pa.Table:
     import pyarrow as pa
 
+    from anoean_cli.data.columnar import as_numbers, as_text
+
     missing = [name for name in schema.columns if name not in table.column_names]
     if missing:
         raise DataError(f"X lacks the columns {', '.join(missing)}")
     twice = [name for name in schema.columns if table.column_names.count(name) > 1]
     if twice:
         raise DataError(f"X has the columns {', '.join(twice)} more than once")
-    kinds = {"numeric": pa.float64(), "categorical": pa.string()}
     columns = {}
     for name, kind in schema.columns.items():
-        column = table.column(name)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
+        cast = as_numbers if kind == "numeric" else as_text
         try:
-            columns[name] = column.cast(kinds[kind], safe=False)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            columns[name] = cast(table.column(name), ())
+        except pa.ArrowException as error:
             raise DataError(f"column {name!r} of X is not {kind}: {error}") from error
         if kind == "numeric" and np.isinf(columns[name].to_numpy()).any():
             raise DataError(f"column {name!r} of X holds infinite values")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from anoean_cli.calibration.gaussian import (
     fitting_estimator,
     leave_one_out,
 )
-from anoean_cli.errors import DataError, UsageError
+from anoean_cli.errors import DataError, TrainingError, UsageError
 from anoean_cli.inference.model import KeptRows, Model, raw_scores
 from anoean_cli.interfaces import Json, Scores
 
@@ -61,10 +62,12 @@ class Observed:
     Attributes:
         output: (n, d) embeddings or (n, 1) raw scores.
         is_anomaly: (n,) bool, or None where nothing is known of the rows.
+        source: where the rows come from.
     """
 
     output: NDArray[np.float32]
     is_anomaly: NDArray[np.bool_] | None
+    source: str = "the data"
 
 
 def by_rate(
@@ -137,10 +140,18 @@ def _from_rows(model: Model, observed: Observed, rule: Rule, covariance: str | N
     estimator = covariance or fitting_estimator(normals[halves["selection"]], wanted)
     gaussian = None
     if model.gaussian is not None:
-        gaussian = Gaussian.from_embeddings(normals[halves["selection"]], estimator)
+        try:
+            gaussian = Gaussian.from_embeddings(normals[halves["selection"]], estimator)
+        except TrainingError as error:  # the encoder is what it was: the rows are to blame
+            raise _too_alike(normals, observed.source) from error
     reference = np.sort(raw_scores(normals[halves["calibration"]], gaussian))
     model = _replaced(model, replace(model.calibration, reference=reference, exact=True), gaussian)
-    model = replace(model, kept={role: _kept(normals, rows) for role, rows in halves.items()})
+    sizes = {role: len(rows) for role, rows in halves.items()}
+    model = replace(
+        model,
+        kept={role: _kept(normals, rows) for role, rows in halves.items()},
+        config={**model.config, "recalibration": {"data": Path(observed.source).name, **sizes}},
+    )
     if not rule.maximize_f1:
         return _with_threshold(model, rule, {"covariance": estimator})
     assert flags is not None
@@ -149,6 +160,15 @@ def _from_rows(model: Model, observed: Observed, rule: Rule, covariance: str | N
     threshold = threshold_for_f1(scores, np.repeat([False, True], [len(reference), len(anomalous)]))
     note = {"rule": "f1", "rows": len(scores), "covariance": estimator}
     return _replaced(model, replace(model.calibration, threshold=threshold, rule=note), gaussian)
+
+
+def _too_alike(normals: NDArray[np.float32], source: str) -> DataError:
+    distinct = len(np.unique(normals, axis=0))
+    few = f"only {distinct:,} of {len(normals):,} rows differ"
+    what = f"all {len(normals):,} rows are the same" if distinct == 1 else few
+    return DataError(
+        f"{source}: {what} to the model: give normal rows that vary in the columns it knows"
+    )
 
 
 def _kept(normals: NDArray[np.float32], rows: NDArray[np.int64]) -> KeptRows:

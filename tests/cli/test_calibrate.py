@@ -10,7 +10,7 @@ import pytest
 
 from anoean_cli.inference.model import load_model
 
-from .conftest import Run, table_rows, write_csv
+from .conftest import HEADER, Run, table_rows, write_csv
 
 pytestmark = pytest.mark.usefixtures("model")
 
@@ -63,13 +63,26 @@ def test_another_covariance_of_the_stored_rows(anoean: Run, estimator: str) -> N
     assert np.sort(after.gaussian.mahalanobis(kept)) == pytest.approx(after.calibration.reference)
 
 
-def test_labels_keep_anomalies_out(anoean: Run) -> None:
+@pytest.mark.parametrize("options", ["", "--label label", "--normal ok"])
+def test_labels_keep_anomalies_out(anoean: Run, options: str) -> None:
     write_csv(Path("mixed.csv"), table_rows(800, seed=5))
-    found = anoean("calibrate", "--data", "mixed.csv", "--label", "label", "--json")
+    found = anoean("calibrate", "--data", "mixed.csv", options)
     assert found.returncode == 0, found.stderr
-    assert found.json["calibration"]["rows"] == 350
-    every = anoean("calibrate", "--data", "mixed.csv", "--out", "every.h5", "--json").json
-    assert every["calibration"]["rows"] == 400
+    assert "mixed.csv: 700 normals and 100 anomalies" in found.stderr
+    told = found.stdout.split()
+    assert "calibration 350 normals of mixed.csv" in " ".join(told)
+    assert "from 350 reference scores" in " ".join(told)
+    assert anoean("info").stdout.split() == told
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_rows_without_labels_are_all_normal(anoean: Run, emptied: bool) -> None:
+    rows = [[*row[:-1], ""] for row in table_rows(800, seed=5)]
+    width = len(HEADER) if emptied else len(HEADER) - 1
+    write_csv(Path("every.csv"), [row[:width] for row in rows], HEADER[:width])
+    found = anoean("calibrate", "--data", "every.csv", "--json")
+    assert found.returncode == 0, found.stderr
+    assert found.json["calibration"]["rows"] == 400
 
 
 def test_contamination(anoean: Run) -> None:
@@ -82,7 +95,7 @@ def test_contamination(anoean: Run) -> None:
 def test_the_best_f1(anoean: Run) -> None:
     write_csv(Path("mixed.csv"), table_rows(800, seed=5))
     options = "--data mixed.csv --label label"
-    assert anoean("calibrate", options, "--maximize-f1").returncode == 0
+    assert anoean("calibrate", "--data mixed.csv --maximize-f1").returncode == 0
     best = anoean("evaluate", options, "--json").json
     assert best["f1"] == pytest.approx(best["f1_best"], abs=0.02)
 
@@ -123,23 +136,26 @@ def test_out_leaves_the_model_alone(anoean: Run) -> None:
         ("--contamination 2 --data mixed.csv", 2, "2"),
         ("--contamination 0.1 --data mixed.csv --covariance mcd", 2, "--covariance"),
         ("--maximize-f1", 2, "--data"),
-        ("--maximize-f1 --data mixed.csv", 2, "--label"),
+        ("--contamination 0.1 --data mixed.csv --normal ok", 2, "--label"),
+        ("--maximize-f1 --data bare.csv", 2, "--label"),
         ("--data nosuch.csv", 3, "nosuch.csv"),
         ("--data mixed.csv --label nope", 3, "nope"),
         ("--data mixed.csv --label label --normal nope", 3, "nope"),
         ("--data few.csv", 3, "too few"),
+        ("--data same.csv", 3, "same.csv: all 20 rows are the same"),
         ("--data text.csv", 3, "text.csv, line 3, column 'size': 'oops'"),
         ("--fpr 0.1 --out nowhere/x.h5", 7, "nowhere"),
     ],
 )
 def test_what_cannot_be_done_is_told(anoean: Run, args: str, status: int, told: str) -> None:
     write_csv(Path("mixed.csv"), table_rows(40, seed=5))
+    write_csv(Path("bare.csv"), [row[:-1] for row in table_rows(40, seed=5)], HEADER[:-1])
     write_csv(Path("few.csv"), normals(5, seed=5))
+    write_csv(Path("same.csv"), normals(1, seed=5) * 20)
     write_csv(Path("text.csv"), [normals(5, seed=5)[0], ["x", "oops", "1", "red", "k", "ok"]])
-    before = Path("anoean.h5").read_bytes()
+    before, there = Path("anoean.h5").read_bytes(), sorted(Path().iterdir())
     found = anoean("calibrate", args)
     assert (found.returncode, found.stdout) == (status, "")
     assert told in found.error
     assert Path("anoean.h5").read_bytes() == before
-    names = {path.name for path in Path().iterdir()}
-    assert names == {"anoean.h5", "mixed.csv", "few.csv", "text.csv"}
+    assert sorted(Path().iterdir()) == there

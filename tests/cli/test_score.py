@@ -154,6 +154,15 @@ def test_missing_and_unseen_values_are_counted(anoean: Run) -> None:
     assert all(math.isfinite(float(row["score"])) for row in found.rows)
 
 
+def test_columns_that_are_not_what_they_were_are_warned_of(anoean: Run) -> None:
+    write_csv(Path("x.csv"), [[*row[:2], "", row[3].upper(), *row[4:]] for row in ROWS])
+    found = anoean("score", "x.csv", "--quiet")
+    assert [line.split(":")[:2] for line in found.stderr.splitlines()] == [
+        ["warning", " column 'weight'"],
+        ["warning", " column 'colour'"],
+    ]
+
+
 # --------------------------------------------------------------------------- images
 
 
@@ -272,6 +281,31 @@ def test_an_existing_output_is_refused_before_any_work(anoean: Run) -> None:
         assert Path("taken").read_bytes() != b"mine"
 
 
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ("score fresh.csv --out o --summary ./o", "--summary o: that file is --out too"),
+        ("score fresh.csv --embeddings o --summary o", "--embeddings"),
+        ("score fresh.csv --out link.h5", "the model"),
+        ("score fresh.csv --summary anoean.h5", "the model"),
+        ("score fresh.csv --out ../{here}/fresh.csv", "an input"),
+        ("calibrate --data fresh.csv --out fresh.csv", "--data"),
+        ("train --dataset fresh.csv -m fresh.csv", "--dataset"),
+        ("prepare fresh.csv --out fresh.csv", "DATASET"),
+    ],
+)
+@pytest.mark.parametrize("force", ["", "--force"])
+def test_a_file_is_not_written_twice_or_over_what_is_read(
+    anoean: Run, args: str, told: str, force: str
+) -> None:
+    Path("link.h5").symlink_to("anoean.h5")
+    before = {path: path.read_bytes() for path in Path().iterdir()}
+    found = anoean(args.format(here=Path().absolute().name), force)
+    assert found.returncode == 2
+    assert told in found.error
+    assert {path: path.read_bytes() for path in Path().iterdir()} == before
+
+
 @pytest.mark.parametrize("name", COLUMNS)
 def test_a_kept_column_cannot_be_named_like_ours(anoean: Run, name: str) -> None:
     found = anoean("score", "fresh.csv", "--keep", f"id,{name}")
@@ -324,6 +358,8 @@ def test_unreadable_rows_are_flagged_in_their_places(anoean: Run) -> None:
     found = anoean("score", "mixed.csv", "--on-error", "flag", "--summary", "s.json", "--keep=id")
     assert found.returncode == 0
     assert [row["row"] for row in found.rows] == [str(n) for n in range(1, 9)]
+    kept = [row["id"] for row in found.rows]
+    assert kept == ["" if at == 6 else "x" if at in bad else good[0] for at in range(8)]
     for at, row in enumerate(found.rows):
         values = (row["score"], row["p_value"], row["anomaly"])
         if at in bad:

@@ -79,7 +79,7 @@ def test_the_model_may_be_named_by_the_environment(anoean: Run) -> None:
         ("--dataset mnist --source nowhere", 5, "nowhere"),
         ("--dataset table", 5, "--dataset FILE"),
         ("--dataset toy --normal nope", 3, "'nope'"),
-        ("--dataset toy --normal ,", 2, "a1, a2"),
+        ("--dataset toy --normal ,", 2, "'a1', 'a2'"),
         ("--dataset toy --normal normal,a1,a2,a3,a4,a5", 3, "no anomalies"),
         ("--dataset toy --normal a1 --train-size 5", 3, "too few"),
         ("--dataset toy --anomaly-types nope", 2, "'nope'"),
@@ -87,10 +87,11 @@ def test_the_model_may_be_named_by_the_environment(anoean: Run) -> None:
         ("--dataset toy --train-size 0", 2, "--train-size"),
         ("--dataset toy --train-size few", 2, "'few'"),
         ("--dataset toy --test-size -1", 2, "--test-size"),
-        ("--dataset table.csv --label label", 2, "burst, leak, ok"),
+        ("--dataset table.csv --label label", 2, "'burst', 'leak', 'ok'"),
         ("--dataset table.csv --label nope --normal ok", 2, "nope"),
+        ("--dataset table.csv --label label --normal NA", 3, "--null-values"),
         ("--dataset table.csv --label label --normal ok --ignore nope", 2, "nope"),
-        ("--dataset table.csv --label label --normal ok --numeric colour", 2, "colour"),
+        ("--dataset table.csv --label label --normal ok --numeric colour", 3, "column 'colour'"),
         ("--dataset table.csv --delimiter abc", 2, "--delimiter"),
         ("--dataset table.csv --encoding nope", 2, "nope"),
     ],
@@ -274,8 +275,8 @@ def test_evaluate_on_the_rows_set_aside(
     moved = anoean("evaluate")
     assert moved.returncode == 3
     assert "table.csv" in moved.error
-    write_csv(Path("moved.csv"), table_rows(400, seed=1))
-    Path("moved.csv").rename("elsewhere.csv")
+    write_csv(Path("elsewhere.csv"), table_rows(400, seed=1))
+    assert anoean("evaluate", "--json", "--source", "elsewhere.csv").json == found
 
 
 def test_evaluate_on_given_rows(anoean: Run, model: Path, fresh: Path) -> None:
@@ -290,6 +291,9 @@ def test_evaluate_on_given_rows(anoean: Run, model: Path, fresh: Path) -> None:
     assert found["fpr"] == pytest.approx(false / len(normals))
     other = anoean("evaluate", "--data", fresh, "--normal", "ok,leak", "--json").json
     assert other["n_anomalies"] == 10
+    absent = anoean("evaluate", "--data", fresh, "--normal", "ok,nope")
+    assert absent.returncode == 3
+    assert f"no row of {fresh} has the label 'nope'" in absent.error
 
 
 def test_unseen_types_are_told_apart(anoean: Run, tmp_path: Path) -> None:

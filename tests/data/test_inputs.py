@@ -198,6 +198,14 @@ def test_what_is_no_pixel_stops_or_is_flagged(tmp_path, value):
     assert [flagged.row for flagged in piece.flagged] == [2]
 
 
+def test_a_flagged_pixel_row_keeps_its_columns(tmp_path):
+    path = tmp_path / "pixels.csv"
+    path.write_text("id,a,b,c,d,e,f\none,0,1,2,3,4,5\ntwo,0,1,2,3,4,999\n")
+    (piece,) = read(path, GREY, keep=("id",), on_error="flag")
+    assert piece.kept.to_pydict() == {"id": ["one"]}
+    assert piece.flagged[0].kept == ("two",)
+
+
 def test_images_have_neither_labels_nor_columns(tmp_path):
     image_files(tmp_path, 1)
     with pytest.raises(UsageError, match="labels"):

@@ -169,6 +169,47 @@ def test_missing_and_unseen_values_are_counted(fitted):
     assert np.isfinite(features).all()
 
 
+@pytest.mark.parametrize(
+    ("sizes", "kinds", "speeds", "told"),
+    [
+        ([None] * 20, ["tcp"] * 20, [5] * 20, [("size", "20 of 20 values are missing; in tr")]),
+        ([1] * 20, ["tcp"] * 20, [5] + [None] * 19, [("speed", "19 of 20 values are missing; in")]),
+        ([1] * 20, ["x"] * 9 + ["tcp"] + [None] * 10, [5] * 20, [("kind", "9 of 10 values are c")]),
+        ([1] * 20, ["x"] * 17 + ["tcp"] * 3, [5] + [None] * 17 + [5] * 2, []),
+        ([None], ["tcp"], [5], [("size", "1 of 1 values are missing; in training 0.25% were")]),
+    ],
+)
+def test_what_training_gives_no_reason_to_expect(sizes, kinds, speeds, told):
+    fitted = fit_table(*training(), SCHEMA)
+    census = Census()
+    fitted.transform(table(sizes, kinds, speeds), census)
+    found = TablePreprocessor.from_arrays(SCHEMA, fitted.arrays()).surprises(census)
+    assert [name for name, _ in found] == [name for name, _ in told]
+    assert all(why.startswith(start) for (_, why), (_, start) in zip(found, told, strict=True))
+
+
+def test_what_training_had_or_chance_gives_is_no_surprise():
+    rng = np.random.default_rng(0)
+    kinds = [f"k{at}" for at in range(2 * MOST_CATEGORIES)] * 2
+    lacking = np.where(rng.random(len(kinds)) < 0.3, None, 1.0)
+    train = table(lacking, kinds, [None] * (len(kinds) - 2) + [1, 2])
+    fitted = fit_table(train, np.zeros(len(train), bool), SCHEMA)
+    few, many = Census(), Census()
+    fitted.transform(table([None] * 2, ["new"] * 2, [None] * 2), few)
+    fitted.transform(table([None] * 20, ["new"] * 20, [None] * 20), many)
+    assert fitted.surprises(few) == []
+    assert [name for name, _ in fitted.surprises(many)] == ["size"]
+    assert fitted.surprises(Census()) == []
+
+
+def test_files_that_do_not_tell_what_was_missing(fitted):
+    arrays = fitted.arrays()
+    del arrays["missing"]
+    older = TablePreprocessor.from_arrays(SCHEMA, arrays)
+    census = Census(rows=5, missing={"size": 5, "speed": 5})
+    assert [name for name, _ in older.surprises(census)] == ["speed"], "size had missing values"
+
+
 def test_an_unseen_category_is_none_of_the_known_ones(fitted):
     known, unseen, missing = fitted.transform(table([1] * 3, ["tcp", "sctp", None], [5] * 3))
     start = fitted.columns["size"].width
@@ -250,7 +291,7 @@ def test_damaged_arrays_are_refused(damage):
         TablePreprocessor.from_arrays(SCHEMA, arrays)
 
 
-@pytest.mark.parametrize("name", list(fit_table(*training(), SCHEMA).arrays()))
+@pytest.mark.parametrize("name", sorted({*fit_table(*training(), SCHEMA).arrays()} - {"missing"}))
 def test_missing_arrays_are_refused(name):
     arrays = fit_table(*training(), SCHEMA).arrays()
     del arrays[name]

@@ -310,7 +310,7 @@ def test_several_labels_may_be_normal():
 
 
 def test_a_normal_label_that_no_row_has_is_refused():
-    with pytest.raises(DataError, match=r"label 'z'.*the labels are: a, n"):
+    with pytest.raises(DataError, match=r"label 'z'.*the labels are: 'a', 'n'"):
         split(dataset(["n", "a"] * 20), normal=("n", "z"))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.errors import DatasetUnavailableError, UsageError
+from anoean_cli.errors import DatasetUnavailableError
 from anoean_cli.interfaces import Dataset, LoadRequest
 
 if TYPE_CHECKING:
@@ -36,12 +36,9 @@ class TableDataset:
                 "the data set 'table' is a file of yours: give it as --dataset FILE"
             )
         path = Path(request.source)
-        raw = read_table(path, request.table, lambda columns: _text_columns(request, columns, path))
-        label = _resolved(request.table.label, raw.columns, "--label", path)
-        ignored = {_resolved(n, raw.columns, "--ignore", path) for n in request.table.ignore}
-        features = raw.table.select(
-            [name for name in raw.columns if name != label and name not in ignored]
-        )
+        raw = read_table(path, request.table, request.warn)
+        label = raw.roles.label
+        features = raw.table.select([n for n in raw.table.column_names if n != label])
         if label is None:
             request.warn(f"no --label: all {len(raw.table):,} rows of {path} are taken as normal")
             labels = np.full(len(raw.table), UNLABELLED)
@@ -62,44 +59,8 @@ class TableDataset:
             normal=(UNLABELLED,) if label is None else (),
             columns=raw.columns,
             label_column=label,
-            vouched=_vouched(features, request, path),
+            vouched=(*raw.roles.numeric, *raw.roles.categorical),
         )
-
-
-def _resolved(given: str | None, columns: tuple[str, ...], option: str, path: Path) -> str | None:
-    """The column that a name or a position from 1 (from the end when negative) means."""
-    if given is None or given in columns:
-        return given
-    try:
-        position = int(given)
-    except ValueError:
-        position = 0
-    if 1 <= abs(position) <= len(columns):
-        return columns[position - 1 if position > 0 else position]
-    raise UsageError(
-        f"{option} {given}: {path} has no such column; it has: {', '.join(columns[:50])}"
-    )
-
-
-def _text_columns(request: LoadRequest, columns: tuple[str, ...], path: Path) -> set[str]:
-    """The label and what the user calls categories are text as it is written: 007 is not 7."""
-    table = request.table
-    names = {_resolved(name, columns, "--categorical", path) for name in table.categorical}
-    names.add(_resolved(table.label, columns, "--label", path))
-    return {name for name in names if name is not None}
-
-
-def _vouched(features: pa.Table, request: LoadRequest, path: Path) -> tuple[str, ...]:
-    """The columns that --numeric and --categorical name; numbers must be some."""
-    import pyarrow as pa
-
-    columns = tuple(features.column_names)
-    numeric = [_resolved(name, columns, "--numeric", path) for name in request.table.numeric]
-    for name in numeric:
-        if not pa.types.is_floating(features.column(name).type):
-            raise UsageError(f"--numeric {name}: {path} has text in that column")
-    others = [_resolved(name, columns, "--categorical", path) for name in request.table.categorical]
-    return tuple(name for name in (*numeric, *others) if name is not None)
 
 
 def _as_labels(column: pa.ChunkedArray) -> NDArray[np.str_]:

@@ -1,0 +1,206 @@
+"""The names of a table's columns: whether the first row holds them, and which ones options mean."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from anoean_cli.data import text
+from anoean_cli.data.text import Dialect, shown
+from anoean_cli.errors import UsageError
+from anoean_cli.interfaces import TableOptions
+
+
+def names_of(fields: Sequence[bytes]) -> tuple[str, ...]:
+    """Return column names from a header; a field without one is named by its position."""
+    stripped = [value.decode("utf-8", "backslashreplace").strip() for value in fields]
+    return tuple(value or numbered(at) for at, value in enumerate(stripped))
+
+
+def numbered(position: int) -> str:
+    """Return the name of a column that has none; positions count from 0, names from 1."""
+    return f"column_{position + 1}"
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Return names for a message."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(shown(name) for name in names[:most]) + more
+
+
+# ---------------------------------------------------------------------------- recognising one
+
+
+def names_features(fields: Sequence[bytes], features: Collection[str], decimal: str) -> bool:
+    """Whether a first row is a header in the eyes of a model: it names half of the features.
+
+    Any feature will do if no field is a number. Names that are numbers may be data by chance:
+    if there are no others, all features must be there.
+    """
+    found = set(names_of(fields)).intersection(features)
+    if not found or not _has_numbers(fields, decimal):
+        return bool(found)
+    if all(text.number(name.encode(), decimal) is not None for name in found):
+        return len(found) == len(features)
+    return 2 * len(found) >= len(features)
+
+
+def holds_given_name(fields: Sequence[bytes], options: TableOptions) -> bool:
+    """Whether a first row has a column that an option names, not counts."""
+    label = () if options.label is None else (options.label,)
+    given = {*label, *options.ignore, *options.numeric, *options.categorical}
+    return any(name in given and _position(name) is None for name in names_of(fields))
+
+
+def looks_like_header(
+    first: Sequence[bytes],
+    following: Sequence[Sequence[bytes]],
+    dialect: Dialect,
+    label: str | None = None,
+) -> bool:
+    """Whether the first row names the columns of those that follow.
+
+    Text above a column of numbers is a name. Else, if all fields could be names, none of them
+    shows up again in its own column. If they could not, such as the numbers that pandas gives,
+    the label tells: its name is no label, and labels repeat.
+    """
+    columns = _present(following, len(first), dialect)
+    if any(
+        _is_word(value, dialect) and column and all(_is_number(v, dialect) for v in column)
+        for value, column in zip(first, columns, strict=False)
+    ):
+        return True
+    if _could_be_names(first, dialect):
+        return not any(value in column for value, column in zip(first, columns, strict=False))
+    position = None if label is None else _position(label)
+    if position is None or not -len(columns) <= position < len(columns):
+        return False
+    name, labels = first[position], columns[position]
+    return name not in (*labels, b"") and len(set(labels)) < len(labels)
+
+
+def is_doubtful(first: Sequence[bytes], dialect: Dialect) -> bool:
+    """Whether a row that looks like a header could be data as well: it holds numbers."""
+    return _has_numbers(first, dialect.decimal)
+
+
+def _could_be_names(first: Sequence[bytes], dialect: Dialect) -> bool:
+    """Distinct words; the first may be empty, as pandas writes its row index."""
+    named = first[1:] if not first[0] and len(first) > 1 else first
+    return len(set(first)) == len(first) and all(_is_word(value, dialect) for value in named)
+
+
+def _present(rows: Sequence[Sequence[bytes]], width: int, dialect: Dialect) -> list[list[bytes]]:
+    """The values of each column, without the missing ones."""
+    columns = zip_longest(*(row[:width] for row in rows))
+    missing = dialect.marker_bytes
+    return [[v for v in column if v is not None and v not in missing] for column in columns]
+
+
+def _is_word(value: bytes, dialect: Dialect) -> bool:
+    return value not in dialect.marker_bytes and not _is_number(value, dialect)
+
+
+def _is_number(value: bytes, dialect: Dialect) -> bool:
+    return text.number(value, dialect.decimal) is not None
+
+
+def _has_numbers(fields: Sequence[bytes], decimal: str) -> bool:
+    return any(text.number(value, decimal) is not None for value in fields)
+
+
+# ---------------------------------------------------------------------------- what options mean
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What the user said of columns, by name.
+
+    Attributes:
+        label: the label column, or None.
+        ignored: columns that are no features.
+        numeric, categorical: features that are to be of that kind.
+    """
+
+    label: str | None = None
+    ignored: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+
+    @property
+    def as_text(self) -> tuple[str, ...]:
+        """What is text even if all its values are numbers: 007 is not 7."""
+        label = () if self.label is None else (self.label,)
+        return (*label, *self.categorical)
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """What is no feature."""
+        label = () if self.label is None else (self.label,)
+        return (*label, *self.ignored)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a file.
+
+    Attributes:
+        file: its name for messages.
+        names: from its header, ``column_1``… where it has none.
+        first: what its first row holds where that is no header.
+    """
+
+    file: str
+    names: tuple[str, ...]
+    first: tuple[str, ...] = ()
+
+    def roles(self, options: TableOptions) -> Roles:
+        """Find the columns that options name or count.
+
+        Raises:
+            UsageError: there is no such column, or it is to be two things at once.
+        """
+        label = None if options.label is None else self._find(options.label, "--label")
+        roles = Roles(
+            label,
+            tuple(self._find(given, "--ignore") for given in options.ignore),
+            tuple(self._find(given, "--numeric") for given in options.numeric),
+            tuple(self._find(given, "--categorical") for given in options.categorical),
+        )
+        if set(roles.ignored) == set(self.names):
+            raise UsageError(f"--ignore leaves no column of {self.file}")
+        for option, names, others in (
+            ("--numeric", roles.numeric, (*roles.unused, *roles.categorical)),
+            ("--categorical", roles.categorical, roles.unused),
+        ):
+            for name in names:
+                if name in others:
+                    raise UsageError(
+                        f"{option}: another option says what the column {shown(name)} is"
+                    )
+        return roles
+
+    def _find(self, given: str, option: str) -> str:
+        """The column of that name, or at that position from 1 (from the end when negative)."""
+        if given in self.names:
+            return given
+        position = _position(given)
+        if position is not None and -len(self.names) <= position < len(self.names):
+            return self.names[position]
+        if not self.first:
+            has = ", ".join(self.names[:50])
+            raise UsageError(f"{option} {given}: {self.file} has no such column; it has: {has}")
+        raise UsageError(
+            f"{option} {given}: {self.file} has no such column; it was read as having no header, "
+            f"and its first row holds {listed(self.first)}: if these are names, say --header yes"
+        )
+
+
+def _position(given: str) -> int | None:
+    """The index that an option gives, counted from 1 or backwards from -1; None if it is a name."""
+    try:
+        position = int(given)
+    except ValueError:
+        return None
+    return position - (position > 0) if position else None

@@ -1,0 +1,93 @@
+"""Labels: which ones a user means, and which rows have them.
+
+Labels are compared by what they mean, so that 1.0 is 1 and True is true: the same rows are labelled
+alike wherever they come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from anoean_cli.data.meaning import meaning
+from anoean_cli.errors import DataError, UsageError
+
+
+def among(labels: ArrayLike, wanted: Collection[str]) -> NDArray[np.bool_]:
+    """(n,) whether each label is one of those wanted."""
+    distinct, index = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
+    return np.isin(distinct, spelled(wanted, distinct.tolist()))[index]
+
+
+def spelled(wanted: Collection[str], labels: Collection[str]) -> list[str]:
+    """Return those of some labels that are wanted, as they are spelled there."""
+    meanings = {meaning(label) for label in wanted}
+    return [label for label in labels if meaning(label) in meanings]
+
+
+def parts(text: str, labels: Collection[str]) -> tuple[str, ...]:
+    """Return what an option names: the whole of it if that is a label, else between commas."""
+    if spelled([text], labels):
+        return (text.strip(),)
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def normal_labels(
+    text: str | None,
+    known: Sequence[str],
+    labels: ArrayLike,
+    source: str,
+    nulls: Collection[str] = (),
+) -> tuple[str, ...]:
+    """Return the labels of some rows that are normal, as they are spelled there.
+
+    Args:
+        text: what ``--normal`` names, or None.
+        known: the labels that are normal unless it names any.
+        labels: (n,) of the rows, ``""`` where there is none.
+        source: where the rows come from, for messages.
+        nulls: what is read as a missing label.
+
+    Raises:
+        UsageError: nobody says which labels are normal.
+        DataError: no row has such a label.
+    """
+    present = [label for label in np.unique(np.asarray(labels, dtype=str)).tolist() if label]
+    named = () if text is None else parts(text, present)
+    for label in named:
+        require(label, present, source, nulls)
+    if not named and text is not None:
+        raise UsageError(f"--normal {text!r} names no label; the labels are: {some(present)}")
+    if not named and not known:
+        raise UsageError(
+            f"which labels of {source} are normal? Give --normal V[,V...]; "
+            f"the labels are: {some(present)}"
+        )
+    found = spelled(named or known, present)
+    if not found:
+        raise DataError(
+            f"no row of {source} has a label that is normal ({some(known)}); "
+            f"the labels are: {some(present)}; name normal ones with --normal"
+        )
+    return tuple(found)
+
+
+def require(label: str, present: Collection[str], source: str, nulls: Collection[str] = ()) -> None:
+    """Raise DataError unless a label that ``--normal`` names is one of those present."""
+    if spelled([label], present):
+        return
+    why = ""
+    if label in nulls:
+        why = ", for it is read as a missing value (--null-values '' reads it as it is)"
+    raise DataError(
+        f"no row of {source} has the label {label!r} that --normal names{why}; "
+        f"the labels are: {some(sorted(present))}"
+    )
+
+
+def some(labels: Sequence[str], most: int = 12) -> str:
+    """Return labels for a message, so that blanks and commas in them show."""
+    shown = ", ".join(repr(str(label)) if label else "(none)" for label in labels[:most])
+    return (shown or "none") + (f" and {len(labels) - most} more" if len(labels) > most else "")

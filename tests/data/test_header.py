@@ -1,0 +1,146 @@
+"""Whether a first row is a header, and which columns options mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anoean_cli.data.header import Roles, names_features
+from anoean_cli.data.readers import RawTable, read_table
+from anoean_cli.errors import DataError, UsageError
+from anoean_cli.interfaces import TableOptions
+
+PANDAS = "0,1,y\n0.5,7,ok\n0.25,8,ok\n1.5,9,bad\n"  # its names of an array's columns
+DATA = PANDAS.split("\n", 1)[1]
+
+
+def explore(folder: Path, content: str, warnings: list[str], **options: Any) -> RawTable:
+    path = folder / "t.csv"
+    path.write_text(content)
+    return read_table(path, TableOptions(**options), warnings.append)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "warned"),
+    [
+        (PANDAS, {"label": "y"}, False),
+        (PANDAS, {"ignore": ("y",)}, False),
+        (PANDAS, {"label": "-1"}, True),
+        (PANDAS, {"label": "3"}, True),
+        (PANDAS.replace("y", ""), {"header": True}, False),
+        ("a,1,y\n" + DATA, {}, True),  # a above numbers
+        ("a,b,a b\n" + DATA, {}, False),
+    ],
+)
+def test_a_header(tmp_path: Path, content: str, options: dict[str, Any], warned: bool) -> None:
+    warnings: list[str] = []
+    found = explore(tmp_path, content, warnings, **options)
+    assert found.had_header
+    assert len(found.table) == 3
+    assert len(warnings) == warned
+    assert all("--header no" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        (PANDAS, {}),
+        (PANDAS, {"label": "2"}),  # its values do not repeat
+        (DATA, {"label": "-1"}),
+        (PANDAS, {"label": "-1", "header": False}),
+    ],
+)
+def test_no_header(tmp_path: Path, content: str, options: dict[str, Any]) -> None:
+    found = explore(tmp_path, content, [], **options)
+    assert not found.had_header
+    assert len(found.table) == content.count("\n")
+
+
+@pytest.mark.parametrize("options", [{}, {"label": "y"}, {"label": "-1"}])
+def test_doubled_names_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="more than one column 'a'"):
+        explore(tmp_path, "a,a,y\n0,0,bad\n1,1,ok\n2,2,ok\n", [], **options)
+
+
+def test_a_name_that_is_not_found_for_want_of_a_header(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds '0', '1', 'y': .*--header yes"):
+        explore(tmp_path, PANDAS, [], label="Y")
+    with pytest.raises(UsageError, match=r"t\.csv has no such column; it has: 0, 1, y$"):
+        explore(tmp_path, PANDAS, [], label="Y", header=True)
+
+
+def test_columns_by_name_and_by_position(tmp_path: Path) -> None:
+    content = "a,b,c,d,e\n1,2,3,4,x\n2,3,4,5,y\n"
+    found = explore(tmp_path, content, [], label="-1", ignore=("a", "2"), numeric=("c",))
+    assert found.roles == Roles("e", ("a", "b"), ("c",))
+    assert found.columns == tuple("abcde")
+    assert found.table.column_names == ["c", "d", "e"]
+    for options in ({"ignore": ("0",)}, {"ignore": ("6",)}, {"categorical": ("-6",)}):
+        with pytest.raises(UsageError, match="no such column"):
+            explore(tmp_path, content, [], **options)
+    for options in (
+        {"label": "e", "categorical": ("5",)},
+        {"ignore": ("a",), "numeric": ("a",)},
+        {"numeric": ("a",), "categorical": ("a",)},
+    ):
+        with pytest.raises(UsageError, match="another option says"):
+            explore(tmp_path, content, [], **options)
+    with pytest.raises(UsageError, match="leaves no column"):
+        explore(tmp_path, content, [], ignore=tuple("abcde"))
+
+
+@pytest.mark.parametrize(
+    ("row", "features", "expected"),
+    [
+        (["x", "9"], ("x", "y"), True),
+        (["x", "9"], ("x", "y", "z"), False),
+        (["x", "label"], ("x", "y", "z"), True),
+        (["0", "1", "7"], ("0", "1", "2"), False),  # two numbers that happen to be names
+        (["0", "1", "2", "y"], ("0", "1", "2"), True),
+    ],
+)
+def test_a_header_in_the_eyes_of_a_model(
+    row: list[str], features: tuple[str, ...], expected: bool
+) -> None:
+    assert names_features([name.encode() for name in row], features, ".") is expected
+
+
+# ---------------------------------------------------------------------------- nearly all numbers
+
+
+def mostly(bad: str, count: int = 39) -> str:
+    return "x,y\n" + "".join(f"{x},ok\n" for x in [*range(count), bad])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (mostly("oops"), ("line 41, column 'x': 'oops'", "39 of its 40", "--null-values")),
+        (mostly('"1,5"'), ("line 41", "'1,5'", "--decimal ,", "--numeric")),
+        ("x;y\n0;ok\n1;ok\n1,5;ok\n", ("line 4", "3 of its 3", "--decimal ,")),
+    ],
+)
+def test_text_among_numbers_is_told_once(
+    tmp_path: Path, content: str, told: tuple[str, ...]
+) -> None:
+    warnings: list[str] = []
+    table = explore(tmp_path, content, warnings).table
+    assert table["x"].to_pylist()[0] == "0", "it is taken as text"
+    assert len(warnings) == 1
+    assert all(part in warnings[0] for part in told)
+    for options in ({"categorical": ("x",)}, {"ignore": ("x",)}, {"label": "x"}):
+        explore(tmp_path, content, warnings, **options)
+    assert len(warnings) == 1
+    with pytest.raises(DataError, match=r"t\.csv, line \d+, column 'x': '.*' is not a number; "):
+        explore(tmp_path, content, [], numeric=("x",))
+
+
+def test_categories_are_not_told(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    explore(tmp_path, mostly("oops", count=18), warnings)
+    explore(tmp_path, "x,y\na,1\nb,NA\nNA,\n", warnings)
+    assert warnings == []
+    with pytest.raises(DataError, match="line 2, column 'x': 'a' is not a number"):
+        explore(tmp_path, "x,y\na,1\nb,2\n", [], numeric=("x",))

@@ -1,0 +1,62 @@
+"""Which labels are meant, and which rows have them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anoean_cli.data.labels import among, normal_labels, parts
+from anoean_cli.errors import DataError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "normals"),
+    [
+        ("ok", ["ok", "bad"], ("ok",)),
+        (" ok , idle ,", ["ok", "bad", "idle"], ("idle", "ok")),
+        ("1", ["1.0", "0.0"], ("1.0",)),
+        ("1.0", ["1", "0"], ("1",)),
+        ("1", ["1", "1.0", "2"], ("1", "1.0")),
+        ("True", ["true", "false"], ("true",)),
+        ("false", ["False", "True"], ("False",)),
+        ("7", ["7", "007"], ("7",)),
+        ("a,b", ["a,b", "c"], ("a,b",)),
+        ("a,b", ["a", "b", "c"], ("a", "b")),
+        (None, ["n", "x"], ("n",)),
+        (None, ["N", "n ", ""], ("n ",)),
+    ],
+)
+def test_the_labels_that_are_normal(
+    text: str | None, labels: list[str], normals: tuple[str, ...]
+) -> None:
+    found = normal_labels(text, ("n", "m"), labels * 2, "t.csv")
+    assert found == normals
+    assert among(labels, found).tolist() == [label in normals for label in labels]
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "kind", "told"),
+    [
+        ("nope", ("ok",), DataError, r"t\.csv has the label 'nope'.* are: ' ok', 'a,b'$"),
+        ("ok,nope", (), DataError, "'nope'"),
+        ("None", (), DataError, "'None' that --normal names, .*missing value.*--null-values"),
+        (",", (), UsageError, "names no label"),
+        (None, (), UsageError, "Give --normal"),
+        (None, ("n",), DataError, r"a label that is normal \('n'\)"),
+    ],
+)
+def test_labels_that_are_not_there(
+    text: str | None, known: tuple[str, ...], kind: type[Exception], told: str
+) -> None:
+    with pytest.raises(kind, match=told):
+        normal_labels(text, known, [" ok", "a,b", ""], "t.csv", ("", "None"))
+
+
+def test_no_row_is_among_no_labels() -> None:
+    assert among(np.array(["a", ""]), []).tolist() == [False, False]
+    assert among([], ["a"]).tolist() == []
+
+
+def test_an_option_with_commas() -> None:
+    assert parts("a,b", {"a", "b", "a,b"}) == ("a,b",)
+    assert parts(" a, b,,", {"x"}) == ("a", "b")
