@@ -66,6 +66,16 @@ def read_prepared(path: Path) -> Dataset:
         return reader.rows(0, len(reader))
 
 
+def provenance_of(path: Path) -> dict[str, Any]:
+    """Where the rows of a prepared dataset come from, without reading them.
+
+    Raises:
+        FileFormatError: none, or a damaged one.
+    """
+    with PreparedReader(path) as reader:
+        return dict(reader.about["provenance"])
+
+
 class PreparedReader:
     """A prepared dataset, read piece by piece.
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from anoean_cli import parameters, registry
 from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator, leave_one_out
+from anoean_cli.data.content import digest_of_rows
 from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor, fit_table
 from anoean_cli.data.schema import TableSchema, infer_schema
 from anoean_cli.data.splits import Split, SplitRequest, draw
@@ -245,7 +246,12 @@ def _config(
         for role in ROLES
     }
     return {
-        "dataset": {"name": dataset.name, "kind": dataset.kind, **dataset.provenance},
+        "dataset": {
+            "name": dataset.name,
+            "kind": dataset.kind,
+            **dataset.provenance,
+            "content": digest_of_rows(dataset),
+        },
         "normal": list(request.split.normal),
         "scheme": request.split.scheme,
         "unlabeled": request.split.unlabeled,
