@@ -106,6 +106,11 @@ class PreparedReader:
         """Name, provenance, columns and protocol, as JSON."""
         return dict(self._about)
 
+    @property
+    def image_shape(self) -> list[int] | None:
+        """Channels, height and width of images; None for a table."""
+        return list(self._reader.shape("images")[1:]) if self._about["kind"] == "image" else None
+
     def verify(self) -> None:
         self._reader.verify()
 

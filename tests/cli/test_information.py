@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from anoean_cli.inference.model import load_model
 
 from .conftest import Result, Run, environment, words
 
@@ -114,6 +117,31 @@ def test_info_of_prepared_data_and_embeddings(anoean: Run, model: Path, fresh: P
         found = anoean("info", name, "--verify")
         assert found.returncode == 4
         assert name in found.error
+
+
+def test_what_info_shows_is_for_people(anoean: Run, model: Path, fresh: Path) -> None:
+    assert anoean("prepare", fresh, "--label", "label", "--out", "p.h5").returncode == 0
+    shown = anoean("info", "p.h5").stdout.splitlines()
+    for line in ("rows      160", "columns   3 categorical, 2 numeric", "label     label"):
+        assert line in shown
+    assert any(line.startswith("file      fresh.csv, ") for line in shown)
+    copies = [Path(f"copy-{at:02}.csv") for at in range(14)]
+    for copy in copies:
+        copy.write_bytes(fresh.read_bytes())
+    assert anoean("score", *copies, "--embeddings", "e.h5").returncode == 0
+    shown = anoean("info", "e.h5").stdout.splitlines()
+    assert "rows          2,240" in shown
+    assert "file          copy-11.csv" in shown
+    assert "              and 2 more" in shown
+    assert max(map(len, shown)) < 100
+
+
+def test_a_long_list_is_cut_for_people_only(anoean: Run, model: Path) -> None:
+    trained = load_model(model)
+    kinds = [f"attack-{at:03}" for at in range(100)]
+    replace(trained, config={**trained.config, "seen_types": kinds}).save("many.h5")
+    assert "attack-011 and 88 more\n" in anoean("info", "many.h5").stdout
+    assert anoean("info", "many.h5", "--json").json["seen_types"] == kinds
 
 
 def damage(path: Path) -> None:
