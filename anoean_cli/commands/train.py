@@ -69,9 +69,13 @@ class LearningFlags:
 
     detector: Annotated[str, typer.Option(autocompletion=options.complete_detectors)] = "anoean"
     encoder: Annotated[str | None, typer.Option(autocompletion=options.complete_encoders)] = None
-    preset: Annotated[str, typer.Option(help="default, or paper: the paper to the letter.")] = (
-        "default"
-    )
+    preset: Annotated[
+        str,
+        typer.Option(
+            autocompletion=options.complete_presets,
+            help="default, or paper: the paper to the letter.",
+        ),
+    ] = "default"
     latent_dim: Annotated[
         int | None, typer.Option(min=1, max=4096, help="Dimension of the decision space.")
     ] = None
