@@ -136,6 +136,7 @@ def _tables(
         categorical=schema.categorical,
         source_columns=schema.source,
         label=reading.options.label or schema.label,
+        rest=schema.rest,
         keep=reading.keep,
         required_label=reading.labels,
     )

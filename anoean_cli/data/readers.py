@@ -65,6 +65,7 @@ class Wanted:
         label: the label's name among ``source_columns``.
         keep: further columns to pass through as strings, exactly as they are written.
         required_label: whether the label is to be read too.
+        rest: the unused fields at the end of a training row: no extras where a file has them.
     """
 
     numeric: tuple[str, ...] = ()
@@ -73,6 +74,7 @@ class Wanted:
     label: str | None = None
     keep: tuple[str, ...] = ()
     required_label: bool = False
+    rest: tuple[str, ...] = ()
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -245,7 +247,8 @@ def _layout(
     else:
         order = _order(len(fields), name, wanted)
         positions = {column: order.index(column) for column in wanted.read}
-        extras = tuple(_numbered(at) for at in range(len(order), len(fields)))
+        known = len(order) + len(wanted.rest)
+        extras = tuple(_numbered(at) for at in range(known, len(fields)))
     is_guess = options.header is None and not has_header
     layout = Layout(
         file=name,
@@ -284,7 +287,8 @@ def _names_columns(
 
 
 def _known(wanted: Wanted) -> set[str]:
-    return {*wanted.source_columns, *wanted.read, *((wanted.label,) if wanted.label else ())}
+    label = (wanted.label,) if wanted.label else ()
+    return {*wanted.source_columns, *wanted.rest, *wanted.read, *label}
 
 
 def _check_names(names: Sequence[str], file: str, wanted: Wanted) -> None:
