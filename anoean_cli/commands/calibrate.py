@@ -83,7 +83,8 @@ def _observed(
 
     is_labelled = not is_mixture and (label is not None or normal is not None)
     expected = Expected(model.preprocessor.spec, model.schema)
-    reading = Reading(table.options(label), labels=is_labelled)
+    ending = model.config["dataset"].get("label_ending", "")
+    reading = Reading(table.options(label), labels=is_labelled, label_ending=ending)
     outputs, labels = [], []
     for piece in pieces(data, expected, reading):
         outputs.append(model.score(piece.examples).output)

@@ -55,7 +55,7 @@ def run(
     labelled, origin = (
         _test_rows(loaded, source, console)
         if data is None
-        else _given_rows(loaded, data, label, normal, table)
+        else _given_rows(loaded, data, label, normal, table, console)
     )
     about = {"model": str(model), "model_digest": loaded.digest, **origin}
     found = figures(loaded, labelled)
@@ -81,7 +81,12 @@ def _test_rows(
 
 
 def _given_rows(
-    model: Model, data: str, label: str | None, normal: str | None, table: TableFlags
+    model: Model,
+    data: str,
+    label: str | None,
+    normal: str | None,
+    table: TableFlags,
+    console: Console,
 ) -> tuple[Labelled, dict[str, Any]]:
     """The same for the rows of a file."""
     from anoean_cli.data.content import digest_of
@@ -89,16 +94,32 @@ def _given_rows(
     from anoean_cli.evaluation.run import score_pieces
     from anoean_cli.storage.prepared import is_prepared, provenance_of
 
-    reading = Reading(table.options(label), labels=True)
+    ending = model.config["dataset"].get("label_ending", "")
+    reading = Reading(table.options(label), labels=True, label_ending=ending)
     expected = Expected(model.preprocessor.spec, model.schema)
     normal_labels = options.listed(normal) or tuple(model.config["normal"])
     labelled = score_pieces(model, pieces(data, expected, reading), normal_labels)
+    _warn_of_other_names(data, labelled, model.config["seen_types"], console)
     path, about = Path(data), {"source": "file", "files": {}}
     if is_prepared(path):
         about = provenance_of(path)
     elif path.is_file():  # a pipe cannot be read twice
         about["files"] = {path.name: digest_of(path)}
     return labelled, _origin(data, about)
+
+
+def _warn_of_other_names(
+    data: str, labelled: Labelled, seen: Sequence[str], console: Console
+) -> None:
+    """Types that go by other names than in training would all count as unseen."""
+    from anoean_cli.data.splits import some
+
+    anomalies = sorted(set(labelled.types[labelled.is_anomaly].tolist()))
+    if seen and anomalies and not set(seen) & set(anomalies):
+        console.warn(
+            f"{data}: none of its anomalies is of a type that training showed ({some(seen)}); "
+            f"its anomalies are: {some(anomalies)}"
+        )
 
 
 def _origin(name: str, provenance: Mapping[str, Any], notes: Sequence[str] = ()) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +314,33 @@ def test_evaluate_on_given_rows(anoean: Run, model: Path, fresh: Path) -> None:
     assert found["files"] == {"fresh.csv": hashlib.sha256(fresh.read_bytes()).hexdigest()}
     other = anoean("evaluate", "--data", fresh, "--normal", "ok,leak", "--json").json
     assert other["n_anomalies"] == 10
+
+
+def test_evaluate_knows_a_publishers_labels(anoean: Run, model: Path, fresh: Path) -> None:
+    expected = anoean("evaluate", "--data", fresh, "--json").json
+    dotted = fresh.with_name("dotted.csv")
+    head, *rows = fresh.read_text().splitlines()
+    dotted.write_text("\n".join([head, *(f"{row}." for row in rows)]) + "\n")
+    trained = load_model(model)
+    about = {**trained.config["dataset"], "label_ending": "."}
+    kdd = replace(trained, config={**trained.config, "dataset": about})
+    kdd.save(model, overwrite=True)
+    found = anoean("evaluate", "--data", dotted, "--json")
+    assert found.stderr == ""
+    assert [k for k in expected if found.json[k] != expected[k]] == [
+        "model_digest",
+        "data",
+        "files",
+    ]
+    assert anoean("calibrate", "--data", dotted, "--label label --fpr 0.1").returncode == 0
+
+
+def test_anomalies_by_other_names_are_told(anoean: Run, model: Path, fresh: Path) -> None:
+    fresh.write_text(fresh.read_text().replace("leak", "Leak").replace("burst", "Burst"))
+    found = anoean("evaluate", "--data", fresh)
+    assert found.returncode == 0
+    assert "none of its anomalies is of a type that training showed (burst, leak)" in found.stderr
+    assert "its anomalies are: Burst, Leak" in found.stderr
 
 
 def test_unseen_types_are_told_apart(anoean: Run, tmp_path: Path) -> None:

@@ -110,6 +110,12 @@ def test_missing_labels_are_empty(tmp_path):
     assert read(path, labels=True)[0].labels == ["", "n"]
 
 
+def test_labels_lose_the_ending_that_the_models_labels_have_not(tmp_path):
+    (tmp_path / "t.csv").write_text("x,label,k\n1,n.,a\n2,,b\n")
+    (piece,) = read(tmp_path / "t.csv", labels=True, label_ending=".")
+    assert piece.labels == ["n", ""]
+
+
 def test_labels_need_a_column(tmp_path):
     (tmp_path / "t.csv").write_text("x,k\n1,a\n")
     without = Expected(TABLE.spec, TableSchema(SCHEMA.columns, {}, ("x", "k"), None))
