@@ -61,7 +61,7 @@ def run(
     if data is not None:
         is_mixture = contamination is not None and label is None
         observed = _observed(loaded, data, label, normal, table, is_mixture)
-    renewed = recalibrated(loaded, observed, rule, covariance)
+    renewed = recalibrated(loaded, observed, rule, covariance, console.warn)
     digest = renewed.save(target, overwrite=force)
     show_model(console, replace(renewed, digest=digest), target, json)
 

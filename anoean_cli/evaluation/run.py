@@ -106,8 +106,9 @@ def figures(model: Model, labelled: Labelled) -> dict[str, Json]:
     found: dict[str, Json] = evaluate_with_types(
         labelled.scores, labelled.is_anomaly, labelled.types, seen, threshold
     )
-    if labelled.multiplicity is not None and (labelled.multiplicity != 1).any():
-        found["with_duplicates"] = evaluate_scores(
-            labelled.scores, labelled.is_anomaly, threshold, weights=labelled.multiplicity
-        )
+    times, anomalous = labelled.multiplicity, labelled.is_anomaly
+    if times is not None and (times != 1).any():
+        repeated = evaluate_scores(labelled.scores, anomalous, threshold, weights=times)
+        counts = {"n_normals": times[~anomalous].sum(), "n_anomalies": times[anomalous].sum()}
+        found["with_duplicates"] = repeated | {name: int(n) for name, n in counts.items()}
     return found

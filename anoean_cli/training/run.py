@@ -377,16 +377,17 @@ def _calibrated_model(
     }
     selection = kept["selection"]
     normals = selection.output[~selection.is_anomaly]
-    estimator = request.covariance or _chosen_estimator(normals, fitted, watcher)
-    gaussian = None
+    estimator = None
     if fitted.output == "embedding":
-        gaussian = Gaussian.from_embeddings(normals, estimator)
+        estimator = request.covariance or _chosen_estimator(normals, watcher)
+    gaussian = None if estimator is None else Gaussian.from_embeddings(normals, estimator)
     if "calibration" in kept:
         reference = raw_scores(kept["calibration"].output, gaussian)
-    elif gaussian is not None:
+    elif estimator is not None:
         reference = leave_one_out(normals, estimator)
     else:
         reference = raw_scores(normals, None)
+    about = {} if estimator is None else {"covariance": estimator}
     _refuse_collapse(raw_scores(selection.output, gaussian), rows_of(split.selection).examples)
     return Model(
         config={},
@@ -395,7 +396,7 @@ def _calibrated_model(
         graph=fitted.graph,
         output=fitted.output,
         gaussian=gaussian,
-        calibration=by_rate(np.sort(reference), "calibration" in kept, covariance=estimator),
+        calibration=by_rate(np.sort(reference), "calibration" in kept, **about),
         kept=kept,
         split=_positions(split),
         weights=fitted.weights,
@@ -421,9 +422,7 @@ def _kept(
     )
 
 
-def _chosen_estimator(normals: NDArray[np.float32], fitted: Fitted, watcher: Watcher) -> str:
-    if fitted.output == "score":
-        return "empirical"
+def _chosen_estimator(normals: NDArray[np.float32], watcher: Watcher) -> str:
     estimator = fitting_estimator(normals)
     if estimator != "empirical":
         rows, dimensions = normals.shape
