@@ -89,6 +89,8 @@ def test_the_model_may_be_named_by_the_environment(anoean: Run) -> None:
         ("--dataset toy --train-size 0", 2, "--train-size"),
         ("--dataset toy --train-size few", 2, "'few'"),
         ("--dataset toy --test-size -1", 2, "--test-size"),
+        ("--dataset toy --anomaly-fraction -0.1", 2, "--anomaly-fraction is '-0.1'"),
+        ("--dataset toy --anomaly-fraction few", 2, "--anomaly-fraction is 'few'"),
         ("--dataset table.csv --label label", 2, "burst, leak, ok"),
         ("--dataset table.csv --label nope --normal ok", 2, "nope"),
         ("--dataset table.csv --label label --normal ok --ignore nope", 2, "nope"),
@@ -133,6 +135,16 @@ def test_few_anomalies(anoean: Run) -> None:
     assert found.returncode == 0
     assert sum(part[1] for part in split_of(found.json).values()) == 7
     assert "only 7 anomalies to learn from" in found.stderr
+
+
+def test_all_anomalies(anoean: Run) -> None:
+    sizes = "--train-size 200 --test-size 0 --epochs 1 --json"
+    some, every = (
+        split_of(anoean(TOY, sizes, options, "-m", name).json)
+        for options, name in (("", "some.h5"), ("--anomaly-fraction all", "every.h5"))
+    )
+    assert sum(anomalies for _, anomalies in some.values()) == 20
+    assert sum(anomalies for _, anomalies in every.values()) == 100
 
 
 @pytest.mark.usefixtures("table")
