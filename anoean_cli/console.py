@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SECONDS_BETWEEN_LINES = 5.0
-WIDE_ENOUGH = 10_000
+BETWEEN_COLUMNS = "  "
 
 
 @dataclass(frozen=True)
@@ -51,25 +51,31 @@ class Console:
     def json(self, value: Any) -> None:
         self.data(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
-    def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Show a table; in a pipe it is as wide as its cells."""
+    def table(
+        self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = False
+    ) -> None:
+        """Show a table, on a terminal within its width, in a pipe as wide as its cells.
+
+        Args:
+            numbers: whether the columns after the first hold numbers, and not text.
+        """
+        if not sys.stdout.isatty():
+            lines = _aligned([head, *rows], numbers)
+            self.data("\n".join([title, *lines] if title else lines))
+            return
         from rich import box
         from rich.console import Console as RichConsole
         from rich.table import Table
         from rich.text import Text
 
-        terminal = sys.stdout.isatty()
         table = Table(
-            title=title or None,
-            title_justify="left",
-            box=box.SIMPLE_HEAD if terminal else None,
-            pad_edge=False,
+            title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
         )
         for index, name in enumerate(head):
-            table.add_column(name, no_wrap=not terminal, justify="left" if index == 0 else "right")
+            table.add_column(name, justify="right" if numbers and index else "left")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
-        RichConsole(file=sys.stdout, width=None if terminal else WIDE_ENOUGH).print(table)
+        RichConsole(file=sys.stdout).print(table)
 
     @contextmanager
     def training(self) -> Iterator[TrainingProgress]:
@@ -81,6 +87,20 @@ class Console:
                 yield progress
         else:
             yield _Lines(self)
+
+
+def _aligned(rows: Sequence[Sequence[str]], numbers: bool) -> list[str]:
+    """The rows as lines in which each column has one width; text left, numbers right."""
+    from rich.cells import cell_len
+
+    columns = []
+    for index, column in enumerate(zip(*rows, strict=True)):
+        widths = [cell_len(cell) for cell in column]
+        fill = [" " * (max(widths) - width) for width in widths]
+        is_right = numbers and index > 0
+        pairs = zip(column, fill, strict=True)
+        columns.append([space + cell if is_right else cell + space for cell, space in pairs])
+    return [BETWEEN_COLUMNS.join(cells).rstrip() for cells in zip(*columns, strict=True)]
 
 
 class TrainingProgress:

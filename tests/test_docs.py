@@ -29,7 +29,7 @@ assert scores[0] < scores[1] and p_values[0] > p_values[1]
 assert (verdicts == y).mean() > 0.9
 """,
     "docs/formats.md": """
-assert config["detector"]["name"] == "anoean" and threshold > 0
+assert config["detector"]["name"] == "anoean" and threshold > 0 and created.startswith("20")
 assert mean.shape == embedding.shape[1:] and covariance.shape == 2 * mean.shape
 assert len(labels) == len(columns["x"]) == len(columns["y"]) == 1100
 assert len(z) == len(scores) and origin[:2] == [("rows.csv", 1), ("rows.csv", 2)]

@@ -62,7 +62,7 @@ def run(
     if data is not None:
         observed = _observed(loaded, data, label, normal, table, contamination is not None)
         console.note(_described(observed))
-    renewed = recalibrated(loaded, observed, rule, covariance)
+    renewed = recalibrated(loaded, observed, rule, covariance, console.warn)
     digest = renewed.save(target, overwrite=force)
     show_model(console, replace(renewed, digest=digest), target, json)
 
@@ -88,7 +88,12 @@ def _observed(
     from anoean_cli.inference.recalibration import Observed
 
     is_labelled = label is not None or normal is not None
-    reading = Reading(table.options(label), labels=is_labelled, seek_labels=not is_mixture)
+    reading = Reading(
+        table.options(label),
+        labels=is_labelled,
+        seek_labels=not is_mixture,
+        label_ending=model.config["dataset"].get("label_ending", ""),
+    )
     outputs = []
     labels: list[str] = []
     for piece in pieces(data, Expected(model.preprocessor.spec, model.schema), reading):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -51,59 +52,99 @@ def run(
     from anoean_cli.inference.model import load_model
 
     loaded = load_model(model)
-    labelled = (
+    labelled, origin = (
         _test_rows(loaded, source, console)
         if data is None
-        else _given_rows(loaded, data, label, normal, table)
+        else _given_rows(loaded, data, label, normal, table, console)
     )
+    about = {"model": str(model), "model_digest": loaded.digest, **origin}
     found = figures(loaded, labelled)
     if json:
-        about = loaded.config["dataset"]
-        origin = {
-            "data": data or about["name"],
-            "sample": bool(about.get("sample")) if data is None else False,
-        }
-        console.json({"model": str(model), **origin, **found})
+        console.json({**about, **found})
         return
+    console.table("", ["model", str(model)], _lines(about))
+    console.data("")
     _show(console, found)
 
 
-def _test_rows(model: Model, source: str | None, console: Console) -> Labelled:
-    from anoean_cli.commands.loading import load_dataset
-    from anoean_cli.evaluation.run import score_test_rows
-    from anoean_cli.interfaces import TableOptions
+def _test_rows(
+    model: Model, source: str | None, console: Console
+) -> tuple[Labelled, dict[str, Any]]:
+    """The rows that training set aside, scored, and what a report says of their origin."""
+    from anoean_cli.commands.loading import load_again
+    from anoean_cli.evaluation.run import rows_set_aside, score_test_rows
 
-    about = model.config["dataset"]
-    reading = about.get("reading")
-    if reading is not None:  # a table of the user's
-        as_tuples: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in reading.items()
-        }
-        path = source or about["path"]
-        dataset = load_dataset(path, "auto", TableOptions(**as_tuples), console)
-    else:
-        where = source or ("sample" if about.get("sample") else "auto")
-        dataset = load_dataset(
-            about["name"], where, TableOptions(), console, seed=model.config["seed"]
-        )
-    return score_test_rows(model, dataset)
+    rows_set_aside(model)  # to be told that there are none before any data is looked for
+    dataset = load_again(model.config["dataset"], source, console)
+    origin = _origin(dataset.name, dataset.provenance, model.config["notes"])
+    return score_test_rows(model, dataset), origin
 
 
 def _given_rows(
-    model: Model, data: str, label: str | None, normal: str | None, table: TableFlags
-) -> Labelled:
+    model: Model,
+    data: str,
+    label: str | None,
+    normal: str | None,
+    table: TableFlags,
+    console: Console,
+) -> tuple[Labelled, dict[str, Any]]:
+    """The same for the rows of a file."""
+    from anoean_cli.data.content import digest_of
     from anoean_cli.data.inputs import Expected, Reading, pieces
     from anoean_cli.data.labels import among, normal_labels
     from anoean_cli.data.text import nulls_of
     from anoean_cli.evaluation.run import Labelled, score_pieces
+    from anoean_cli.storage.prepared import is_prepared, provenance_of
 
-    reading = Reading(table.options(label), labels=True)
+    ending = model.config["dataset"].get("label_ending", "")
+    reading = Reading(table.options(label), labels=True, label_ending=ending)
     expected = Expected(model.preprocessor.spec, model.schema)
     scores, labels = score_pieces(model, pieces(data, expected, reading))
     nulls = nulls_of(reading.options)
     normals = normal_labels(normal, model.config["normal"], labels, data, nulls)
-    return Labelled(scores, ~among(labels, normals), labels)
+    labelled = Labelled(scores, ~among(labels, normals), labels)
+    _warn_of_other_names(data, labelled, model.config["seen_types"], console)
+    path, about = Path(data), {"source": "file", "files": {}}
+    if is_prepared(path):
+        about = provenance_of(path)
+    elif path.is_file():  # a pipe cannot be read twice
+        about["files"] = {path.name: digest_of(path)}
+    return labelled, _origin(data, about)
+
+
+def _warn_of_other_names(
+    data: str, labelled: Labelled, seen: Sequence[str], console: Console
+) -> None:
+    """Types that go by other names than in training would all count as unseen."""
+    from anoean_cli.data.labels import some, spelled
+
+    anomalies = sorted(set(labelled.types[labelled.is_anomaly].tolist()))
+    if seen and anomalies and not spelled(seen, anomalies):
+        console.warn(
+            f"{data}: none of its anomalies is of a type that training showed ({some(seen)}); "
+            f"its anomalies are: {some(anomalies)}"
+        )
+
+
+def _origin(name: str, provenance: Mapping[str, Any], notes: Sequence[str] = ()) -> dict[str, Any]:
+    """Which data was used, the same in every report."""
+    return {
+        "data": name,
+        "sample": bool(provenance.get("sample")),
+        "source": provenance.get("source"),
+        "files": provenance.get("files", {}),
+        "notes": list(notes),
+    }
+
+
+def _lines(about: Mapping[str, Any]) -> list[list[str]]:
+    source = about["source"]
+    kind = source if source in ("file", "generated") else "full"
+    return [
+        ["digest", about["model_digest"][:16]],
+        ["data", f"{about['data']} ({'sample' if about['sample'] else kind})"],
+        *(["note", note] for note in about["notes"]),
+    ]
 
 
 def _show(console: Console, found: Mapping[str, Any]) -> None:
@@ -115,7 +156,7 @@ def _show(console: Console, found: Mapping[str, Any]) -> None:
     ]
     for name in ("n_normals", "n_anomalies"):
         rows.append([name, *(f"{part[name]:,}" for part in parts.values())])
-    console.table("", ["figure", *parts], rows)
+    console.table("", ["figure", *parts], rows, numbers=True)
 
 
 def _cell(part: Mapping[str, float], name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,9 +33,9 @@ def run(
     path = file or model
     kind = kind_of(path)
     if kind == prepared.FORMAT:
-        _show(console, _prepared(path, verify), json)
+        _show(console, _prepared(path, verify), _prepared_lines, json)
     elif kind == embeddings.FORMAT:
-        _show(console, _embeddings(path, verify), json)
+        _show(console, _embeddings(path, verify), _embeddings_lines, json)
     else:
         # A model is always read and checked as a whole.
         show_model(console, load_model(path), path, json)
@@ -47,7 +49,8 @@ def _prepared(path: Path, verify: bool) -> dict[str, Any]:
     with PreparedReader(path) as reader:
         if verify:
             reader.verify()
-        return {"prepared": str(path), "rows": len(reader), "digest": reader.digest, **reader.about}
+        about = {"prepared": str(path), "rows": len(reader), "digest": reader.digest}
+        return {**about, **reader.about, "shape": reader.image_shape}
 
 
 def _embeddings(path: Path, verify: bool) -> dict[str, Any]:
@@ -68,9 +71,64 @@ def _embeddings(path: Path, verify: bool) -> dict[str, Any]:
         }
 
 
-def _show(console: Console, about: dict[str, Any], as_json: bool) -> None:
+def _show(
+    console: Console,
+    about: dict[str, Any],
+    lines: Callable[[dict[str, Any]], list[tuple[str, str]]],
+    as_json: bool,
+) -> None:
     if as_json:
         console.json(about)
         return
-    rows = [[name, str(value)] for name, value in about.items()]
-    console.table("", ["what", "value"], rows)
+    kind, path = next(iter(about.items()))
+    console.table("", [kind, path], [*lines(about), ("digest", about["digest"][:16])])
+
+
+def _prepared_lines(about: dict[str, Any]) -> list[tuple[str, str]]:
+    from anoean_cli.data.splits import some
+
+    provenance = about["provenance"]
+    sizes = {name: value for name, value in about["apportionment"].items() if value}
+    return [
+        ("data", about["name"] + (" (sample)" if provenance.get("sample") else "")),
+        ("rows", f"{about['rows']:,}"),
+        *_example_lines(about),
+        ("normal", some(about["normal"]) or "what --normal says"),
+        ("protocol", ", ".join(f"{name} {value}" for name, value in sizes.items()) or "all rows"),
+        *(
+            (name, str(provenance[name]))
+            for name in ("source", "seed", "licence", "homepage")
+            if name in provenance
+        ),
+        *_each("file", [f"{n}, {d[:16]}" for n, d in provenance.get("files", {}).items()]),
+    ]
+
+
+def _example_lines(about: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a row is: an image, or features and a label."""
+    from anoean_cli.data.splits import some
+
+    if about["kind"] == "image":
+        channels, height, width = about["shape"]
+        return [("images", f"{height} x {width}, {channels} channel{'s'[: channels != 1]}")]
+    kinds = Counter(kind for _, kind in about["features"])
+    return [
+        ("columns", ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())),
+        ("names", some([name for name, _ in about["features"]])),
+        ("label", about["label_column"] or "none"),
+    ]
+
+
+def _embeddings_lines(about: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("rows", f"{about['rows']:,}"),
+        ("dimensions", str(about["dimensions"])),
+        *_each("file", about["files"]),
+        ("model digest", about["model_digest"][:16]),
+    ]
+
+
+def _each(name: str, values: list[str], most: int = 12) -> list[tuple[str, str]]:
+    """A line for each value, as far as they are worth reading."""
+    more = [("", f"and {len(values) - most:,} more")] if len(values) > most else []
+    return [(name, value) for value in values[:most]] + more

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from anoean_cli import environment, registry
 from anoean_cli.console import Console
-from anoean_cli.errors import blaming
-from anoean_cli.interfaces import Dataset, LoadRequest, TableOptions
+from anoean_cli.errors import DatasetUnavailableError, UsageError, blaming
+from anoean_cli.interfaces import Dataset, DatasetPlugin, Json, LoadRequest, TableOptions
 from anoean_cli.storage import prepared
 
 TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".gz", ".zst", ".parquet", ".pq", ".h5", ".hdf5")
@@ -23,6 +27,8 @@ def load_dataset(
 ) -> Dataset:
     """Load a data set by its plugin's name, a table or a prepared file by its path.
 
+    What it takes to load it again goes into its provenance, and so into the model: `load_again`.
+
     Args:
         from_cache: whether the prepared form in the cache will do.
 
@@ -31,30 +37,84 @@ def load_dataset(
         DatasetUnavailableError, DataError, FileFormatError: what the plugin or reader says.
     """
     if is_file(name):
-        if prepared.is_prepared(Path(name)):
-            return prepared.read_prepared(Path(name))
         name, source = "table", name
-    elif is_file(source) and prepared.is_prepared(Path(source)):
-        return prepared.read_prepared(Path(source))
+    if is_file(source) and prepared.is_prepared(Path(source)):
+        dataset = prepared.read_prepared(Path(source))
+    else:
+        dataset = _from_plugin(name, source, table, console, seed, from_cache)
+    if source in ("auto", "full"):
+        source = "sample" if dataset.provenance.get("sample") else "full"
+    again = {"plugin": name, "source": source, "seed": seed, "reading": asdict(table)}
+    return replace(dataset, provenance={**dataset.provenance, "reload": again})
+
+
+def load_again(about: Mapping[str, Json], source: str | None, console: Console) -> Dataset:
+    """Load the data set of a training by what its model recorded of it.
+
+    Args:
+        about: ``config["dataset"]`` of the model.
+        source: where the data is now, if it has moved.
+
+    Raises:
+        UsageError: the model was not trained from the command line.
+    """
+    how = about.get("reload")
+    if how is None:
+        raise UsageError(
+            f"the model does not say where its data ({about['name']}) is to be had: "
+            "give labelled rows with --data"
+        )
+    reading: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in how["reading"].items()
+    }
+    return load_dataset(
+        how["plugin"], source or how["source"], TableOptions(**reading), console, seed=how["seed"]
+    )
+
+
+def _from_plugin(
+    name: str, source: str, table: TableOptions, console: Console, seed: int, from_cache: bool
+) -> Dataset:
     plugin = registry.get("datasets", name)
-    folder = environment.data_folder()
-    cache = environment.cache_folder()
-    if from_cache and folder is None and source in ("auto", "full"):
-        kept = prepared.in_cache(cache, name)
-        if kept.exists():
-            console.detail(f"taking {kept}")
-            return prepared.read_prepared(kept)
     request = LoadRequest(
         source=source,
-        data_folder=folder,
-        cache=cache,
+        data_folder=environment.data_folder(),
+        cache=environment.cache_folder(),
         table=table,
         seed=seed,
         warn=console.warn,
     )
+    kept = prepared.in_cache(request.cache, name)
     with blaming(f"dataset plugin {name!r}"):
+        if from_cache and source in ("auto", "full") and kept.exists():
+            return _beside_kept(kept, plugin, request, console)
         dataset: Dataset = plugin.load(request)
-    return dataset
+        return dataset
+
+
+def _beside_kept(
+    kept: Path, plugin: DatasetPlugin, request: LoadRequest, console: Console
+) -> Dataset:
+    """Look where the user's data is, then in the prepared file, then where else the plugin looks.
+
+    A sample that was kept when nothing else was to be had serves on the same terms only.
+    """
+    about = prepared.provenance_of(kept)
+    if about.get("seed", request.seed) != request.seed:
+        return plugin.load(request)  # generated anew for each seed
+    if request.data_folder is not None:
+        with suppress(DatasetUnavailableError):
+            return plugin.load(replace(request, source=str(request.data_folder)))
+    if about.get("sample"):
+        try:
+            return plugin.load(replace(request, source="full"))
+        except DatasetUnavailableError as error:
+            if request.source == "full":
+                raise
+            console.warn(f"using the sample in {kept}: {error}")
+    console.detail(f"taking {kept}")
+    return prepared.read_prepared(kept)
 
 
 def is_file(name: str) -> bool:

@@ -13,6 +13,46 @@ from anoean_cli.errors import UsageError
 if TYPE_CHECKING:
     from anoean_cli.interfaces import TableOptions
 
+
+def complete_datasets(incomplete: str) -> list[str]:
+    return _or_files(_names("datasets"), incomplete)
+
+
+def complete_sources(incomplete: str) -> list[str]:
+    return _or_files(["auto", "full", "sample"], incomplete)
+
+
+def complete_encoders() -> list[str]:
+    return _names("encoders")
+
+
+def complete_detectors() -> list[str]:
+    return _names("detectors")
+
+
+def complete_presets() -> list[str]:
+    """Those of anoean: to know others', plugins would have to be imported for a key stroke."""
+    return ["default", "paper"]
+
+
+def _names(role: Literal["datasets", "encoders", "detectors"]) -> list[str]:
+    from anoean_cli import registry
+
+    return registry.names(role)
+
+
+def _or_files(words: list[str], incomplete: str) -> list[str]:
+    """What an argument that is a word or a path may go on as.
+
+    A shell completes paths itself, and better, but only if it is given no words at all.
+    """
+    fitting = [word for word in words if word.startswith(incomplete)]
+    if not fitting:
+        return []
+    paths = [f"{path}/" if path.is_dir() else str(path) for path in sorted(Path().iterdir())]
+    return fitting + [path for path in paths if incomplete or not path.startswith(".")]
+
+
 DEFAULT_MODEL = Path("anoean.h5")
 
 Model = Annotated[
@@ -23,7 +63,20 @@ Force = Annotated[bool, typer.Option("--force", help="Replace an existing output
 Source = Annotated[
     str,
     typer.Option(
-        "--source", metavar="auto|full|sample|PATH|URL", help="Where the data set comes from."
+        "--source",
+        metavar="auto|full|sample|PATH|URL",
+        autocompletion=complete_sources,
+        help="Where the data set comes from.",
+    ),
+]
+DatasetName = Annotated[
+    str,
+    typer.Option(
+        "--dataset",
+        "-d",
+        metavar="NAME|FILE",
+        autocompletion=complete_datasets,
+        help="A data set plugin, a table (CSV, Parquet) or a prepared file.",
     ),
 ]
 Label = Annotated[
@@ -82,33 +135,3 @@ class TableFlags:
 def listed(text: str | None) -> tuple[str, ...]:
     """The parts of a comma-separated option."""
     return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
-
-
-def complete_datasets() -> list[str]:
-    return _names("datasets")
-
-
-def complete_encoders() -> list[str]:
-    return _names("encoders")
-
-
-def complete_detectors() -> list[str]:
-    return _names("detectors")
-
-
-def _names(role: Literal["datasets", "encoders", "detectors"]) -> list[str]:
-    from anoean_cli import registry
-
-    return registry.names(role)
-
-
-DatasetName = Annotated[
-    str,
-    typer.Option(
-        "--dataset",
-        "-d",
-        metavar="NAME|FILE",
-        autocompletion=complete_datasets,
-        help="A data set plugin, a table (CSV, Parquet) or a prepared file.",
-    ),
-]

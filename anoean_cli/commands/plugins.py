@@ -25,13 +25,16 @@ def run(console: Console, json: AsJson = False) -> None:
         return
     console.table(
         "",
-        ["kind", "name", "from", "what"],
+        ["kind", "name", "from", "what", "parameters"],
         [
             [
                 entry["kind"],
                 entry["name"],
                 entry["distribution"],
                 entry.get("summary") or f"FAILED: {entry['error']}",
+                " ".join(
+                    f"{p['name']}={_shown(p['default'])}" for p in entry.get("parameters", ())
+                ),
             ]
             for entry in found
         ],
@@ -58,3 +61,8 @@ def _described(registration: Registration) -> dict[str, Any]:
     if registration.role == "detectors":
         entry["presets"] = {name: dict(values) for name, values in plugin.presets.items()}
     return entry
+
+
+def _shown(default: object) -> str:
+    """A default as --set takes it."""
+    return "none" if default is None else str(default)

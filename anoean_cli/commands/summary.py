@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anoean_cli.console import Console
+from anoean_cli.data.splits import some
 from anoean_cli.inference.model import ROLES, Model
 
 
@@ -58,8 +59,8 @@ def _lines(about: dict[str, Any]) -> list[tuple[str, Any]]:
     calibration = about["calibration"]
     lines = [
         ("data", f"{data['name']}{' (sample)' if data.get('sample') else ''}"),
-        ("normal", ", ".join(about["normal"])),
-        ("anomalies seen", ", ".join(about["seen_types"]) or "none"),
+        ("normal", some(about["normal"])),
+        ("anomalies seen", some(about["seen_types"]) or "none"),
         *sizes.items(),
         ("detector", f"{detector['name']}, preset {detector['preset']}"),
     ]

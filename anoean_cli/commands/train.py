@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,8 +49,8 @@ class DataFlags:
         ),
     ] = None
     anomaly_fraction: Annotated[
-        float | None,
-        typer.Option(min=0, help="Training anomalies per training normal; 0: one-class."),
+        str | None,
+        typer.Option(metavar="F|all", help="Training anomalies per training normal; 0: one-class."),
     ] = None
     train_size: Annotated[
         str | None, typer.Option(metavar="N|all", help="Normals for all roles but the test.")
@@ -68,9 +69,13 @@ class DetectorFlags:
     """What to train."""
 
     detector: Annotated[str, typer.Option(autocompletion=options.complete_detectors)] = "anoean"
-    preset: Annotated[str, typer.Option(help="default, or paper: the paper to the letter.")] = (
-        "default"
-    )
+    preset: Annotated[
+        str,
+        typer.Option(
+            autocompletion=options.complete_presets,
+            help="default, or paper: the paper to the letter.",
+        ),
+    ] = "default"
 
 
 @dataclass(frozen=True)
@@ -183,7 +188,7 @@ def run(
     return ExitStatus.OK
 
 
-def split_request(dataset: Dataset, flags: DataFlags, nulls: Sequence[str]) -> SplitRequest:
+def split_request(dataset: Dataset, flags: DataFlags, nulls: Sequence[str] = ()) -> SplitRequest:
     """The data set's protocol with what the user said put in its place.
 
     Raises:
@@ -194,15 +199,15 @@ def split_request(dataset: Dataset, flags: DataFlags, nulls: Sequence[str]) -> S
     from anoean_cli.data.splits import SplitRequest
 
     normal = normal_labels(flags.normal, dataset.normal, dataset.labels, dataset.name, nulls)
-    if flags.anomaly_fraction != 0:
-        _check_two_classes(dataset, normal)
     sizes = dataset.apportionment
+    if flags.anomaly_fraction is not None:
+        sizes = replace(sizes, anomaly_fraction=_anomaly_fraction(flags.anomaly_fraction))
+    if sizes.anomaly_fraction != 0:
+        _check_two_classes(dataset, normal)
     if flags.train_size is not None:
         sizes = replace(sizes, train_size=_train_size(flags.train_size))
     if flags.test_size is not None:
         sizes = replace(sizes, test_size=flags.test_size)
-    if flags.anomaly_fraction is not None:
-        sizes = replace(sizes, anomaly_fraction=flags.anomaly_fraction)
     if flags.split == "publisher" and flags.test_size is None:
         sizes = replace(sizes, test_size=0)
     types, sizes = _anomaly_types(dataset, flags.anomaly_types, normal, sizes)
@@ -229,6 +234,18 @@ def _train_size(text: str) -> int | None:
     if not text.isdigit() or int(text) < 1:
         raise UsageError(f"--train-size is {text!r}; a number of rows or 'all' is needed")
     return int(text)
+
+
+def _anomaly_fraction(text: str) -> float | None:
+    if text == "all":
+        return None
+    try:
+        fraction = float(text)
+    except ValueError:
+        fraction = math.nan
+    if not 0 <= fraction < math.inf:
+        raise UsageError(f"--anomaly-fraction is {text!r}; a number from 0 or 'all' is needed")
+    return fraction
 
 
 def _anomaly_types(

@@ -63,6 +63,7 @@ class Reading:
         labels: whether labels are needed.
         seek_labels: whether to read labels where there are some.
         on_error: whether an unreadable row ends the reading or is flagged.
+        label_ending: what labels may end with in files, and the model's labels do not.
     """
 
     options: TableOptions = TableOptions()
@@ -70,6 +71,7 @@ class Reading:
     labels: bool = False
     seek_labels: bool = False
     on_error: OnError = "stop"
+    label_ending: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def _tables(
         categorical=schema.categorical,
         source_columns=schema.source,
         label=reading.options.label or schema.label,
+        rest=schema.rest,
         keep=reading.keep,
         required_label=reading.labels,
         sought_label=reading.seek_labels,
@@ -145,13 +148,14 @@ def _tables(
     if reading.labels and wanted.label is None:
         raise UsageError("which column holds the labels? Give --label COL")
     for batch in stream_table(source, name, wanted, reading.options, reading.on_error):
-        yield _piece(name, batch)
+        yield _piece(name, batch, reading)
 
 
-def _piece(name: str, batch: Batch) -> Piece:
+def _piece(name: str, batch: Batch, reading: Reading) -> Piece:
     labels = None
     if batch.labels is not None:
-        labels = batch.labels.fill_null("").to_pylist()
+        written = batch.labels.fill_null("").to_pylist()
+        labels = [label.rstrip(reading.label_ending) for label in written]
     return Piece(name, batch.table, batch.rows, labels, batch.kept, batch.flagged, batch.extras)
 
 
@@ -265,7 +269,7 @@ def _pixel_tables(
         sought_label=reading.seek_labels,
     )
     for batch in stream_table(source, name, wanted, options, reading.on_error):
-        yield _checked_pixels(_piece(name, batch), expected, reading)
+        yield _checked_pixels(_piece(name, batch, reading), expected, reading)
 
 
 def _pixel_columns(

@@ -87,6 +87,7 @@ class Wanted:
         keep: further columns to pass through as strings, exactly as they are written.
         required_label: whether the label is to be read too.
         sought_label: whether it is to be read where the file has it.
+        rest: the unused fields at the end of a training row: no extras where a file has them.
     """
 
     numeric: tuple[str, ...] = ()
@@ -101,6 +102,8 @@ class Wanted:
         """Return what is wanted of a file with these columns: with the label if it has it."""
         is_there = self.sought_label and self.label in columns
         return replace(self, required_label=self.required_label or is_there)
+
+    rest: tuple[str, ...] = ()
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -285,7 +288,8 @@ def _layout(
         order = _order(len(fields), name, wanted)
         wanted = wanted.settled(order)
         positions = {column: order.index(column) for column in wanted.read}
-        extras = tuple(numbered(at) for at in range(len(order), len(fields)))
+        known = len(order) + len(wanted.rest)
+        extras = tuple(numbered(at) for at in range(known, len(fields)))
     is_guess = options.header is None and not has_header
     layout = Layout(
         file=name,
@@ -303,7 +307,8 @@ def _layout(
 
 
 def _known(wanted: Wanted) -> set[str]:
-    return {*wanted.source_columns, *wanted.read, *((wanted.label,) if wanted.label else ())}
+    label = (wanted.label,) if wanted.label else ()
+    return {*wanted.source_columns, *wanted.rest, *wanted.read, *label}
 
 
 def _check_names(names: Sequence[str], file: str, wanted: Wanted) -> None:

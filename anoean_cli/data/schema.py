@@ -28,12 +28,14 @@ class TableSchema:
         dropped: why a column that training had is not read, by name.
         source: the fields of a row in file order, the label included, cut after the last used.
         label: the label's name among ``source``, or None.
+        rest: the fields behind those: known, but never needed.
     """
 
     columns: Mapping[str, ColumnKind]
     dropped: Mapping[str, str] = field(default_factory=dict)
     source: tuple[str, ...] = ()
     label: str | None = None
+    rest: tuple[str, ...] = ()
 
     @property
     def numeric(self) -> tuple[str, ...]:
@@ -50,6 +52,7 @@ class TableSchema:
             "dropped": dict(self.dropped),
             "source": list(self.source),
             "label": self.label,
+            "rest": list(self.rest),
         }
 
     @classmethod
@@ -64,7 +67,8 @@ class TableSchema:
             source, label = tuple(map(str, value["source"])), value["label"]
             if label is not None and not isinstance(label, str):
                 raise ValueError("label")
-            return cls(columns, dict(value["dropped"]), source, label)
+            rest = tuple(map(str, value.get("rest", ())))
+            return cls(columns, dict(value["dropped"]), source, label, rest)
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"the table schema is damaged: {error}") from error
 
@@ -104,13 +108,9 @@ def infer_schema(
             f"no column is left to learn from ({reasons or 'there is none'}); "
             "give data whose columns vary, or vouch for columns with --numeric or --categorical"
         )
-    fields = _trimmed(source or table.column_names, columns, label)
-    return TableSchema(columns, dropped, fields, label)
-
-
-def _trimmed(source: Sequence[str], used: Mapping[str, str], label: str | None) -> tuple[str, ...]:
-    last = max(i for i, name in enumerate(source) if name in used or name == label)
-    return tuple(source[: last + 1])
+    fields = tuple(source or table.column_names)
+    used = 1 + max(i for i, name in enumerate(fields) if name in columns or name == label)
+    return TableSchema(columns, dropped, fields[:used], label, fields[used:])
 
 
 def _is_numeric(column: pa.ChunkedArray) -> bool:
@@ -127,7 +127,7 @@ def _reason_to_drop(column: pa.ChunkedArray) -> str | None:
         return "is empty"
     distinct = len(pc.unique(column.drop_null()))
     if distinct == 1 and missing == 0:
-        return "is constant"
+        return "is constant in the training rows"
     if rows - missing < FEWEST_FOR_IDENTIFIER:
         return None
     if _is_numeric(column):

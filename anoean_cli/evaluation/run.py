@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from anoean_cli.data.content import digest_of_rows
 from anoean_cli.data.inputs import Piece
 from anoean_cli.data.splits import is_anomaly
 from anoean_cli.errors import DataError, UsageError
@@ -36,6 +37,21 @@ class Labelled:
     multiplicity: NDArray[np.int64] | None = None
 
 
+def rows_set_aside(model: Model) -> NDArray[np.int64]:
+    """(n,) positions of the rows that training set aside.
+
+    Raises:
+        UsageError: there are none.
+    """
+    rows: NDArray[np.int64] = model.split.get("test", np.empty(0, np.int64))
+    if len(rows) == 0:
+        raise UsageError(
+            "training set no test rows aside: give --data FILE with labels, "
+            "or train with --test-size"
+        )
+    return rows
+
+
 def score_test_rows(model: Model, dataset: Dataset) -> Labelled:
     """Score the rows that training set aside.
 
@@ -43,14 +59,8 @@ def score_test_rows(model: Model, dataset: Dataset) -> Labelled:
         UsageError: it set none aside.
         DataError: the dataset is not the one that the model was trained from.
     """
-    rows = model.split.get("test", np.empty(0, np.int64))
-    if len(rows) == 0:
-        raise UsageError(
-            "training set no test rows aside: give --data FILE with labels, "
-            "or train with --test-size"
-        )
-    files, trained_from = dataset.provenance["files"], model.config["dataset"]["files"]
-    if not _same_content(files, trained_from) or rows.max() >= len(dataset.labels):
+    rows = rows_set_aside(model)
+    if digest_of_rows(dataset) != model.config["dataset"].get("content"):
         raise DataError(
             f"{dataset.name} is not the data that the model was trained from: its content has "
             "changed; give that data with --source, or other labelled data with --data"
@@ -105,12 +115,11 @@ def figures(model: Model, labelled: Labelled, bootstrap: int = 1000) -> dict[str
     found: dict[str, Json] = evaluate_with_types(
         labelled.scores, labelled.is_anomaly, labelled.types, seen, threshold, bootstrap=bootstrap
     )
-    if labelled.multiplicity is not None and (labelled.multiplicity != 1).any():
-        found["with_duplicates"] = evaluate_scores(
-            labelled.scores,
-            labelled.is_anomaly,
-            threshold,
-            weights=labelled.multiplicity,
-            bootstrap=bootstrap,
+    times, anomalous = labelled.multiplicity, labelled.is_anomaly
+    if times is not None and (times != 1).any():
+        repeated = evaluate_scores(
+            labelled.scores, anomalous, threshold, weights=times, bootstrap=bootstrap
         )
+        counts = {"n_normals": times[~anomalous].sum(), "n_anomalies": times[anomalous].sum()}
+        found["with_duplicates"] = repeated | {name: int(n) for name, n in counts.items()}
     return found

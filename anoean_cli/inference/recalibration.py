@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +31,7 @@ FEWEST_NORMALS = 6
 
 @dataclass(frozen=True)
 class Rule:
-    """How to choose the threshold: at most one of these; none means the default rate.
+    """How to choose the threshold: at most one of these; see `recalibrated` for none.
 
     Attributes:
         fpr: the rate of false positives among normals.
@@ -85,7 +85,11 @@ def by_rate(
 
 
 def recalibrated(
-    model: Model, observed: Observed | None, rule: Rule, covariance: str | None = None
+    model: Model,
+    observed: Observed | None,
+    rule: Rule,
+    covariance: str | None = None,
+    warn: Callable[[str], None] = lambda message: None,
 ) -> Model:
     """Return the model with a new threshold, and where rows or an estimator ask for it a new
     Gaussian and new reference scores.
@@ -93,6 +97,12 @@ def recalibrated(
     The normals among the rows are split in halves at random (seed 0): one gives μ and Σ, the
     other the references, so that p-values are exactly valid for rows like them. A contamination
     is read off the rows as they are; the references then stay.
+
+    Without a rule, new references get the threshold by the rule that the model had, as far as it
+    can do without the rows that it came from; else by the default rate.
+
+    Args:
+        warn: told what comes of a rule that the model had and that cannot simply be applied anew.
 
     Raises:
         UsageError: the rule needs rows that are not there.
@@ -102,11 +112,42 @@ def recalibrated(
         return _by_contamination(model, observed, rule.contamination, covariance)
     if rule.maximize_f1 and (observed is None or observed.is_anomaly is None):
         raise UsageError("--maximize-f1 needs labelled rows: give --data FILE with its --label")
+    if covariance is not None and model.gaussian is None:
+        raise UsageError("--covariance: this detector gives scores, not embeddings")
     if observed is not None:
-        return _from_rows(model, observed, rule, covariance)
+        return _from_rows(model, observed, rule, covariance, warn)
     if covariance is not None:
-        model = _from_kept(model, covariance)
+        before, model = model.calibration, _from_kept(model, covariance)
+        rule = _or_before(rule, before, len(model.calibration.reference), warn)
     return _with_threshold(model, rule, _estimator(model, covariance))
+
+
+def _or_before(rule: Rule, before: Calibration, n: int, warn: Callable[[str], None]) -> Rule:
+    """The rule, or if it is none the one of before, to be applied to n new references."""
+    if rule != Rule():
+        return rule
+    kind, rate = before.rule.get("rule"), before.rule.get("fpr")
+    if kind == "given":
+        warn(
+            f"the threshold {before.threshold:g} that was given before is kept, though scores are "
+            "measured anew; --fpr or --threshold chooses another"
+        )
+        return Rule(threshold=before.threshold)
+    if kind != "fpr":
+        warn(
+            f"the threshold was chosen by a rule that needs its rows anew ({kind}): "
+            "now it is by the default rate"
+        )
+        return Rule()
+    if rate is None or rate == default_rate(len(before.reference)):
+        return Rule()  # what is the default depends on how many references there are
+    if rate < 1 / (n + 1):
+        warn(
+            f"the rate that was chosen before, {rate:g}, is finer than {n} calibration rows can "
+            "give: the default rate is taken"
+        )
+        return Rule()
+    return Rule(fpr=rate)
 
 
 def _by_contamination(
@@ -126,7 +167,13 @@ def _by_contamination(
     return _replaced(model, replace(model.calibration, threshold=threshold, rule=note))
 
 
-def _from_rows(model: Model, observed: Observed, rule: Rule, covariance: str | None) -> Model:
+def _from_rows(
+    model: Model,
+    observed: Observed,
+    rule: Rule,
+    covariance: str | None,
+    warn: Callable[[str], None],
+) -> Model:
     flags = observed.is_anomaly
     normals = observed.output if flags is None else observed.output[~flags]
     if len(normals) < FEWEST_NORMALS:
@@ -136,15 +183,17 @@ def _from_rows(model: Model, observed: Observed, rule: Rule, covariance: str | N
         )
     order = np.random.default_rng(0).permutation(len(normals))
     halves = {"selection": order[: len(order) // 2], "calibration": order[len(order) // 2 :]}
-    wanted = model.calibration.rule.get("covariance", DEFAULT_COVARIANCE)
-    estimator = covariance or fitting_estimator(normals[halves["selection"]], wanted)
-    gaussian = None
+    gaussian, about = None, {}
     if model.gaussian is not None:
+        chosen = normals[halves["selection"]]
+        wanted = model.calibration.rule.get("covariance", DEFAULT_COVARIANCE)
+        about = {"covariance": covariance or fitting_estimator(chosen, wanted)}
         try:
-            gaussian = Gaussian.from_embeddings(normals[halves["selection"]], estimator)
+            gaussian = Gaussian.from_embeddings(chosen, about["covariance"])
         except TrainingError as error:  # the encoder is what it was: the rows are to blame
             raise _too_alike(normals, observed.source) from error
     reference = np.sort(raw_scores(normals[halves["calibration"]], gaussian))
+    rule = _or_before(rule, model.calibration, len(reference), warn)
     model = _replaced(model, replace(model.calibration, reference=reference, exact=True), gaussian)
     sizes = {role: len(rows) for role, rows in halves.items()}
     model = replace(
@@ -153,12 +202,12 @@ def _from_rows(model: Model, observed: Observed, rule: Rule, covariance: str | N
         config={**model.config, "recalibration": {"data": Path(observed.source).name, **sizes}},
     )
     if not rule.maximize_f1:
-        return _with_threshold(model, rule, {"covariance": estimator})
+        return _with_threshold(model, rule, about)
     assert flags is not None
     anomalous = raw_scores(observed.output[flags], gaussian)
     scores = np.concatenate([reference, anomalous])
     threshold = threshold_for_f1(scores, np.repeat([False, True], [len(reference), len(anomalous)]))
-    note = {"rule": "f1", "rows": len(scores), "covariance": estimator}
+    note = {"rule": "f1", "rows": len(scores), **about}
     return _replaced(model, replace(model.calibration, threshold=threshold, rule=note), gaussian)
 
 
@@ -178,8 +227,6 @@ def _kept(normals: NDArray[np.float32], rows: NDArray[np.int64]) -> KeptRows:
 
 def _from_kept(model: Model, covariance: str) -> Model:
     """Another estimator of Σ on the rows that the model file keeps."""
-    if model.gaussian is None:
-        raise UsageError("--covariance: this detector gives scores, not embeddings")
     selection = model.kept["selection"]
     normals = selection.output[~selection.is_anomaly]
     gaussian = Gaussian.from_embeddings(normals, covariance)

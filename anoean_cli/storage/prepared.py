@@ -66,6 +66,16 @@ def read_prepared(path: Path) -> Dataset:
         return reader.rows(0, len(reader))
 
 
+def provenance_of(path: Path) -> dict[str, Any]:
+    """Where the rows of a prepared dataset come from, without reading them.
+
+    Raises:
+        FileFormatError: none, or a damaged one.
+    """
+    with PreparedReader(path) as reader:
+        return dict(reader.about["provenance"])
+
+
 class PreparedReader:
     """A prepared dataset, read piece by piece.
 
@@ -95,6 +105,11 @@ class PreparedReader:
     def about(self) -> dict[str, Any]:
         """Name, provenance, columns and protocol, as JSON."""
         return dict(self._about)
+
+    @property
+    def image_shape(self) -> list[int] | None:
+        """Channels, height and width of images; None for a table."""
+        return list(self._reader.shape("images")[1:]) if self._about["kind"] == "image" else None
 
     def verify(self) -> None:
         self._reader.verify()

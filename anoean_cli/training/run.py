@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from anoean_cli import parameters, registry
 from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator, leave_one_out
+from anoean_cli.data.content import digest_of_rows
 from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor, fit_table
 from anoean_cli.data.schema import TableSchema, infer_schema
 from anoean_cli.data.splits import Split, SplitRequest, draw
@@ -252,7 +253,12 @@ def _config(
         for role in ROLES
     }
     return {
-        "dataset": {"name": dataset.name, "kind": dataset.kind, **dataset.provenance},
+        "dataset": {
+            "name": dataset.name,
+            "kind": dataset.kind,
+            **dataset.provenance,
+            "content": digest_of_rows(dataset),
+        },
         "normal": list(request.split.normal),
         "scheme": request.split.scheme,
         "unlabeled": request.split.unlabeled,
@@ -378,16 +384,17 @@ def _calibrated_model(
     }
     selection = kept["selection"]
     normals = selection.output[~selection.is_anomaly]
-    estimator = request.covariance or _chosen_estimator(normals, fitted, watcher)
-    gaussian = None
+    estimator = None
     if fitted.output == "embedding":
-        gaussian = Gaussian.from_embeddings(normals, estimator)
+        estimator = request.covariance or _chosen_estimator(normals, fitted, watcher)
+    gaussian = None if estimator is None else Gaussian.from_embeddings(normals, estimator)
     if "calibration" in kept:
         reference = raw_scores(kept["calibration"].output, gaussian)
-    elif gaussian is not None:
+    elif estimator is not None:
         reference = leave_one_out(normals, estimator)
     else:
         reference = raw_scores(normals, None)
+    about = {} if estimator is None else {"covariance": estimator}
     _refuse_collapse(raw_scores(selection.output, gaussian), rows_of(split.selection).examples)
     return Model(
         config={},
@@ -396,7 +403,7 @@ def _calibrated_model(
         graph=fitted.graph,
         output=fitted.output,
         gaussian=gaussian,
-        calibration=by_rate(np.sort(reference), "calibration" in kept, covariance=estimator),
+        calibration=by_rate(np.sort(reference), "calibration" in kept, **about),
         kept=kept,
         split=_positions(split),
         weights=fitted.weights,
@@ -423,8 +430,6 @@ def _kept(
 
 
 def _chosen_estimator(normals: NDArray[np.float32], fitted: Fitted, watcher: Watcher) -> str:
-    if fitted.output == "score":
-        return "empirical"
     estimator = fitting_estimator(normals, fitted.covariance)
     if estimator != fitted.covariance:
         rows, dimensions = normals.shape

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from anoean_cli.inference.model import load_model
 
 from .conftest import Result, Run, environment, words
 
@@ -54,6 +57,53 @@ def test_usage_errors_are_one_line(anoean: Run, args: list[str], told: str) -> N
     assert found.stdout == ""
 
 
+def completions(
+    line: str, shell: str, action: str = "get-args"
+) -> subprocess.CompletedProcess[str]:
+    """What a shell is told when TAB is pressed at the end of a line."""
+    words = line.split(" ")
+    asking = {
+        "_ANOEAN_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": "\n".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+        "_TYPER_COMPLETE_ARGS": line,
+        "_TYPER_COMPLETE_FISH_ACTION": action,
+    }
+    code = "import sys; sys.argv[0] = 'anoean'; from anoean_cli.app import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(Path("cache"), asking),
+    )
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    Path("tumours.csv").touch()
+    Path("more").mkdir()
+    for line in ("anoean train --dataset ", "anoean prepare "):
+        found = completions(line, shell).stdout
+        assert all(word in found for word in ("toy", "mnist", "tumours.csv", "more/")), line
+    found = completions("anoean train --dataset t", shell).stdout
+    assert ("toy" in found, "tumours.csv" in found, "more/" in found) == (True, True, False)
+    assert "sample" in completions("anoean train --source s", shell).stdout
+    found = completions("anoean train --preset ", shell).stdout
+    assert ("paper" in found, "tumours.csv" in found) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["train --dataset tum", "train --dataset more/", "info ", "score ", "evaluate --data "],
+)
+def test_a_shell_completes_files_itself(line: str) -> None:
+    Path("tumours.csv").touch()
+    assert completions(f"anoean {line}", "bash").stdout.strip() == ""
+    assert completions(f"anoean {line}", "zsh").stdout.strip() == "_files"
+    assert completions(f"anoean {line}", "fish", "is-args").returncode == 1, "it switches files off"
+
+
 def test_plugins(anoean: Run) -> None:
     found = anoean("plugins", "--json").json
     by_kind = {
@@ -69,6 +119,9 @@ def test_plugins(anoean: Run) -> None:
     assert (rate["type"], rate["default"], rate["high"]) == ("float", 1e-3, 1)
     table = anoean("plugins").stdout
     assert all(entry["name"] in table for entry in found)
+    line = next(line for line in table.splitlines() if line.startswith("detector  anoean "))
+    assert " learning_rate=0.001 " in line
+    assert " patience=none " in line
 
 
 def test_a_plugin_that_fails_is_reported_and_breaks_no_other(
@@ -114,6 +167,31 @@ def test_info_of_prepared_data_and_embeddings(anoean: Run, model: Path, fresh: P
         found = anoean("info", name, "--verify")
         assert found.returncode == 4
         assert name in found.error
+
+
+def test_what_info_shows_is_for_people(anoean: Run, model: Path, fresh: Path) -> None:
+    assert anoean("prepare", fresh, "--label", "label", "--out", "p.h5").returncode == 0
+    shown = anoean("info", "p.h5").stdout.splitlines()
+    for line in ("rows      160", "columns   3 categorical, 2 numeric", "label     label"):
+        assert line in shown
+    assert any(line.startswith("file      fresh.csv, ") for line in shown)
+    copies = [Path(f"copy-{at:02}.csv") for at in range(14)]
+    for copy in copies:
+        copy.write_bytes(fresh.read_bytes())
+    assert anoean("score", *copies, "--embeddings", "e.h5").returncode == 0
+    shown = anoean("info", "e.h5").stdout.splitlines()
+    assert "rows          2,240" in shown
+    assert "file          copy-11.csv" in shown
+    assert "              and 2 more" in shown
+    assert max(map(len, shown)) < 100
+
+
+def test_a_long_list_is_cut_for_people_only(anoean: Run, model: Path) -> None:
+    trained = load_model(model)
+    kinds = [f"attack-{at:03}" for at in range(100)]
+    replace(trained, config={**trained.config, "seen_types": kinds}).save("many.h5")
+    assert "attack-011 and 88 more\n" in anoean("info", "many.h5").stdout
+    assert anoean("info", "many.h5", "--json").json["seen_types"] == kinds
 
 
 def damage(path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,8 @@ def test_the_model_may_be_named_by_the_environment(anoean: Run) -> None:
         ("--dataset toy --train-size few", 2, "'few'"),
         ("--dataset toy --test-size -1", 2, "--test-size"),
         ("--dataset table.csv --label label", 2, "'burst', 'leak', 'ok'"),
+        ("--dataset toy --anomaly-fraction -0.1", 2, "--anomaly-fraction is '-0.1'"),
+        ("--dataset toy --anomaly-fraction few", 2, "--anomaly-fraction is 'few'"),
         ("--dataset table.csv --label nope --normal ok", 2, "nope"),
         ("--dataset table.csv --label label --normal NA", 3, "--null-values"),
         ("--dataset table.csv --label label --normal ok --ignore nope", 2, "nope"),
@@ -132,6 +136,16 @@ def test_few_anomalies(anoean: Run) -> None:
     assert found.returncode == 0
     assert sum(part[1] for part in split_of(found.json).values()) == 7
     assert "only 7 anomalies to learn from" in found.stderr
+
+
+def test_all_anomalies(anoean: Run) -> None:
+    sizes = "--train-size 200 --test-size 0 --epochs 1 --json"
+    some, every = (
+        split_of(anoean(TOY, sizes, options, "-m", name).json)
+        for options, name in (("", "some.h5"), ("--anomaly-fraction all", "every.h5"))
+    )
+    assert sum(anomalies for _, anomalies in some.values()) == 20
+    assert sum(anomalies for _, anomalies in every.values()) == 100
 
 
 @pytest.mark.usefixtures("table")
@@ -232,16 +246,14 @@ def test_prepared_data_trains_to_the_same_scores(anoean: Run, table: Path, table
 
 
 def test_prepare_goes_to_the_cache_that_train_takes(anoean: Run) -> None:
-    found = anoean("prepare", "mnist", "--source", "sample")
+    found = anoean("prepare", "toy")
     assert found.returncode == 0, found.stderr
-    kept = Path("cache/prepared/mnist.h5").absolute()
+    kept = Path("cache/prepared/toy.h5").absolute()
     assert Path(found.stdout.strip()) == kept
-    options = "--normal 3 --train-size 60 --test-size 0 --epochs 1 --set width=0.05"
-    trained = anoean("train", "--dataset", "mnist", options, "--verbose", "--json")
+    trained = anoean("train", "--dataset", "toy", "--epochs", "1", "--verbose")
     assert trained.returncode == 0, trained.stderr
-    assert str(kept) in trained.stderr
-    assert trained.json["dataset"]["sample"] is True
-    assert anoean("prepare", "mnist", "--source", "sample").returncode == 7
+    assert f"taking {kept}" in trained.stderr
+    assert anoean("prepare", "toy").returncode == 7
     assert anoean("prepare", "table.csv").returncode == 2
 
 
@@ -257,15 +269,20 @@ def test_evaluate_on_the_rows_set_aside(
     figures |= {"threshold", "precision", "recall", "f1", "accuracy", "fpr", "recall_at_fpr_0.01"}
     with_intervals = figures - {"threshold"}
     expected = figures | {f"{name}_{end}" for name in with_intervals for end in ("low", "high")}
-    about = {"model", "data", "sample", "n_normals", "n_anomalies"}
+    about = {"model", "model_digest", "data", "sample", "source", "files", "notes"}
+    about |= {"n_normals", "n_anomalies"}
     assert set(found) - {"seen", "unseen"} == expected | about
     assert set(found["seen"]) == expected | {"n_normals", "n_anomalies"}
     assert (found["n_normals"], found["n_anomalies"]) == (88, 12)
-    assert found["sample"] is False
+    assert (found["data"], found["sample"], found["source"]) == ("table.csv", False, "file")
+    assert list(found["files"]) == ["table.csv"]
+    assert found["model_digest"] == anoean("info", "--json").json["digest"]
     for name in with_intervals:
         assert 0 <= found[f"{name}_low"] <= found[name] <= found[f"{name}_high"] <= 1
     shown = anoean("evaluate").stdout
     assert f"{found['auc_pr']:.4f}" in shown
+    assert found["model_digest"][:16] in shown
+    assert "data    table.csv (file)\n" in shown
     # Nothing of what it says may come from rows that it was not asked about.
     table.write_text(table.read_text().replace("red", "green", 1))
     changed = anoean("evaluate")
@@ -279,6 +296,23 @@ def test_evaluate_on_the_rows_set_aside(
     assert anoean("evaluate", "--json", "--source", "elsewhere.csv").json == found
 
 
+def test_evaluate_scores_the_very_rows_of_the_training(anoean: Run) -> None:
+    """A prepared file and the seed of a training name different rows of a generated data set."""
+    assert anoean("prepare", "toy", "--out", "rows.h5").returncode == 0
+    options = "--dataset rows.h5 --seed 3 --epochs 1"
+    assert anoean("train", options).returncode == 0
+    found = anoean("evaluate", "--json")
+    assert found.returncode == 0, found.stderr
+    assert found.json["n_anomalies"] == 50
+    other = anoean("evaluate", "--source", "auto")
+    assert (other.returncode, other.stdout) == (5, "")
+    write_csv(Path("rows.csv"), [[at % 7, at % 5, "ok"] for at in range(1100)], "xyl")
+    assert anoean("prepare", "rows.csv --label l --out rows.h5 --force").returncode == 0
+    changed = anoean("evaluate")
+    assert (changed.returncode, changed.stdout) == (3, "")
+    assert "not the data that the model was trained from" in changed.error
+
+
 def test_evaluate_on_given_rows(anoean: Run, model: Path, fresh: Path) -> None:
     scores = anoean("score", fresh, "--keep", "label").rows
     found = anoean("evaluate", "--data", fresh, "--json").json
@@ -289,11 +323,42 @@ def test_evaluate_on_given_rows(anoean: Run, model: Path, fresh: Path) -> None:
     assert found["recall"] == pytest.approx(caught / len(anomalies))
     false = sum(row["anomaly"] == "true" for row in normals)
     assert found["fpr"] == pytest.approx(false / len(normals))
+    assert (found["data"], found["source"], found["notes"]) == (str(fresh), "file", [])
+    assert found["files"] == {"fresh.csv": hashlib.sha256(fresh.read_bytes()).hexdigest()}
     other = anoean("evaluate", "--data", fresh, "--normal", "ok,leak", "--json").json
     assert other["n_anomalies"] == 10
     absent = anoean("evaluate", "--data", fresh, "--normal", "ok,nope")
     assert absent.returncode == 3
     assert f"no row of {fresh} has the label 'nope'" in absent.error
+
+
+def test_evaluate_knows_a_publishers_labels(anoean: Run, model: Path, fresh: Path) -> None:
+    expected = anoean("evaluate", "--data", fresh, "--json").json
+    dotted = fresh.with_name("dotted.csv")
+    head, *rows = fresh.read_text().splitlines()
+    dotted.write_text("\n".join([head, *(f"{row}." for row in rows)]) + "\n")
+    trained = load_model(model)
+    about = {**trained.config["dataset"], "label_ending": "."}
+    kdd = replace(trained, config={**trained.config, "dataset": about})
+    kdd.save(model, overwrite=True)
+    found = anoean("evaluate", "--data", dotted, "--json")
+    assert found.stderr == ""
+    assert [k for k in expected if found.json[k] != expected[k]] == [
+        "model_digest",
+        "data",
+        "files",
+    ]
+    assert anoean("calibrate", "--data", dotted, "--label label --fpr 0.1").returncode == 0
+
+
+def test_anomalies_by_other_names_are_told(anoean: Run, model: Path, fresh: Path) -> None:
+    fresh.write_text(fresh.read_text().replace("leak", "Leak").replace("burst", "Burst"))
+    found = anoean("evaluate", "--data", fresh)
+    assert found.returncode == 0
+    assert (
+        "none of its anomalies is of a type that training showed ('burst', 'leak')" in found.stderr
+    )
+    assert "its anomalies are: 'Burst', 'Leak'" in found.stderr
 
 
 def test_unseen_types_are_told_apart(anoean: Run, tmp_path: Path) -> None:
@@ -322,5 +387,9 @@ def test_evaluate_says_when_there_is_nothing_to_evaluate(
 
 def test_evaluate_on_images_of_the_sample(anoean: Run, images: Path) -> None:
     found = anoean("evaluate", "-m", images, "--json").json
-    assert found["sample"] is True
+    assert (found["data"], found["sample"], found["source"]) == ("mnist", True, "sample")
     assert {"seen", "unseen"} <= set(found)
+    assert found["notes"] == anoean("info", images, "--json").json["notes"] != []
+    shown = anoean("evaluate", "-m", images).stdout
+    assert "data    mnist (sample)\n" in shown
+    assert all(f"note    {note}\n" in shown for note in found["notes"])

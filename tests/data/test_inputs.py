@@ -60,6 +60,17 @@ def test_a_table_has_the_models_columns_and_row_numbers_from_1(tmp_path):
     assert found[0].labels is None
 
 
+@pytest.mark.parametrize("header", [True, False])
+def test_columns_that_training_had_and_left_out_are_no_extras(tmp_path, header):
+    schema = TableSchema(
+        {"x": "numeric"}, {"id": "counts the rows"}, ("id", "x"), rest=("ignored",)
+    )
+    rows = "id,x,ignored,new\n1,2,3,4\n"
+    (tmp_path / "t.csv").write_text(rows if header else rows.partition("\n")[2])
+    (piece,) = read(tmp_path / "t.csv", Expected(ExampleSpec("table", (1,)), schema))
+    assert piece.extras == (("new",) if header else ("column_4",))
+
+
 def test_every_container_of_a_table_reads_the_same(tmp_path):
     (tmp_path / "t.csv").write_text(CSV)
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(CSV.encode()))
@@ -97,6 +108,12 @@ def test_missing_labels_are_empty(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("x,label,k\n1,,a\n2,n,b\n")
     assert read(path, labels=True)[0].labels == ["", "n"]
+
+
+def test_labels_lose_the_ending_that_the_models_labels_have_not(tmp_path):
+    (tmp_path / "t.csv").write_text("x,label,k\n1,n.,a\n2,,b\n")
+    (piece,) = read(tmp_path / "t.csv", labels=True, label_ending=".")
+    assert piece.labels == ["n", ""]
 
 
 def test_labels_need_a_column(tmp_path):

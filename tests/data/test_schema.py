@@ -21,8 +21,8 @@ def infer(columns: dict, **options) -> TableSchema:
 @pytest.mark.parametrize(
     ("column", "reason"),
     [
-        (np.full(N, 3.5), "is constant"),
-        (["same"] * N, "is constant"),
+        (np.full(N, 3.5), "is constant in the training rows"),
+        (["same"] * N, "is constant in the training rows"),
         (pa.nulls(N, pa.float64()), "is empty"),
         ([f"user-{i}" for i in range(N)], "identifier"),
         ([f"user-{i % (N - 15)}" for i in range(N)], "identifier"),  # 185 of 200 differ
@@ -89,6 +89,7 @@ def test_no_column_left_is_told_with_the_reasons():
 def test_the_fields_of_a_row_end_with_the_last_one_used(source, label, expected):
     schema = infer({"same": np.ones(N)}, source=source, label=label)
     assert schema.source == expected
+    assert schema.source + schema.rest == (source or ("varies", "same"))
     assert schema.label == label
 
 
@@ -100,6 +101,7 @@ def test_kinds_keep_the_order_of_the_table():
 
 def test_a_schema_survives_json():
     schema = infer({"b": ["x", "y"] * (N // 2), "same": np.ones(N)}, label=None)
+    assert schema.rest == ("same",)
     assert TableSchema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
 
 

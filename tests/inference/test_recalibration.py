@@ -180,10 +180,54 @@ def test_a_detector_of_raw_scores_is_calibrated_by_its_scores(model):
     plain = replace(model, gaussian=None, output="score")
     renewed = recalibrated(plain, Observed(scores, None), Rule())
     assert renewed.gaussian is None
+    assert "covariance" not in renewed.calibration.rule
     rows = renewed.kept["calibration"].rows
     np.testing.assert_array_equal(renewed.calibration.reference, np.sort(scores[rows, 0]))
-    with pytest.raises(UsageError, match="not embeddings"):
-        recalibrated(plain, None, Rule(), "mcd")
+    for observed in (None, Observed(scores, None)):
+        with pytest.raises(UsageError, match="not embeddings"):
+            recalibrated(plain, observed, Rule(), "mcd")
+
+
+def calibrated(model: Model, threshold: float, **rule: object) -> Model:
+    return replace(model, calibration=replace(model.calibration, threshold=threshold, rule=rule))
+
+
+NEW_ROWS = Observed(embeddings(400, 3), None)
+
+
+@pytest.mark.parametrize(("observed", "covariance"), [(None, "mcd"), (NEW_ROWS, None)])
+def test_the_rule_of_before_is_kept(model, observed, covariance):
+    told: list[str] = []
+    before = calibrated(model, 3.0, rule="fpr", fpr=0.05)
+    after = recalibrated(before, observed, Rule(), covariance, told.append).calibration
+    assert after.rule["fpr"] == 0.05
+    assert (after.reference > after.threshold).mean() == pytest.approx(0.05, abs=0.006)
+    assert told == []
+    before = calibrated(model, 9.0, rule="given")
+    after = recalibrated(before, observed, Rule(), covariance, told.append).calibration
+    assert (after.threshold, after.rule["rule"]) == (9.0, "given")
+    assert len(told) == 1
+    assert "threshold 9 that was given before is kept" in told[0]
+    before = calibrated(model, 3.0, rule="f1", rows=100)
+    after = recalibrated(before, observed, Rule(), covariance, told.append).calibration
+    assert after.rule["fpr"] == 0.01
+    assert "needs its rows anew (f1)" in told[1]
+    named = recalibrated(before, observed, Rule(fpr=0.2), covariance, told.append).calibration
+    assert named.rule["fpr"] == 0.2
+    assert len(told) == 2
+
+
+def test_a_rate_that_new_rows_cannot_give_becomes_the_default(model):
+    told: list[str] = []
+    few = Observed(embeddings(100, 3), None)
+    before = calibrated(model, 3.0, rule="fpr", fpr=0.004)
+    after = recalibrated(before, few, Rule(), None, told.append).calibration
+    assert after.rule["fpr"] == 1 / 51
+    assert "0.004, is finer than 50 calibration rows can give" in told[0]
+    default = calibrated(model, 3.0, rule="fpr", fpr=0.01)  # of 300 references
+    after = recalibrated(default, few, Rule(), None, told.append).calibration
+    assert after.rule["fpr"] == 1 / 51
+    assert len(told) == 1
 
 
 def test_the_estimator_of_the_covariance_stays_known(model):

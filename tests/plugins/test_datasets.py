@@ -247,6 +247,7 @@ def test_kdd_files(tmp_path, offline, plugin, train, test, dot, more):
     assert dataset.normal == ("normal",)
     assert dataset.apportionment == KDD_PROTOCOL
     assert dataset.label_column == "label"
+    assert dataset.provenance["label_ending"] == "."
     assert dataset.columns == (*kdd.FEATURES, "label", *(["difficulty"] if more else []))
 
     table = dataset.examples

@@ -153,6 +153,8 @@ def test_third_party_detector_trains_and_its_graph_is_what_scores(
 ):
     trained = third_party("train", "--dataset", "ring", "--detector", "centre", "--quiet")
     assert trained.returncode == 0, trained.stderr
+    rule = load_model(tmp_path / "anoean.h5").calibration.rule
+    assert set(rule) == {"rule", "fpr"}, "a covariance without a Gaussian"
     (tmp_path / "rows.csv").write_text("x,y\n0,0\n1,1\n2,2\n")
     scored = third_party("score", "rows.csv")
     scores = [float(line.split(",")[2]) for line in scored.stdout.splitlines()[1:]]

@@ -30,6 +30,7 @@ _FEATURES = """
 FEATURES = tuple(_FEATURES.split())
 CATEGORICAL = ("protocol_type", "service", "flag")
 LABEL = "label"
+LABEL_ENDING = "."  # of each label of KDD99; no part of the attack's name
 
 # The 22 attacks of the training files and the 17 that only the test files hold. Published lists
 # disagree on two: httptunnel stands under r2l in some, worm under dos.
@@ -75,7 +76,10 @@ def load(request: LoadRequest, raw: RawDataset, columns: tuple[str, ...]) -> Dat
         name=raw.name,
         examples=table.select(FEATURES),
         labels=labels,
-        provenance=raw.provenance(obtained.source, obtained.digests, len(table)),
+        provenance={
+            **raw.provenance(obtained.source, obtained.digests, len(table)),
+            "label_ending": LABEL_ENDING,
+        },
         normal=("normal",),
         partition=np.repeat([part for part, _ in parts], [len(rows) for _, rows in parts]),
         family=family,
@@ -124,8 +128,8 @@ def _labels(
     """Return the (n,) attack names, or "normal", and their (n,) families."""
     import pyarrow.compute as pc
 
-    # KDD99 ends each label with a dot. Some forty labels stand for all the rows.
-    encoded = pc.utf8_rtrim(column, ".").combine_chunks().dictionary_encode()
+    # Some forty labels stand for all the rows.
+    encoded = pc.utf8_rtrim(column, LABEL_ENDING).combine_chunks().dictionary_encode()
     names = encoded.dictionary.to_pylist()
     unknown = sorted(set(names) - set(FAMILIES))
     if unknown:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,11 +49,9 @@ class TableDataset:
             labels=labels,
             provenance={
                 "source": "file",
-                "path": request.source,
                 "files": {path.name: _sha256(path)},
                 "rows": len(raw.table),
                 "sample": False,
-                "reading": asdict(request.table),
             },
             normal=(UNLABELLED,) if label is None else (),
             columns=raw.columns,
