@@ -138,11 +138,11 @@ def _origin(name: str, provenance: Mapping[str, Any], notes: Sequence[str] = ())
 
 
 def _lines(about: Mapping[str, Any]) -> list[list[str]]:
-    source = about["source"]
-    kind = source if source in ("file", "generated") else "full"
+    from anoean_cli.commands.summary import data_text
+
     return [
         ["digest", about["model_digest"][:16]],
-        ["data", f"{about['data']} ({'sample' if about['sample'] else kind})"],
+        ["data", data_text(about["data"], about)],
         *(["note", note] for note in about["notes"]),
     ]
 

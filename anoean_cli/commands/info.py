@@ -85,12 +85,13 @@ def _show(
 
 
 def _prepared_lines(about: dict[str, Any]) -> list[tuple[str, str]]:
+    from anoean_cli.commands.summary import data_text
     from anoean_cli.data.splits import some
 
     provenance = about["provenance"]
     sizes = {name: value for name, value in about["apportionment"].items() if value}
     return [
-        ("data", about["name"] + (" (sample)" if provenance.get("sample") else "")),
+        ("data", data_text(about["name"], provenance)),
         ("rows", f"{about['rows']:,}"),
         *_example_lines(about),
         ("normal", some(about["normal"]) or "what --normal says"),

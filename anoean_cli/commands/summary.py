@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,13 @@ def summary(model: Model, path: Path) -> dict[str, Any]:
     }
 
 
+def data_text(name: str, provenance: Mapping[str, Any]) -> str:
+    """Which data a report is of: the full set, its sample, a file, or rows that were generated."""
+    source = provenance.get("source")
+    kind = source if source in ("file", "array", "generated") else "full"
+    return f"{name} ({'sample' if provenance.get('sample') else kind})"
+
+
 def _lines(about: dict[str, Any]) -> list[tuple[str, Any]]:
     data, detector, encoder = about["dataset"], about["detector"], about["encoder"]
     sizes = {
@@ -58,7 +66,7 @@ def _lines(about: dict[str, Any]) -> list[tuple[str, Any]]:
     sizes |= {role: f"{rows:,} normals of {source}" for role, rows in anew.items()}
     calibration = about["calibration"]
     lines = [
-        ("data", f"{data['name']}{' (sample)' if data.get('sample') else ''}"),
+        ("data", data_text(data["name"], data)),
         ("normal", some(about["normal"])),
         ("anomalies seen", some(about["seen_types"]) or "none"),
         *sizes.items(),
