@@ -61,9 +61,9 @@ def looks_like_header(
 ) -> bool:
     """Whether the first row names the columns of those that follow.
 
-    Text above a column of numbers is a name. Else, if all fields could be names, none of them
-    shows up again in its own column. If they could not, such as the numbers that pandas gives,
-    the label tells: its name is no label, and labels repeat.
+    Text above a column of numbers is a name. Else, if all fields are words, they are names if none
+    shows up again in its own column. If they are not, such as the numbers that pandas gives, the
+    label tells: its name is no label, and labels repeat.
     """
     columns = _present(following, len(first), dialect)
     if any(
@@ -86,9 +86,9 @@ def is_doubtful(first: Sequence[bytes], dialect: Dialect) -> bool:
 
 
 def _could_be_names(first: Sequence[bytes], dialect: Dialect) -> bool:
-    """Distinct words; the first may be empty, as pandas writes its row index."""
+    """Whether all fields are words, doubled or not; the first may be empty, as pandas writes it."""
     named = first[1:] if not first[0] and len(first) > 1 else first
-    return len(set(first)) == len(first) and all(_is_word(value, dialect) for value in named)
+    return all(_is_word(value, dialect) for value in named)
 
 
 def _present(rows: Sequence[Sequence[bytes]], width: int, dialect: Dialect) -> list[list[bytes]]:

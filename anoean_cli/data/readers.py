@@ -483,7 +483,7 @@ def _read_strings(
         first = text.without_first(first, row)
     else:
         columns = Columns(file, tuple(numbered(at) for at in range(len(fields))), fields)
-    _check_distinct(columns.names, file)
+    _check_distinct(columns.names, file, options.header is None)
     roles = columns.roles(options)
     positions = {name: at for at, name in enumerate(columns.names) if name not in roles.ignored}
     layout = Layout(file, dialect, len(fields), text=positions)
@@ -514,11 +514,12 @@ def _has_header(
     return found
 
 
-def _check_distinct(names: Iterable[str], file: str) -> None:
+def _check_distinct(names: Iterable[str], file: str, is_guess: bool = False) -> None:
     doubled = [name for name, count in Counter(names).items() if count > 1]
     if doubled:
         raise DataError(
             f"{file}: has more than one column {listed(doubled)}; give each its own name"
+            + (", or say --header no if the first row is data" if is_guess else "")
         )
 
 

@@ -59,9 +59,10 @@ def test_no_header(tmp_path: Path, content: str, options: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("options", [{}, {"label": "y"}, {"label": "-1"}])
-def test_doubled_names_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match="more than one column 'a'"):
-        explore(tmp_path, "a,a,y\n0,0,bad\n1,1,ok\n2,2,ok\n", [], **options)
+@pytest.mark.parametrize("rows", ["0,0,bad\n1,1,ok\n2,2,ok\n", "m,n,bad\nm,o,ok\nn,m,ok\n"])
+def test_doubled_names_are_refused(tmp_path: Path, options: dict[str, Any], rows: str) -> None:
+    with pytest.raises(DataError, match=r"more than one column 'a'; .*--header no"):
+        explore(tmp_path, f"a,a,y\n{rows}", [], **options)
 
 
 def test_a_name_that_is_not_found_for_want_of_a_header(tmp_path: Path) -> None:
