@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 from anoean_cli import environment, registry
@@ -55,6 +56,27 @@ def load_dataset(
     with blaming(f"dataset plugin {name!r}"):
         dataset: Dataset = plugin.load(request)
     return dataset
+
+
+def check_table_options(name: str, source: str, table: TableOptions) -> None:
+    """Refuse the user's table options for a data set that does not read a table by them.
+
+    Raises:
+        UsageError: naming them.
+        PluginError: no such plugin.
+    """
+    given = [f.name for f in fields(table) if getattr(table, f.name) != f.default]
+    if given and not _takes_table_options(name, source):
+        names = ", ".join("--" + each.replace("_", "-") for each in given)
+        raise UsageError(f"{names}: the data set {name} is no text table; leave that out")
+
+
+def _takes_table_options(name: str, source: str) -> bool:
+    if is_file(name):
+        return not prepared.is_prepared(Path(name))
+    if is_file(source) and prepared.is_prepared(Path(source)):
+        return False
+    return getattr(registry.get("datasets", name), "takes_table_options", False)
 
 
 def is_file(name: str) -> bool:

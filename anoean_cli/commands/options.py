@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
     from anoean_cli.interfaces import TableOptions
 
 DEFAULT_MODEL = Path("anoean.h5")
+
+
+def finite(value: float | None) -> float | None:
+    """Callback of an option: NaN passes every range, and infinity those without an end."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
 
 Model = Annotated[
     Path, typer.Option("--model", "-m", envvar="ANOEAN_MODEL", help="The model file.")

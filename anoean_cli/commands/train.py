@@ -14,7 +14,9 @@ import typer
 from anoean_cli.commands import options
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
+from anoean_cli.environment import MOST_THREADS
 from anoean_cli.errors import DataError, ExitStatus, UsageError
+from anoean_cli.parameters import positive
 
 if TYPE_CHECKING:
     from anoean_cli.data.splits import SplitRequest
@@ -49,13 +51,23 @@ class DataFlags:
     ] = None
     anomaly_fraction: Annotated[
         float | None,
-        typer.Option(min=0, help="Training anomalies per training normal; 0: one-class."),
+        typer.Option(
+            min=0,
+            max=1000,
+            callback=options.finite,
+            help="Training anomalies per training normal; 0: one-class.",
+        ),
     ] = None
     train_size: Annotated[
         str | None, typer.Option(metavar="N|all", help="Normals for all roles but the test.")
     ] = None
     test_size: Annotated[
-        float | None, typer.Option(min=0, help="Rows to set aside for evaluate; below 1 a share.")
+        float | None,
+        typer.Option(
+            min=0,
+            callback=options.finite,
+            help="Rows to set aside for evaluate; below 1 a share.",
+        ),
     ] = None
     split: Annotated[
         Literal["drawn", "publisher"],
@@ -87,7 +99,9 @@ class LearningFlags:
     ] = None
     seed: Annotated[int, typer.Option(min=0)] = 0
     device: Annotated[str | None, typer.Option(help="Torch device, such as cpu or cuda.")] = None
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads for training.")] = None
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads for training.")
+    ] = None
     set: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A plugin parameter; may be repeated."),
@@ -135,7 +149,7 @@ def run(
 ) -> ExitStatus:
     """Train a detector, calibrate it, and write the model."""
     from anoean_cli import environment
-    from anoean_cli.commands.loading import load_dataset
+    from anoean_cli.commands.loading import check_table_options, load_dataset
     from anoean_cli.commands.summary import show_model
     from anoean_cli.inference.model import load_model
     from anoean_cli.storage.atomic import check_writable
@@ -149,6 +163,7 @@ def run(
         return ExitStatus.OK
     check_writable(model, force=force or unfinished)
     table_options = table.options(data.label, data.ignore, data.numeric, data.categorical)
+    check_table_options(dataset, data.source, table_options)
     rows = load_dataset(dataset, data.source, table_options, console, seed=learning.seed)
     split = split_request(rows, data)
 
@@ -223,9 +238,10 @@ def _check_two_classes(dataset: Dataset, normal: tuple[str, ...]) -> None:
 def _train_size(text: str) -> int | None:
     if text == "all":
         return None
-    if not text.isdigit() or int(text) < 1:
+    number = positive(text)
+    if number is None:
         raise UsageError(f"--train-size is {text!r}; a number of rows or 'all' is needed")
-    return int(text)
+    return number
 
 
 def _anomaly_types(
@@ -241,10 +257,14 @@ def _anomaly_types(
     if text == "all":
         return None, replace(sizes, seen_types=None)
     if text.startswith("random:"):
-        count = text.removeprefix("random:")
-        if not count.isdigit() or int(count) < 1:
+        count = positive(text.removeprefix("random:"))
+        if count is None:
             raise UsageError(f"--anomaly-types {text}: a number of types is needed after random:")
-        return None, replace(sizes, seen_types=int(count))
+        return None, replace(sizes, seen_types=count)
+    if not options.listed(text):
+        raise UsageError(
+            f"--anomaly-types {text!r} names no type; --anomaly-fraction 0 trains without any"
+        )
     return options.listed(text), sizes
 
 

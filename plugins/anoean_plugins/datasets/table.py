@@ -23,6 +23,7 @@ UNLABELLED = "normal"
 class TableDataset:
     name = "table"
     summary = "any CSV or Parquet file; --dataset FILE is short for it"
+    takes_table_options = True
 
     def load(self, request: LoadRequest) -> Dataset:
         """Read the file that ``request.source`` names.
@@ -39,6 +40,8 @@ class TableDataset:
         raw = read_table(path, request.table, lambda columns: _text_columns(request, columns, path))
         label = _resolved(request.table.label, raw.columns, "--label", path)
         ignored = {_resolved(n, raw.columns, "--ignore", path) for n in request.table.ignore}
+        if label in ignored:
+            raise UsageError(f"--ignore {label}: that is the label column of {path}")
         features = raw.table.select(
             [name for name in raw.columns if name != label and name not in ignored]
         )
