@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-import sys
 from typing import Annotated
 
 import typer
 
+from anoean_cli import process
 from anoean_cli.commands import (
     calibrate,
     compare,
@@ -54,22 +54,29 @@ for _module in (prepare, train, calibrate, score, evaluate, compare, info, plugi
     app.command(_module.__name__.rpartition(".")[2])(shell.command(_module.run))
 
 
-def main() -> None:
-    """The console script. Usage errors are told like all others, in one line."""
+def main() -> ExitStatus:
+    """Run the command and return its exit status, whatever happens."""
+    status = shell.guarded(Console(), _run)
+    # What is alive now stays so to the end: the interpreter need not search it for garbage thrice.
+    gc.freeze()
+    return status
+
+
+def _run() -> ExitStatus:
+    """Parse and run. Usage errors are told like all others, in one line."""
     try:
-        status = app(standalone_mode=False)
-    except typer.Abort:
-        status = ExitStatus.INTERRUPTED
+        return ExitStatus(app(standalone_mode=False))
+    except SystemExit as end:
+        if isinstance(end.__context__, OSError):  # typer's answer to a closed stdout is to exit
+            raise end.__context__ from None
+        raise
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's own errors have no public base class
             raise
-        status = ExitStatus.USAGE
         if type(error).__name__ == "NoArgsIsHelpError":
-            error.show()  # type: ignore[attr-defined]
+            process.tell(error.format_message())
         else:
             command = getattr(getattr(error, "ctx", None), "command_path", "anoean")
             message = " ".join(error.format_message().split()).rstrip(".")
             Console().error(f"{message}; {command} --help shows how")
-    # What is alive now stays so to the end: the interpreter need not search it for garbage thrice.
-    gc.freeze()
-    sys.exit(status)
+        return ExitStatus.USAGE

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from anoean_cli.process import tell
+
 SECONDS_BETWEEN_LINES = 5.0
 BETWEEN_COLUMNS = "  "
 
@@ -33,17 +35,17 @@ class Console:
 
     def note(self, message: str) -> None:
         if not self.quiet:
-            print(message, file=sys.stderr, flush=True)
+            tell(message)
 
     def detail(self, message: str) -> None:
         if self.verbose:
             self.note(message)
 
     def warn(self, message: str) -> None:
-        print(f"warning: {message}", file=sys.stderr, flush=True)
+        tell(f"warning: {message}")
 
     def error(self, message: str) -> None:
-        print(f"error: {message}", file=sys.stderr, flush=True)
+        tell(f"error: {message}")
 
     def data(self, text: str) -> None:
         print(text, flush=True)
@@ -75,7 +77,10 @@ class Console:
             table.add_column(name, justify="right" if numbers and index else "left")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
-        RichConsole(file=sys.stdout).print(table)
+        console = RichConsole(file=sys.stdout)
+        with console.capture() as shown:  # rich itself would end the process where stdout is closed
+            console.print(table)
+        self.data(shown.get().removesuffix("\n"))
 
     @contextmanager
     def training(self) -> Iterator[TrainingProgress]:

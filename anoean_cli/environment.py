@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 from anoean_cli.errors import UsageError
+from anoean_cli.parameters import positive
+
+MOST_THREADS = 1024
 
 
 def data_folder() -> Path | None:
@@ -29,6 +32,9 @@ def threads(asked: int | None) -> int | None:
     value = os.environ.get("ANOEAN_THREADS")
     if asked is not None or not value:
         return asked
-    if not value.isdigit() or int(value) < 1:
-        raise UsageError(f"ANOEAN_THREADS is {value!r}; a whole number from 1 is needed")
-    return int(value)
+    number = positive(value)
+    if number is None or number > MOST_THREADS:
+        raise UsageError(
+            f"ANOEAN_THREADS is {value!r}; a whole number from 1 to {MOST_THREADS} is needed"
+        )
+    return number

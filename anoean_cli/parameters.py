@@ -53,6 +53,15 @@ def build(owner: str, cls: type, settings: Mapping[str, Any]) -> Any:
     return cls(**values)
 
 
+def positive(text: str) -> int | None:
+    """The whole number from 1 that a text stands for, or None."""
+    try:
+        number = int(text)  # str.isdigit would take ², which int refuses
+    except ValueError:
+        return None
+    return number if number >= 1 else None
+
+
 def describe(cls: type) -> list[dict[str, Any]]:
     """Return name, type, default, range, choices and help of each field, as JSON."""
     kinds = typing.get_type_hints(cls)

@@ -57,15 +57,17 @@ def run(
 
     Finished cells are kept in --out: the same command goes on where an interrupted one stopped.
     """
-    from anoean_cli.commands.loading import load_dataset
+    from anoean_cli.commands.loading import check_table_options, load_dataset
+    from anoean_cli.data.text import nulls_of
     from anoean_cli.evaluation import comparison
 
     if jobs > 1 and scheduler is not None:
         raise UsageError("give --jobs or --scheduler, not both")
     contenders = contenders_of(detectors)
     table_options = table.options(data.label, data.ignore, data.numeric, data.categorical)
+    check_table_options(dataset, data.source, table_options)
     rows = load_dataset(dataset, data.source, table_options, console, seed=learning.seed)
-    split = _split(rows, data, console)
+    split = _split(rows, data, nulls_of(table_options), console)
     about = {"dataset": {"name": rows.name, **rows.provenance}, "split": asdict(split)}
     _usable_folder(out, about, force)
     requests = requests_of(contenders, split, learning, rows.kind)
@@ -132,11 +134,11 @@ def _loadable() -> list[str]:
     return names
 
 
-def _split(rows: Dataset, data: DataFlags, console: Console) -> SplitRequest:
+def _split(rows: Dataset, data: DataFlags, nulls: Sequence[str], console: Console) -> SplitRequest:
     """As ``train`` splits, but there must be test rows."""
     from anoean_cli.commands.train import split_request
 
-    split = split_request(rows, data)
+    split = split_request(rows, data, nulls)
     sizes = split.apportionment
     if split.scheme == "publisher" or sizes.test_size:
         return split
@@ -294,7 +296,7 @@ def _show(console: Console, summary: Sequence[Result]) -> None:
     """Best first: figures as mean ± sd over seeds, and how far each is behind the best."""
     figures = [name for name in SHOWN if any(name in row["metrics"] for row in summary)]
     head = ["detector", *figures, "rank", "behind the best", "fit s", "score s", "MB"]
-    console.table("", head, [_cells(row, figures) for row in summary])
+    console.table("", head, [_cells(row, figures) for row in summary], numbers=True)
 
 
 def _cells(row: Result, figures: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,27 @@ def _beside_kept(
             console.warn(f"using the sample in {kept}: {error}")
     console.detail(f"taking {kept}")
     return prepared.read_prepared(kept)
+
+
+def check_table_options(name: str, source: str, table: TableOptions) -> None:
+    """Refuse the user's table options for a data set that does not read a table by them.
+
+    Raises:
+        UsageError: naming them.
+        PluginError: no such plugin.
+    """
+    given = [f.name for f in fields(table) if getattr(table, f.name) != f.default]
+    if given and not _takes_table_options(name, source):
+        names = ", ".join("--" + each.replace("_", "-") for each in given)
+        raise UsageError(f"{names}: the data set {name} is no text table; leave that out")
+
+
+def _takes_table_options(name: str, source: str) -> bool:
+    if is_file(name):
+        return not prepared.is_prepared(Path(name))
+    if is_file(source) and prepared.is_prepared(Path(source)):
+        return False
+    return getattr(registry.get("datasets", name), "takes_table_options", False)
 
 
 def is_file(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -54,6 +55,14 @@ def _or_files(words: list[str], incomplete: str) -> list[str]:
 
 
 DEFAULT_MODEL = Path("anoean.h5")
+
+
+def finite(value: float | None) -> float | None:
+    """Callback of an option: NaN passes every range, and infinity those without an end."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
 
 Model = Annotated[
     Path, typer.Option("--model", "-m", envvar="ANOEAN_MODEL", help="The model file.")

@@ -35,7 +35,7 @@ def run(
 ) -> None:
     """Fetch and verify a data set, and write it as a prepared HDF5 file; prints its path."""
     from anoean_cli import environment
-    from anoean_cli.commands.loading import is_file, load_dataset
+    from anoean_cli.commands.loading import check_table_options, is_file, load_dataset
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.errors import UsageError
     from anoean_cli.storage.prepared import in_cache, write_prepared
@@ -46,7 +46,9 @@ def run(
         out = in_cache(environment.cache_folder(), dataset)
         out.parent.mkdir(parents=True, exist_ok=True)
     check_outputs({"--out": out}, [("DATASET", dataset), ("--source", source)], force)
-    rows = load_dataset(dataset, source, table.options(label, ignore), console, from_cache=False)
+    table_options = table.options(label, ignore)
+    check_table_options(dataset, source, table_options)
+    rows = load_dataset(dataset, source, table_options, console, from_cache=False)
     digest = write_prepared(rows, out, overwrite=force)
     console.note(f"{len(rows.labels):,} rows of {rows.name}, digest {digest[:16]}")
     console.data(str(out))

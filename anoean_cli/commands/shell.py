@@ -18,16 +18,20 @@ import traceback
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
+from anoean_cli import process
 from anoean_cli.console import Console
-from anoean_cli.errors import AnoeanError, ExitStatus, Terminated
+from anoean_cli.errors import AnoeanError, ExitStatus
+from anoean_cli.process import forget, tell
 
 Function = Callable[..., ExitStatus | None]
-CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+CANNOT_WRITE = {
+    code: f"{os.strerror(code)}; free some space, or write elsewhere"
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+} | {errno.EBADF: "it is closed; open it, or write to a file"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,45 +72,45 @@ def command(function: Function) -> Callable[..., None]:
 
 def guarded(console: Console, action: Callable[[], ExitStatus | None]) -> ExitStatus:
     """Run an action and turn every way it can end into an exit status."""
-    previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         status = action() or ExitStatus.OK
         sys.stdout.flush()
         return status
-    except AnoeanError as error:
+    except BaseException as error:
+        if process.came:
+            return _ended_by(console, process.came[-1])
+        if not isinstance(error, Exception) or isinstance(error, typer.Exit):
+            raise
+        status = _told(console, error)
+        if console.debug:
+            tell(traceback.format_exc().rstrip())
+        return status
+
+
+def _ended_by(console: Console, number: int) -> ExitStatus:
+    console.error(process.ENDINGS[signal.Signals(number)])
+    return ExitStatus(128 + number)
+
+
+def _told(console: Console, error: Exception) -> ExitStatus:
+    """Tell in one line what went wrong; returns the exit status that stands for it."""
+    if isinstance(error, AnoeanError):
         console.error(str(error))
-        _trace(console)
         return error.status
-    except KeyboardInterrupt:
-        console.error("interrupted")
-        return ExitStatus.INTERRUPTED
-    except Terminated:
-        console.error("terminated")
-        return ExitStatus.TERMINATED
-    except BrokenPipeError:
-        # Whoever read our output has enough.
-        _forget_stdout()
+    if isinstance(error, BrokenPipeError):  # whoever read our output has enough
+        forget(sys.stdout)
         return ExitStatus.BROKEN_PIPE
-    except (typer.Exit, typer.Abort):
-        raise
-    except MemoryError:
+    if isinstance(error, MemoryError):
         console.error("out of memory; use fewer or narrower rows at once")
-        _trace(console)
         return ExitStatus.BAD_DATA
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
-            # Files are written by `replacing`, which tells its failures: this one was stdout.
-            _forget_stdout()
-            reason = os.strerror(error.errno or 0)
-            console.error(f"cannot write to stdout: {reason}; free some space, or write elsewhere")
-            return ExitStatus.OUTPUT
-        console.error(
-            f"a bug of anoean: {type(error).__name__}: {error}; please report it with --debug"
-        )
-        _trace(console)
-        return ExitStatus.BUG
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
+        # Files are written by `replacing`, which tells its failures: this one was stdout.
+        forget(sys.stdout)
+        console.error(f"cannot write to stdout: {CANNOT_WRITE[error.errno]}")
+        return ExitStatus.OUTPUT
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    console.error(f"a bug of anoean: {what}; please report it with --debug")
+    return ExitStatus.BUG
 
 
 @contextmanager
@@ -137,17 +141,3 @@ def _options(group: type) -> list[inspect.Parameter]:
         )
         for field in dataclasses.fields(group)
     ]
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
-
-
-def _forget_stdout() -> None:
-    """Let what is still buffered go nowhere, or Python complains about it when it exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _trace(console: Console) -> None:
-    if console.debug:
-        traceback.print_exc(file=sys.stderr)

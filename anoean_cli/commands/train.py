@@ -15,11 +15,16 @@ import typer
 from anoean_cli.commands import options
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
+from anoean_cli.environment import MOST_THREADS
 from anoean_cli.errors import DataError, ExitStatus, UsageError
+from anoean_cli.parameters import positive
 
 if TYPE_CHECKING:
     from anoean_cli.data.splits import SplitRequest
     from anoean_cli.interfaces import Apportionment, Dataset
+
+
+MOST_ANOMALIES = 1000  # a normal
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,12 @@ class DataFlags:
         str | None, typer.Option(metavar="N|all", help="Normals for all roles but the test.")
     ] = None
     test_size: Annotated[
-        float | None, typer.Option(min=0, help="Rows to set aside for evaluate; below 1 a share.")
+        float | None,
+        typer.Option(
+            min=0,
+            callback=options.finite,
+            help="Rows to set aside for evaluate; below 1 a share.",
+        ),
     ] = None
     split: Annotated[
         Literal["drawn", "publisher"],
@@ -98,7 +108,9 @@ class LearningFlags:
     ] = None
     seed: Annotated[int, typer.Option(min=0)] = 0
     device: Annotated[str | None, typer.Option(help="Torch device, such as cpu or cuda.")] = None
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads for training.")] = None
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads for training.")
+    ] = None
     set: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A plugin parameter; may be repeated."),
@@ -138,7 +150,7 @@ def run(
 ) -> ExitStatus:
     """Train a detector, calibrate it, and write the model."""
     from anoean_cli import environment
-    from anoean_cli.commands.loading import load_dataset
+    from anoean_cli.commands.loading import check_table_options, load_dataset
     from anoean_cli.commands.summary import show_model
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.data.text import nulls_of
@@ -154,6 +166,7 @@ def run(
     inputs = [("--dataset", dataset), ("--source", data.source)]
     check_outputs({"--model": model}, inputs, force or unfinished)
     table_options = table.options(data.label, data.ignore, data.numeric, data.categorical)
+    check_table_options(dataset, data.source, table_options)
     rows = load_dataset(dataset, data.source, table_options, console, seed=learning.seed)
     split = split_request(rows, data, nulls_of(table_options))
 
@@ -231,9 +244,10 @@ def _check_two_classes(dataset: Dataset, normal: tuple[str, ...]) -> None:
 def _train_size(text: str) -> int | None:
     if text == "all":
         return None
-    if not text.isdigit() or int(text) < 1:
+    number = positive(text)
+    if number is None:
         raise UsageError(f"--train-size is {text!r}; a number of rows or 'all' is needed")
-    return int(text)
+    return number
 
 
 def _anomaly_fraction(text: str) -> float | None:
@@ -243,8 +257,10 @@ def _anomaly_fraction(text: str) -> float | None:
         fraction = float(text)
     except ValueError:
         fraction = math.nan
-    if not 0 <= fraction < math.inf:
-        raise UsageError(f"--anomaly-fraction is {text!r}; a number from 0 or 'all' is needed")
+    if not 0 <= fraction <= MOST_ANOMALIES:
+        raise UsageError(
+            f"--anomaly-fraction is {text!r}; a number from 0 to {MOST_ANOMALIES} or 'all' is needed"
+        )
     return fraction
 
 
@@ -263,11 +279,16 @@ def _anomaly_types(
     if text == "all":
         return None, replace(sizes, seen_types=None)
     if text.startswith("random:"):
-        count = text.removeprefix("random:")
-        if not count.isdigit() or int(count) < 1:
+        count = positive(text.removeprefix("random:"))
+        if count is None:
             raise UsageError(f"--anomaly-types {text}: a number of types is needed after random:")
-        return None, replace(sizes, seen_types=int(count))
-    return parts(text, set(dataset.labels.tolist())), sizes
+        return None, replace(sizes, seen_types=count)
+    named = parts(text, set(dataset.labels.tolist()))
+    if not named:
+        raise UsageError(
+            f"--anomaly-types {text!r} names no type; --anomaly-fraction 0 trains without any"
+        )
+    return named, sizes
 
 
 @contextmanager

@@ -119,7 +119,7 @@ def pieces(source: str, expected: Expected, reading: Reading) -> Iterator[Piece]
     """
     path = Path(source)
     if source == STDIN:
-        stream = sys.stdin.buffer
+        stream = _stdin()
         if expected.schema is None:
             return _pixel_tables(stream, "-", expected, reading)
         return _tables(stream, "-", expected.schema, reading)
@@ -130,6 +130,12 @@ def pieces(source: str, expected: Expected, reading: Reading) -> Iterator[Piece]
     if path.is_dir():
         raise DataError(f"{source}: is a folder; give the tables in it as {source.rstrip('/')}/*")
     return _tables(path, source, expected.schema, reading)
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None:
+        raise DataError("-: stdin is closed; pipe rows into it, or name a file")
+    return sys.stdin.buffer
 
 
 def _tables(

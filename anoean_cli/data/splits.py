@@ -120,7 +120,7 @@ def draw(dataset: Dataset, request: SplitRequest, rng: np.random.Generator) -> S
             f"{dataset.name} has no normal rows to learn from; "
             f"its labels are: {some(np.unique(dataset.labels).tolist())}"
         )
-    seen = _seen_types(dataset, request, train_pool, rng)
+    seen = _seen_types(dataset, request, train_pool, rng, notes)
     roles = _assign(dataset, request, train_pool, test_pool, seen, rng, notes)
     return Split(
         **roles,
@@ -227,12 +227,18 @@ def equal_rows(examples: NDArray[Any] | pa.Table) -> Positions:
 
 
 def _seen_types(
-    dataset: Dataset, request: SplitRequest, pool: _Pool, rng: np.random.Generator
+    dataset: Dataset,
+    request: SplitRequest,
+    pool: _Pool,
+    rng: np.random.Generator,
+    notes: list[str],
 ) -> NDArray[np.str_]:
     present = np.unique(dataset.labels[pool.anomalies])
     if request.anomaly_types is not None:
         return _named_types(dataset, request.anomaly_types, present)
     wanted = request.apportionment.seen_types
+    if wanted is not None and wanted > len(present):
+        notes.append(f"{wanted} anomaly types were asked for, {len(present)} are there")
     if wanted is None or wanted >= len(present):
         return present
     return np.sort(rng.choice(present, size=wanted, replace=False))

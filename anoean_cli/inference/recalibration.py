@@ -51,6 +51,9 @@ class Rule:
             raise UsageError(
                 "give one of --fpr, --contamination, --maximize-f1 and --threshold, not several"
             )
+        for name, share in (("--fpr", self.fpr), ("--contamination", self.contamination)):
+            if share is not None and not 0 < share < 1:
+                raise UsageError(f"{name} {share:g} is not between 0 and 1")
         if self.threshold is not None and not np.isfinite(self.threshold):
             raise UsageError(f"--threshold {self.threshold} is not a finite number")
 

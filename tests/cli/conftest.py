@@ -63,7 +63,10 @@ def read_rows(text: str) -> list[dict[str, str]]:
 def environment(cache: Path, extra: dict[str, str] | None = None) -> dict[str, str]:
     """Ours without what would leak in from whoever runs the suite."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ANOEAN_")}
-    return {**clean, "ANOEAN_THREADS": "1", "ANOEAN_CACHE": str(cache), **(extra or {})}
+    more = dict(extra or {})
+    if "PYTHONPATH" in more and "PYTHONPATH" in clean:
+        more["PYTHONPATH"] += os.pathsep + clean["PYTHONPATH"]
+    return {**clean, "ANOEAN_THREADS": "1", "ANOEAN_CACHE": str(cache), **more}
 
 
 def words(args: Sequence[object]) -> list[str]:

@@ -216,7 +216,18 @@ def test_a_full_disk_leaves_no_half_file(anoean: Run, args: str) -> None:
 
 
 @pytest.mark.usefixtures("model", "fresh")
-@pytest.mark.parametrize("args", ["score fresh.csv", "score fresh.csv --format parquet", "info"])
+@pytest.mark.parametrize(
+    "args",
+    [
+        "score fresh.csv",
+        "score fresh.csv --format parquet",
+        "info",
+        "plugins",
+        "--help",
+        "score --help",
+        "--version",
+    ],
+)
 def test_a_full_disk_behind_stdout(tmp_path: Path, args: str) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(

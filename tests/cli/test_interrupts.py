@@ -6,6 +6,7 @@ data, in batches of ten, make 61 calls an epoch.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -14,6 +15,11 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+
+from anoean_cli.commands.shell import guarded
+from anoean_cli.console import Console
+from anoean_cli.errors import PluginError
+from anoean_cli.process import ENDINGS, came, mind_signals
 
 from .conftest import (
     COMMAND,
@@ -189,3 +195,64 @@ def test_scoring_leaves_no_half_file(
     assert "Traceback" not in stderr
     assert len(stderr.splitlines()) == 1
     assert names() == {"anoean.h5", "rows.csv", "stdout.csv"}
+
+
+# --------------------------------------------------------------------------- at any other time
+
+
+SLOW_IMPORT = """
+import sys, time
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "typer":
+            print("importing", file=sys.stderr, flush=True)
+            time.sleep(300)
+
+sys.meta_path.insert(0, Finder)
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_libraries_are_imported(
+    tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    Path("sitecustomize.py").write_text(SLOW_IMPORT)
+    running = subprocess.Popen(
+        [*COMMAND, "--help"],
+        env=environment(tmp_path / "cache", {"PYTHONPATH": str(tmp_path)}),
+        stderr=subprocess.PIPE,
+    )
+    wait_for_line(running, b"importing")
+    running.send_signal(number)
+    assert running.wait(timeout=300) == status
+    assert running.stderr is not None
+    assert running.stderr.read().startswith((b"error: interrupted", b"error: terminated"))
+
+
+@pytest.fixture
+def minded() -> Iterator[None]:
+    """Signals as the command minds them."""
+    before = {number: signal.getsignal(number) for number in ENDINGS}
+    mind_signals()
+    yield
+    came.clear()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("minded")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("failure", [ImportError("initialization failed"), PluginError("it broke")])
+def test_what_a_signal_makes_fail_is_no_failure_of_its_own(
+    number: signal.Signals, status: int, failure: Exception
+) -> None:
+    def action() -> None:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(300)
+        except BaseException:
+            raise failure from None
+
+    assert guarded(Console(), action) == status

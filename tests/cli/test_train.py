@@ -86,7 +86,20 @@ def test_the_model_may_be_named_by_the_environment(anoean: Run) -> None:
         ("--dataset toy --normal a1 --train-size 5", 3, "too few"),
         ("--dataset toy --anomaly-types nope", 2, "'nope'"),
         ("--dataset toy --anomaly-types random:x", 2, "random:x"),
+        ("--dataset toy --anomaly-types random:²", 2, "random:²"),
+        ("--dataset toy --anomaly-types ,", 2, "names no type"),
+        ("--dataset toy --anomaly-fraction nan", 2, "--anomaly-fraction"),
+        ("--dataset toy --anomaly-fraction 1e300", 2, "--anomaly-fraction"),
         ("--dataset toy --train-size 0", 2, "--train-size"),
+        ("--dataset toy --train-size ²", 2, "--train-size"),
+        ("--dataset toy --test-size nan", 2, "--test-size"),
+        ("--dataset toy --test-size inf", 2, "--test-size"),
+        ("--dataset toy --threads 2000", 2, "--threads"),
+        ("--dataset toy --label state", 2, "--label"),
+        ("--dataset toy --null-values x --header no", 2, "--header, --null-values"),
+        ("--dataset nsl-kdd --delimiter tab", 2, "--delimiter"),
+        ("--dataset mnist --ignore x --numeric a --categorical b", 2, "--ignore"),
+        ("--dataset table.csv --label label --normal ok --ignore label", 2, "label column"),
         ("--dataset toy --train-size few", 2, "'few'"),
         ("--dataset toy --test-size -1", 2, "--test-size"),
         ("--dataset table.csv --label label", 2, "'burst', 'leak', 'ok'"),
@@ -109,9 +122,10 @@ def test_what_cannot_be_done_is_told(anoean: Run, args: str, status: int, told: 
 
 
 def test_threads_in_the_environment_must_be_a_number(anoean: Run) -> None:
-    found = anoean(TOY, env={"ANOEAN_THREADS": "many"})
-    assert found.returncode == 2
-    assert "'many'" in found.error
+    for threads in ("many", "²", "2000"):
+        found = anoean(TOY, env={"ANOEAN_THREADS": threads})
+        assert found.returncode == 2
+        assert f"ANOEAN_THREADS is '{threads}'" in found.error
 
 
 def test_rows_without_a_label(anoean: Run) -> None:
@@ -232,6 +246,9 @@ def test_publishers_split_and_families(anoean: Run, tmp_path: Path) -> None:
 
 def test_prepared_data_trains_to_the_same_scores(anoean: Run, table: Path, table_run: Path) -> None:
     prepared = anoean("prepare", "table.csv", "--label", "label", "--out", "table.h5")
+    refused = anoean("train", "--dataset", "table.h5", "--label", "label", "--normal", "ok")
+    assert refused.returncode == 2
+    assert "--label" in refused.error
     assert prepared.returncode == 0
     assert prepared.stdout == "table.h5\n"
     assert "400 rows" in prepared.stderr

@@ -271,7 +271,10 @@ def test_seen_types_differ_between_seeds():
 
 @pytest.mark.parametrize("wanted", [None, 4, 9])
 def test_all_types_are_seen_unless_fewer_are_asked_for(wanted):
-    assert split(KINDS, Apportionment(seen_types=wanted)).seen == ("a", "b", "c", "d")
+    found = split(KINDS, Apportionment(seen_types=wanted))
+    assert found.seen == ("a", "b", "c", "d")
+    asked = [note for note in found.notes if "types were asked for" in note]
+    assert asked == (["9 anomaly types were asked for, 4 are there"] if wanted == 9 else [])
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ UNLABELLED = "normal"
 class TableDataset:
     name = "table"
     summary = "any CSV or Parquet file; --dataset FILE is short for it"
+    takes_table_options = True
 
     def load(self, request: LoadRequest) -> Dataset:
         """Read the file that ``request.source`` names.

@@ -1,0 +1,65 @@
+"""This process: the signals that end it, and standard streams that are closed.
+
+The command imports this before all else, so it imports next to nothing itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import TextIO
+
+from anoean_cli.errors import Terminated
+
+ENDINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+
+came: list[int] = []
+"""The signals that ended what was being done. A module of C whose import they break off turns
+their exception into one of its own; the number tells still."""
+
+
+def mind_signals() -> None:
+    """Let Ctrl-C and SIGTERM raise an exception, and note down that they came."""
+    for number in ENDINGS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as for what nohup starts
+            signal.signal(number, _take)
+
+
+def _take(number: int, frame: FrameType | None) -> None:
+    came.append(number)
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+def occupy_closed_streams() -> None:
+    """Take the descriptors of closed standard streams, or a file that we open gets one of them.
+
+    Writing to a closed stdout then fails, as it does to a full one, where Python would drop what
+    is printed or, without stderr, print what people are told. A closed stdin stays None.
+    """
+    if sys.stdin is None:
+        _occupy(0, os.O_WRONLY)
+    if sys.stdout is None:
+        _occupy(1, os.O_RDONLY)
+        sys.stdout = open(1, "w", encoding="utf-8")  # noqa: SIM115 - open to the end
+    if sys.stderr is None:
+        _occupy(2, os.O_WRONLY)
+        sys.stderr = open(2, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def tell(line: str) -> None:
+    """Print a line for people. Where stderr cannot be written, nobody is there to be told."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        forget(sys.stderr)
+
+
+def forget(stream: TextIO) -> None:
+    """Let what is still buffered go nowhere, or Python complains about it when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _occupy(descriptor: int, mode: int) -> None:
+    os.dup2(os.open(os.devnull, mode), descriptor)
