@@ -10,8 +10,8 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TextIO
 
 SECONDS_BETWEEN_LINES = 5.0
 WIDE_ENOUGH = 10_000
@@ -25,11 +25,14 @@ class Console:
         quiet: no notes and no progress; warnings and errors are still told.
         verbose: more notes.
         debug: tracebacks.
+        out: where data goes. While a command runs ``sys.stdout`` leads to stderr, so that what a
+            plugin or a library prints does not end up among the data.
     """
 
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+    out: TextIO = field(default_factory=lambda: sys.stdout)
 
     def note(self, message: str) -> None:
         if not self.quiet:
@@ -46,7 +49,7 @@ class Console:
         print(f"error: {message}", file=sys.stderr, flush=True)
 
     def data(self, text: str) -> None:
-        print(text, flush=True)
+        print(text, file=self.out, flush=True)
 
     def json(self, value: Any) -> None:
         self.data(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
@@ -58,7 +61,7 @@ class Console:
         from rich.table import Table
         from rich.text import Text
 
-        terminal = sys.stdout.isatty()
+        terminal = self.out.isatty()
         table = Table(
             title=title or None,
             title_justify="left",
@@ -69,7 +72,7 @@ class Console:
             table.add_column(name, no_wrap=not terminal, justify="left" if index == 0 else "right")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
-        RichConsole(file=sys.stdout, width=None if terminal else WIDE_ENOUGH).print(table)
+        RichConsole(file=self.out, width=None if terminal else WIDE_ENOUGH).print(table)
 
     @contextmanager
     def training(self) -> Iterator[TrainingProgress]:

@@ -100,6 +100,8 @@ def _breaches(role: Role, name: str, plugin: Any) -> list[str]:
     ]
     if plugin.name != name:
         found.append(f"it calls itself {plugin.name!r}, its entry point {name!r}")
+    if not isinstance(plugin.summary, str) or not plugin.summary.strip():
+        found.append(f"its summary is {plugin.summary!r}; a line of text is needed")
     if "Parameters" in wanted:
         found += parameters.breaches(plugin.Parameters, getattr(plugin, "presets", {}))
     if "presets" in wanted and "default" not in plugin.presets:

@@ -17,9 +17,9 @@ import sys
 import traceback
 import typing
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -70,8 +70,9 @@ def guarded(console: Console, action: Callable[[], ExitStatus | None]) -> ExitSt
     """Run an action and turn every way it can end into an exit status."""
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
-        status = action() or ExitStatus.OK
-        sys.stdout.flush()
+        with redirect_stdout(sys.stderr):
+            status = action() or ExitStatus.OK
+        console.out.flush()
         return status
     except AnoeanError as error:
         console.error(str(error))
@@ -85,7 +86,7 @@ def guarded(console: Console, action: Callable[[], ExitStatus | None]) -> ExitSt
         return ExitStatus.TERMINATED
     except BrokenPipeError:
         # Whoever read our output has enough.
-        _forget_stdout()
+        _forget(console.out)
         return ExitStatus.BROKEN_PIPE
     except (typer.Exit, typer.Abort):
         raise
@@ -96,7 +97,7 @@ def guarded(console: Console, action: Callable[[], ExitStatus | None]) -> ExitSt
     except Exception as error:
         if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
             # Files are written by `replacing`, which tells its failures: this one was stdout.
-            _forget_stdout()
+            _forget(console.out)
             reason = os.strerror(error.errno or 0)
             console.error(f"cannot write to stdout: {reason}; free some space, or write elsewhere")
             return ExitStatus.OUTPUT
@@ -143,9 +144,9 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _forget_stdout() -> None:
+def _forget(stdout: TextIO) -> None:
     """Let what is still buffered go nowhere, or Python complains about it when it exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
 
 
 def _trace(console: Console) -> None:

@@ -326,4 +326,5 @@ def third_party(shared: Shared) -> dict[str, str]:
         (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1\n")
         (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
 
-    return {"PYTHONPATH": str(shared("plugins", fill))}
+    path = [str(shared("plugins", fill)), os.environ.get("PYTHONPATH")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, path))}
