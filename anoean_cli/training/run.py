@@ -205,7 +205,9 @@ def _encoder(
     if name is None:
         return None
     plugin = registry.get("encoders", name)
-    if not plugin.supports(spec):
+    with blaming(f"encoder plugin {name!r}"):
+        is_supported = plugin.supports(spec)
+    if not is_supported:
         raise UsageError(
             f"the encoder {name} does not take {spec.kind} rows of shape {spec.shape}; "
             "anoean plugins shows the encoders"

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from anoean_plugins.datasets.toy import Toy
+from anoean_plugins.encoders.mlp import Mlp
 
 from anoean_cli.data.splits import SplitRequest
-from anoean_cli.errors import DataError, UsageError
+from anoean_cli.errors import DataError, PluginError, UsageError
 from anoean_cli.inference.model import load_model
 from anoean_cli.interfaces import Apportionment, Dataset, LoadRequest
 from anoean_cli.storage.checkpoint import Checkpoint
@@ -182,6 +183,12 @@ def test_a_test_that_leaves_one_normal_is_refused():
 def test_bad_parameters_are_named(toy, settings, culprit):
     with pytest.raises(UsageError, match=culprit):
         train_model(toy, request(toy, settings=settings))
+
+
+def test_an_encoder_that_cannot_say_what_it_supports_is_blamed(toy, monkeypatch):
+    monkeypatch.setattr(Mlp, "supports", lambda self, spec: 1 / 0)
+    with pytest.raises(PluginError, match=r"^encoder plugin 'mlp' failed: ZeroDivisionError"):
+        train_model(toy, request(toy))
 
 
 def test_torchs_threads_are_put_back(toy):
