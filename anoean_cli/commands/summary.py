@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def summary(model: Model, path: Path) -> dict[str, Any]:
     history = {
         name: float(values[-1])
         for name, values in model.history.items()
-        if len(values) and values[-1] == values[-1]  # JSON knows no NaN
+        if len(values) and math.isfinite(values[-1])  # JSON knows no NaN and no ∞
     }
     return {
         "model": str(path),

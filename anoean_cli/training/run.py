@@ -37,6 +37,7 @@ from anoean_cli.interfaces import (
     State,
 )
 from anoean_cli.storage.checkpoint import Checkpoint
+from anoean_cli.training.contract import blaming_for_graph, checked, try_graph
 
 DEFAULT_ENCODERS = {"image": "conv", "table": "mlp"}
 LARGEST_LATENT_DIM = 32
@@ -122,9 +123,10 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
     def rows_of(role: NDArray[np.int64]) -> Rows:
         return Rows(preprocessor.transform(take(dataset, schema, role)), split.is_anomaly[role])
 
-    with _torch_threads(config["threads"]), blaming(f"detector plugin {detector.name!r}"):
+    culprit = f"detector plugin {detector.name!r}"
+    with _torch_threads(config["threads"]), blaming(culprit):
         line = _Line(watcher, config)
-        fitted = detector.fit(
+        given = detector.fit(
             rows_of(split.training),
             rows_of(split.selection),
             encoder,
@@ -132,10 +134,12 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
             fit_rng,
             line,
         )
+        fitted = checked(given, culprit)
     metadata = {**fitted.metadata, "interrupted": line.stopped, "epochs": len(fitted.history)}
-    model = _calibrated_model(
-        fitted, dataset, split, rows_of, preprocessor, schema, request, watcher
-    )
+    with blaming_for_graph(culprit):
+        model = _calibrated_model(
+            fitted, dataset, split, rows_of, preprocessor, schema, request, watcher
+        )
     return replace(
         model,
         config={**config, "detector": {**config["detector"], "metadata": metadata}},
@@ -368,6 +372,7 @@ def _calibrated_model(
 ) -> Model:
     """Score with what was fitted: μ, Σ from selection normals, references from calibration."""
     runner = GraphRunner(fitted.graph, preprocessor.spec)
+    try_graph(runner, rows_of(split.selection).examples, fitted.output)
     kept = {
         role: _kept(dataset, rows_of(rows), rows, runner)
         for role, rows in (("selection", split.selection), ("calibration", split.calibration))
