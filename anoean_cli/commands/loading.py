@@ -6,6 +6,7 @@ from pathlib import Path
 
 from anoean_cli import environment, registry
 from anoean_cli.console import Console
+from anoean_cli.data.contract import checked
 from anoean_cli.errors import UsageError, blaming
 from anoean_cli.interfaces import Dataset, LoadRequest, TableOptions
 from anoean_cli.storage import prepared
@@ -53,8 +54,7 @@ def load_dataset(
         warn=console.warn,
     )
     with blaming(f"dataset plugin {name!r}"):
-        dataset: Dataset = plugin.load(request)
-    return dataset
+        return checked(plugin.load(request), name)
 
 
 def is_file(name: str) -> bool:

@@ -253,7 +253,7 @@ def _config(
         for role in ROLES
     }
     return {
-        "dataset": {"name": dataset.name, "kind": dataset.kind, **dataset.provenance},
+        "dataset": {**dataset.provenance, "name": dataset.name, "kind": dataset.kind},
         "normal": list(request.split.normal),
         "scheme": request.split.scheme,
         "unlabeled": request.split.unlabeled,

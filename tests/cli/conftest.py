@@ -297,6 +297,11 @@ class Dataset:
     summary = "for tests"
     def load(self, request):
         return {}["rows"]
+
+class Nothing(Dataset):
+    name = "nothing"
+    def load(self, request):
+        return None
 '''
 
 ENTRY_POINTS = """
@@ -312,6 +317,7 @@ dividing = third_party:Detector
 
 [anoean.datasets]
 dropping = third_party:Dataset
+nothing = third_party:Nothing
 """
 
 
