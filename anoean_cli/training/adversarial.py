@@ -10,7 +10,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -128,9 +129,10 @@ def fit_encoder(
     anomalies = torch.from_numpy(train.anomalies).to(device)
     distortion = parameters.distortion if encoder.spec.kind == "image" else 0.0
 
-    while run.epoch < plan.epochs:
+    while run.epoch < plan.epochs and not exhausted(run, parameters):
         began = time.perf_counter()
-        terms = _epoch(run, plan, normals, anomalies, distortion, parameters)
+        with noise_after(run.generator):
+            terms = _epoch(run, plan, normals, anomalies, distortion, parameters)
         record = {
             "epoch": run.epoch + 1.0,
             **terms,
@@ -142,10 +144,7 @@ def fit_encoder(
         monitor.report(record, plan.epochs)
         is_stopping = monitor.stopping()
         monitor.save(lambda: state_of(run))
-        exhausted = (
-            parameters.patience is not None and run.epoch - run.best_epoch >= parameters.patience
-        )
-        if exhausted or is_stopping:
+        if is_stopping:
             break
 
     module = copy.deepcopy(run.scorer)
@@ -264,6 +263,12 @@ def _keep_best(run: Run, figure: float) -> None:
         run.best = {name: t.detach().clone() for name, t in run.scorer.state_dict().items()}
 
 
+def exhausted(run: Run, parameters: AnoeanParameters) -> bool:
+    """Whether the figure has not become better for as long as patience lasts."""
+    patience = parameters.patience
+    return patience is not None and run.epoch - run.best_epoch >= patience
+
+
 # --------------------------------------------------------------------------- start, stop, go on
 
 
@@ -293,6 +298,20 @@ def start(encoder: Encoder, parameters: AnoeanParameters, rng: np.random.Generat
         history=[],
         best={},
     )
+
+
+@contextmanager
+def noise_after(generator: torch.Generator) -> Iterator[None]:
+    """Seed torch's global generator, which layers such as dropout draw from, and put it back.
+
+    The seed is what the run's own generator would give next. It is not drawn, so that networks
+    without noise train as ever, and a checkpoint needs no second state.
+    """
+    twin = torch.Generator()
+    twin.set_state(generator.get_state())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**63 - 1, (), generator=twin)))
+        yield
 
 
 def usable_device(name: str) -> torch.device:
