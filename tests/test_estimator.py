@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from sklearn.base import clone
@@ -100,6 +103,22 @@ def test_in_a_pipeline_and_a_grid_search(rows: Any) -> None:
     search.fit(X, y)
     assert search.best_score_ > 0.9
     assert set(search.best_estimator_.predict(X)) == {1, -1}
+
+
+def test_fits_in_threads_are_those_one_after_another(rows: Any) -> None:
+    def scores(seed: int) -> NDArray[np.float64]:
+        return AnoEAN(max_iter=2, random_state=seed).fit(*rows).score_samples(rows[0])
+
+    def state_of_the_process() -> tuple[Any, ...]:
+        generator = torch.get_rng_state().numpy().tobytes()
+        return generator, torch.get_num_threads(), logging.root.manager.disable, warnings.filters[:]
+
+    alone = [scores(seed) for seed in range(4)]
+    before = state_of_the_process()
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(scores, range(4)))
+    assert_array_equal(together, alone)
+    assert state_of_the_process() == before
 
 
 def test_images_in_rows() -> None:

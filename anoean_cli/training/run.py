@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ DEFAULT_ENCODERS = {"image": "conv", "table": "mlp"}
 LARGEST_LATENT_DIM = 32
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
 LIBRARIES = ("torch", "numpy", "scikit-learn", "onnxruntime")
+_LOCK = threading.RLock()  # a detector may train others
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,18 @@ class Watcher:
     resume: bool = False
 
 
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Let a thread wait for one that trains already.
+
+    Torch's generator and number of threads, the exporter's logging and Python's warnings belong
+    to the process: two trainings at once would take them for their own.
+    """
+    with _LOCK:
+        yield
+
+
+@_one_at_a_time()
 def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None = None) -> Model:
     """Train one model.
 
