@@ -35,18 +35,18 @@ class AnoeanError(Exception):
     status: ExitStatus = ExitStatus.BUG
 
 
-class UsageError(AnoeanError):
-    """An option or argument that cannot be taken as it is."""
+class UsageError(AnoeanError, ValueError):
+    """An option or argument that cannot be taken as it is.
+
+    It is a ``ValueError`` too, so that library users meet the exception that scikit-learn's
+    conventions promise.
+    """
 
     status = ExitStatus.USAGE
 
 
 class DataError(AnoeanError, ValueError):
-    """Input data that cannot be used.
-
-    It is a ``ValueError`` too, so that library users meet the exception that scikit-learn's
-    conventions promise.
-    """
+    """Input data that cannot be used; a ``ValueError`` too, as ``UsageError`` is."""
 
     status = ExitStatus.BAD_DATA
 

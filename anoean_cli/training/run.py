@@ -18,7 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli import parameters, registry
-from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator, leave_one_out
+from anoean_cli.calibration.gaussian import (
+    COVARIANCES,
+    Gaussian,
+    fitting_estimator,
+    leave_one_out,
+)
 from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor, fit_table
 from anoean_cli.data.schema import TableSchema, infer_schema
 from anoean_cli.data.splits import Split, SplitRequest, draw
@@ -41,7 +46,8 @@ from anoean_cli.storage.checkpoint import Checkpoint
 from anoean_cli.training.contract import blaming_for_graph, checked, try_graph
 
 DEFAULT_ENCODERS = {"image": "conv", "table": "mlp"}
-LARGEST_LATENT_DIM = 32
+LARGEST_LATENT_DIM = 32  # unless a wider one is asked for
+WIDEST_LATENT_DIM = 4096
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
 LIBRARIES = ("torch", "numpy", "scikit-learn", "onnxruntime")
 _LOCK = threading.RLock()  # a detector may train others
@@ -73,6 +79,21 @@ class TrainRequest:
     covariance: str | None = None
     seed: int = 0
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what no data would make right."""
+        if self.covariance not in (None, *COVARIANCES):
+            raise UsageError(
+                f"no covariance {self.covariance!r}: choose from {', '.join(COVARIANCES)}"
+            )
+        latent_dim: Any = self.latent_dim
+        if latent_dim is not None and not (
+            isinstance(latent_dim, int | np.integer) and 1 <= latent_dim <= WIDEST_LATENT_DIM
+        ):
+            raise UsageError(
+                f"latent_dim is {latent_dim!r}; a whole number from 1 to {WIDEST_LATENT_DIM} "
+                "is needed"
+            )
 
 
 @dataclass
@@ -231,7 +252,7 @@ def _encoder(
             "anoean plugins shows the encoders"
         )
     features = int(np.prod(spec.shape))
-    latent_dim = request.latent_dim or min(LARGEST_LATENT_DIM, max(2, features))
+    latent_dim = int(request.latent_dim or min(LARGEST_LATENT_DIM, max(2, features)))
     built = parameters.build(f"encoder {name}", plugin.Parameters, settings)
     return Encoder(plugin, spec, latent_dim, built)
 
