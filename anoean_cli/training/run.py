@@ -103,6 +103,7 @@ class Watcher:
     Attributes:
         show: called with an epoch's figures and the number of epochs.
         warn: called with one line for the user.
+        begin: called with the configuration before anything is learnt; what it raises ends the run.
         stopping: whether to finish after this epoch.
         checkpoint: where to keep the state of an unfinished run, or None.
         resume: whether to go on from it.
@@ -110,6 +111,7 @@ class Watcher:
 
     show: Callable[[Mapping[str, float], int], None] = lambda record, epochs: None
     warn: Callable[[str], None] = lambda message: None
+    begin: Callable[[Mapping[str, Any]], None] = lambda config: None
     stopping: Callable[[], bool] = lambda: False
     checkpoint: Checkpoint | None = None
     resume: bool = False
@@ -154,6 +156,7 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
     )
     encoder = _encoder(encoder_name, encoder_settings, preprocessor.spec, request)
     config = _config(dataset, request, split, detector, detector_parameters, encoder)
+    watcher.begin(config)
 
     def rows_of(role: NDArray[np.int64]) -> Rows:
         return Rows(preprocessor.transform(take(dataset, schema, role)), split.is_anomaly[role])
@@ -315,6 +318,18 @@ def _config(
     }
 
 
+def differing(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
+    """The keys of a configuration of which a stored one says something else."""
+    asked, stored = _essential(_as_json(asked)), _essential(stored)
+    return [key for key in asked if stored.get(key) != asked[key]]
+
+
+def _essential(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Without where the data was found: what it is, its checksums say."""
+    data = {key: value for key, value in config["dataset"].items() if key != "source"}
+    return {**config, "dataset": data}
+
+
 def _version(distribution: str) -> str:
     try:
         return version(distribution)
@@ -351,7 +366,7 @@ class _Line(Monitor):
         if found is None:
             return None
         config, state = found
-        different = [key for key in self._config if config.get(key) != _as_json(self._config[key])]
+        different = differing(self._config, config)
         if different:
             raise UsageError(
                 f"{self._watcher.checkpoint.path} is of a run with another "

@@ -101,6 +101,14 @@ def test_a_checkpoint_of_another_run_is_refused(toy, tmp_path, monkeypatch, chan
         train_model(toy, request(toy, **change), Watcher(checkpoint=checkpoint, resume=True))
 
 
+def test_a_run_is_the_same_wherever_its_data_was_found():
+    asked = {"dataset": {"source": "download", "files": {"a": "1"}}, "seed": 0}
+    stored = {"dataset": {"source": "cache", "files": {"a": "1"}}, "seed": 0}
+    assert training.differing(asked, stored) == []
+    stored["dataset"]["files"] = {"a": "2"}
+    assert training.differing(asked, {**stored, "seed": 1}) == ["dataset", "seed"]
+
+
 def test_a_model_survives_its_file(toy, tmp_path):
     model = train_model(toy, request(toy))
     path = tmp_path / "model.h5"
