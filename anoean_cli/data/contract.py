@@ -80,7 +80,7 @@ def _provenance(dataset: Dataset, plugin: str) -> Iterator[str]:
         yield "its provenance lacks 'files': names and checksums, {} where there are none"
     # A file of the user's is found again by its path, all other data by the name of its plugin.
     if dataset.name != plugin and "reading" not in provenance:
-        yield f"it calls its data {dataset.name!r}"
+        yield f"its name is {dataset.name!r}, not that of the plugin"
 
 
 def _names(dataset: Dataset) -> Iterator[str]:

@@ -58,7 +58,7 @@ def test_what_fulfils_the_contract_passes(dataset: Dataset) -> None:
         ("normal", "good", "its normal is no tuple of strings"),
         ("provenance", {"files": {}, "by": object()}, "its provenance is no JSON object"),
         ("provenance", {"source": "here"}, "its provenance lacks 'files'"),
-        ("name", "other", "it calls its data 'other'"),
+        ("name", "other", "its name is 'other', not that of the plugin"),
         ("apportionment", None, "its apportionment is NoneType"),
     ],
 )
