@@ -20,18 +20,15 @@ def checked(dataset: object, plugin: str) -> Dataset:
     Raises:
         PluginError: it is not.
     """
-    if isinstance(dataset, Dataset):
-        breaches = list(_breaches(dataset, plugin))
-    else:
+    if not isinstance(dataset, Dataset):
         breaches = [f"its load returns a {type(dataset).__name__}, not a Dataset"]
-    if breaches:
-        found = "; ".join(breaches)
-        raise PluginError(f"dataset plugin {plugin!r} breaks its contract: {found}")
-    assert isinstance(dataset, Dataset)
-    return dataset
+    elif not (breaches := list(_breaches(dataset, plugin))):
+        return dataset
+    raise PluginError(f"dataset plugin {plugin!r} breaks its contract: {'; '.join(breaches)}")
 
 
-def _breaches(dataset: Dataset, plugin: str) -> Iterator[str]:
+def _breaches(dataset: Any, plugin: str) -> Iterator[str]:
+    """What is wrong with a `Dataset`, of whose fields nobody has checked the types."""
     unfit = _unfit(dataset.examples)
     if unfit is not None:
         yield unfit
@@ -71,8 +68,8 @@ def _unfit(examples: Any) -> str | None:
     return None
 
 
-def _provenance(dataset: Dataset, plugin: str) -> Iterator[str]:
-    provenance: Any = dataset.provenance
+def _provenance(dataset: Any, plugin: str) -> Iterator[str]:
+    provenance = dataset.provenance
     if not isinstance(provenance, Mapping) or not is_json(dict(provenance)):
         yield "its provenance is no JSON object"
         return
@@ -83,7 +80,7 @@ def _provenance(dataset: Dataset, plugin: str) -> Iterator[str]:
         yield f"its name is {dataset.name!r}, not that of the plugin"
 
 
-def _names(dataset: Dataset) -> Iterator[str]:
+def _names(dataset: Any) -> Iterator[str]:
     for name in ("columns", "normal", "vouched"):
         values = getattr(dataset, name)
         if not isinstance(values, tuple) or not all(isinstance(value, str) for value in values):

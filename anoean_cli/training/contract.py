@@ -33,14 +33,10 @@ def checked(fitted: object, culprit: str) -> Fitted:
         PluginError: it is not.
     """
     if not isinstance(fitted, Fitted):
-        raise PluginError(
-            f"{culprit} breaks its contract: its fit returns a {type(fitted).__name__}, "
-            "not a Fitted"
-        )
-    breaches = list(_breaches(fitted))
-    if breaches:
-        raise PluginError(f"{culprit} breaks its contract: {'; '.join(breaches)}")
-    return fitted
+        breaches = [f"its fit returns a {type(fitted).__name__}, not a Fitted"]
+    elif not (breaches := list(_breaches(fitted))):
+        return fitted
+    raise PluginError(f"{culprit} breaks its contract: {'; '.join(breaches)}")
 
 
 @contextmanager
@@ -68,25 +64,23 @@ def try_graph(runner: GraphRunner, rows: FloatRows, output: str) -> None:
         raise FileFormatError("the graph gives numbers that are not finite")
     some = sorted({0, len(rows) // 2, len(rows) - 1})
     alone = np.concatenate([runner(rows[[at]]) for at in some])
-    among = together[some]
-    if np.abs(alone - among).max() > NEGLIGIBLE * np.abs(among).max():
+    if np.abs(alone - together[some]).max() > NEGLIGIBLE * np.abs(together).max():
         raise FileFormatError("the graph gives a row alone another result than among others")
 
 
-def _breaches(fitted: Fitted) -> Iterator[str]:
-    """What is wrong, as far as that shows without running the graph."""
-    values: Any = fitted  # of types that nobody has checked
-    if not isinstance(values.graph, bytes):
-        yield f"its graph is a {type(values.graph).__name__}, not bytes"
-    if values.output not in OUTPUTS:
-        yield f"its output is {values.output!r}, not one of {', '.join(OUTPUTS)}"
-    if values.covariance not in COVARIANCES:
-        yield f"its covariance is {values.covariance!r}, not one of {', '.join(COVARIANCES)}"
-    if not isinstance(values.metadata, Mapping) or not is_json(dict(values.metadata)):
+def _breaches(fitted: Any) -> Iterator[str]:
+    """What is wrong with a `Fitted`, as far as that shows without running the graph."""
+    if not isinstance(fitted.graph, bytes):
+        yield f"its graph is a {type(fitted.graph).__name__}, not bytes"
+    if fitted.output not in OUTPUTS:
+        yield f"its output is {fitted.output!r}, not one of {', '.join(OUTPUTS)}"
+    if fitted.covariance not in COVARIANCES:
+        yield f"its covariance is {fitted.covariance!r}, not one of {', '.join(COVARIANCES)}"
+    if not isinstance(fitted.metadata, Mapping) or not is_json(dict(fitted.metadata)):
         yield "its metadata is no JSON object"
-    if not _are_records(values.history):
+    if not _are_records(fitted.history):
         yield "its history is no list of mappings from names to numbers"
-    if not _are_arrays(values.weights):
+    if not _are_arrays(fitted.weights):
         yield "its weights are no mapping from names to arrays of numbers"
 
 
