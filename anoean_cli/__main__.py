@@ -18,7 +18,7 @@ def main() -> None:
         process.occupy_closed_streams()
         from anoean_cli.app import main as run
 
-        status = run()
+        status = int(run())
     except BaseException:
         if not process.came:
             raise

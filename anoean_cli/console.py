@@ -10,8 +10,8 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TextIO
 
 from anoean_cli.process import tell
 
@@ -27,11 +27,14 @@ class Console:
         quiet: no notes and no progress; warnings and errors are still told.
         verbose: more notes.
         debug: tracebacks.
+        out: where data goes. While a command runs ``sys.stdout`` leads to stderr, so that what a
+            plugin or a library prints does not end up among the data.
     """
 
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+    out: TextIO = field(default_factory=lambda: sys.stdout)
 
     def note(self, message: str) -> None:
         if not self.quiet:
@@ -48,7 +51,7 @@ class Console:
         tell(f"error: {message}")
 
     def data(self, text: str) -> None:
-        print(text, flush=True)
+        print(text, file=self.out, flush=True)
 
     def json(self, value: Any) -> None:
         self.data(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
@@ -61,7 +64,7 @@ class Console:
         Args:
             numbers: whether the columns after the first hold numbers, and not text.
         """
-        if not sys.stdout.isatty():
+        if not self.out.isatty():
             lines = _aligned([head, *rows], numbers)
             self.data("\n".join([title, *lines] if title else lines))
             return
@@ -77,7 +80,7 @@ class Console:
             table.add_column(name, justify="right" if numbers and index else "left")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
-        console = RichConsole(file=sys.stdout)
+        console = RichConsole(file=self.out)
         with console.capture() as shown:  # rich itself would end the process where stdout is closed
             console.print(table)
         self.data(shown.get().removesuffix("\n"))
@@ -106,6 +109,11 @@ def _aligned(rows: Sequence[Sequence[str]], numbers: bool) -> list[str]:
         pairs = zip(column, fill, strict=True)
         columns.append([space + cell if is_right else cell + space for cell, space in pairs])
     return [BETWEEN_COLUMNS.join(cells).rstrip() for cells in zip(*columns, strict=True)]
+
+
+def some(names: Sequence[str], most: int = 12) -> str:
+    """Names for people: the first of them, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 class TrainingProgress:

@@ -35,18 +35,18 @@ class AnoeanError(Exception):
     status: ExitStatus = ExitStatus.BUG
 
 
-class UsageError(AnoeanError):
-    """An option or argument that cannot be taken as it is."""
+class UsageError(AnoeanError, ValueError):
+    """An option or argument that cannot be taken as it is.
+
+    It is a ``ValueError`` too, so that library users meet the exception that scikit-learn's
+    conventions promise.
+    """
 
     status = ExitStatus.USAGE
 
 
 class DataError(AnoeanError, ValueError):
-    """Input data that cannot be used.
-
-    It is a ``ValueError`` too, so that library users meet the exception that scikit-learn's
-    conventions promise.
-    """
+    """Input data that cannot be used; a ``ValueError`` too, as ``UsageError`` is."""
 
     status = ExitStatus.BAD_DATA
 
@@ -89,6 +89,8 @@ class Terminated(BaseException):
 def blaming(plugin: str) -> Iterator[None]:
     """Turn what a plugin lets escape into a PluginError that names it.
 
+    SystemExit is among it: a plugin that exits must not end the tool without a word.
+
     Args:
         plugin: who is to blame, for the message (``"encoder plugin 'conv'"``).
     """
@@ -96,6 +98,9 @@ def blaming(plugin: str) -> Iterator[None]:
         yield
     except (AnoeanError, MemoryError):
         raise
-    except Exception as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise PluginError(f"{plugin} failed: {what}; --debug shows where") from error
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{plugin} failed: {in_one_line(error)}; --debug shows where") from error
+
+
+def in_one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

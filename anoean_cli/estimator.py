@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
+from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from anoean_cli.calibration.conformal import threshold_for_contamination
 from anoean_cli.data.splits import SplitRequest
-from anoean_cli.errors import DataError
+from anoean_cli.errors import DataError, UsageError
 from anoean_cli.inference.inputs import array_table, as_images
 from anoean_cli.inference.model import Model
 from anoean_cli.interfaces import Dataset, Scores
@@ -33,7 +34,8 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     contamination : "auto" or float in (0, 0.5], default="auto"
-        Share of anomalies in ``X``, which sets ``offset_`` to that quantile of its scores.
+        Share of anomalies in ``X``, which sets ``offset_`` to that quantile of its scores, as
+        scikit-learn's detectors do.
         "auto" sets it by normals that training did not see, to a false-positive rate of 1 %
         (or what their number allows), but so that at least the most anomalous row of ``X`` is
         an anomaly, as scikit-learn asks of an outlier detector.
@@ -59,7 +61,7 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     parameters : dict or None, default=None
         Further plugin parameters by name, as ``anoean plugins`` shows them.
     n_jobs : int or None, default=None
-        Threads of torch; None is one for tables and all cores for images.
+        Threads of torch, -1 for all cores; None is one for tables and all cores for images.
     random_state : int, RandomState or None, default=None
         Everything random.
 
@@ -138,13 +140,11 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            Too few rows, values that are not finite, or a contamination out of range.
+            Too few rows, values that are not finite, or parameters out of range.
         anoean_cli.errors.TrainingError
             Training collapsed or diverged.
         """
-        rows = validate_data(
-            self, X, dtype=[np.float64, np.float32], ensure_min_samples=FEWEST_ROWS
-        )
+        rows = self._validated(X, ensure_min_samples=FEWEST_ROWS)
         share = _checked_contamination(self.contamination)
         labels = _labels(y, len(rows))
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
@@ -152,7 +152,7 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             "epochs": self.max_iter,
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
-            **(self.parameters or {}),
+            **_checked_parameters(self.parameters),
         }
         request = TrainRequest(
             split=SplitRequest(normal=(str(NORMAL),)),
@@ -163,17 +163,17 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             latent_dim=self.latent_dim,
             covariance=self.covariance,
             seed=int(seed),
-            threads=self.n_jobs,
+            threads=_threads(self.n_jobs),
         )
         self.model_: Model = train_model(self._dataset(rows, labels), request, Watcher())
         self.n_iter_ = max(1, self.model_.config["detector"]["metadata"]["epochs"])
-        self.offset_ = -self._threshold(self._scores(rows), share)
+        self.offset_ = self._offset(self._scores(rows), share)
         return self
 
-    def _threshold(self, scores: Scores, share: float | None) -> float:
+    def _offset(self, scores: Scores, share: float | None) -> float:
         if share is not None:
-            return threshold_for_contamination(scores, share)
-        return min(self.model_.calibration.threshold, float(np.nextafter(scores.max(), -np.inf)))
+            return float(np.percentile(-scores, 100 * share))
+        return -min(self.model_.calibration.threshold, float(np.nextafter(scores.max(), -np.inf)))
 
     def score_samples(self, X: ArrayLike) -> Scores:
         """Return minus the Mahalanobis distance of each row: the lower, the more anomalous.
@@ -187,8 +187,7 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         ndarray of shape (n_samples,)
         """
         check_is_fitted(self)
-        rows = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        return -self._scores(rows)
+        return -self._scores(self._validated(X, reset=False))
 
     def decision_function(self, X: ArrayLike) -> Scores:
         """Return ``score_samples`` minus ``offset_``: negative for anomalies.
@@ -216,17 +215,22 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """
         return np.where(self.decision_function(X) < 0, ANOMALY, NORMAL)
 
+    def _validated(self, X: ArrayLike, **how: Any) -> NDArray[Any]:
+        with np.errstate(over="ignore", invalid="ignore"):  # it sums, of the largest numbers too
+            rows: NDArray[Any] = validate_data(self, X, dtype=[np.float64, np.float32], **how)
+        return rows
+
     def _scores(self, rows: NDArray[Any]) -> Scores:
         return self.model_.score(self._examples(rows)).scores
 
     def _examples(self, rows: NDArray[Any]) -> Any:
         if self.image_shape is not None:
             return as_images(rows, self.image_shape)
-        return array_table(rows.astype(np.float64, copy=False), _names(rows.shape[1]))
+        return array_table(rows.astype(np.float64, copy=False), self._names(rows.shape[1]))
 
     def _dataset(self, rows: NDArray[Any], labels: NDArray[np.str_]) -> Dataset:
-        names = _names(rows.shape[1])
-        varying = np.ptp(rows, axis=0) > 0
+        names = self._names(rows.shape[1])
+        varying = rows.min(axis=0) < rows.max(axis=0)
         return Dataset(
             name="array",
             examples=self._examples(rows),
@@ -236,17 +240,36 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             vouched=tuple(name for name, varies in zip(names, varying, strict=True) if varies),
         )
 
+    def _names(self, width: int) -> list[str]:
+        """Those of a data frame that ``fit`` got, so that the model knows its columns again."""
+        names = [str(name) for name in getattr(self, "feature_names_in_", ())]
+        if names and len(set(names)) == len(names):
+            return names
+        return [f"x{index}" for index in range(width)]
 
-def _names(width: int) -> list[str]:
-    return [f"x{index}" for index in range(width)]
 
-
-def _checked_contamination(contamination: float | str) -> float | None:
-    if contamination == "auto":
+def _checked_contamination(contamination: Any) -> float | None:
+    if isinstance(contamination, str) and contamination == "auto":
         return None
-    if isinstance(contamination, str) or not 0 < contamination <= 0.5:
+    is_number = isinstance(contamination, int | float | np.number)
+    if not is_number or not 0 < contamination <= 0.5:
         raise DataError(f"contamination is {contamination!r}; 'auto' or a share in (0, 0.5]")
     return float(contamination)
+
+
+def _checked_parameters(parameters: Any) -> Mapping[str, Any]:
+    if parameters is not None and not isinstance(parameters, Mapping):
+        raise UsageError(f"parameters is {parameters!r}; a mapping from names to values is needed")
+    return parameters or {}
+
+
+def _threads(n_jobs: Any) -> int | None:
+    """How many threads ``n_jobs`` means; -1 is all cores, as everywhere in scikit-learn."""
+    if n_jobs is None:
+        return None
+    if not isinstance(n_jobs, int | np.integer) or n_jobs == 0:
+        raise UsageError(f"n_jobs is {n_jobs!r}; a whole number but 0 is needed")
+    return int(effective_n_jobs(n_jobs))
 
 
 def _labels(y: ArrayLike | None, n: int) -> NDArray[np.str_]:
@@ -256,7 +279,15 @@ def _labels(y: ArrayLike | None, n: int) -> NDArray[np.str_]:
     values = column_or_1d(y)
     if len(values) != n:
         raise DataError(f"X has {n} rows and y {len(values)}")
-    found = set(np.unique(values).tolist())
+    found = set(values.tolist())
+    if not (
+        all(isinstance(value, Real | np.bool_) for value in found)
+        or all(isinstance(value, str) for value in found)
+    ):
+        some = ", ".join(sorted({type(value).__name__ for value in found}))
+        raise DataError(
+            f"y holds values of the types {some}; known anomalies are -1 and normal rows 1"
+        )
     if not found <= {NORMAL, ANOMALY}:
         some = ", ".join(map(str, sorted(found, key=str)[:5]))
         warnings.warn(

@@ -7,6 +7,7 @@ module must not import torch: ``build`` and ``fit`` do that when they are called
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +16,28 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, r
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.errors import blaming
+from anoean_cli.errors import PluginError, blaming
 
 if TYPE_CHECKING:
     import torch
+
+TRIAL_ROWS = 8
+NEGLIGIBLE = 1e-3
 
 Kind: TypeAlias = Literal["image", "table"]
 Json: TypeAlias = Any
 FloatRows: TypeAlias = NDArray[np.float32]
 Scores: TypeAlias = NDArray[np.float64]
 State: TypeAlias = dict[str, NDArray[Any]]
+
+
+def is_json(value: object) -> bool:
+    """Whether our files and outputs can hold a value as JSON, in which NaN and ∞ are none."""
+    try:
+        json.dumps(value, allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -185,8 +198,44 @@ class Encoder:
     parameters: Any
 
     def build(self) -> torch.nn.Module:
-        with blaming(f"encoder plugin {self.plugin.name!r}"):
-            return self.plugin.build(self.spec, self.latent_dim, self.parameters)
+        """Return a new module, after a trial on a few rows.
+
+        Raises:
+            PluginError: the plugin fails, or its module is not what the contract says.
+        """
+        culprit = f"encoder plugin {self.plugin.name!r}"
+        with blaming(culprit):
+            module = self.plugin.build(self.spec, self.latent_dim, self.parameters)
+            breach = _breach(module, self.spec, self.latent_dim)
+        if breach is not None:
+            raise PluginError(f"{culprit} breaks its contract: {breach}")
+        return module
+
+
+def _breach(module: Any, spec: ExampleSpec, latent_dim: int) -> str | None:
+    """What is wrong with a plugin's module, as far as a few rows tell."""
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        return f"it builds a {type(module).__name__}, not a torch.nn.Module"
+    if not any(weight.requires_grad for weight in module.parameters()):
+        return "its module has no weight to train"
+    own = torch.Generator().manual_seed(0)  # the global one is about to draw weights
+    rows = torch.rand(TRIAL_ROWS, *spec.shape, generator=own)
+    was_training = module.training
+    module.eval()
+    with torch.no_grad():
+        z, alone = module(rows), module(rows[:1])
+    module.train(was_training)
+    if not isinstance(z, torch.Tensor) or z.dtype != torch.float32:
+        return f"its module gives {getattr(z, 'dtype', type(z).__name__)}, not float32"
+    if z.shape != (TRIAL_ROWS, latent_dim):
+        return f"its module gives {tuple(z.shape)} for {TRIAL_ROWS} rows in {latent_dim} dimensions"
+    if not z.isfinite().all():
+        return "its module gives numbers that are not finite, before any training"
+    if (alone - z[:1]).abs().max() > NEGLIGIBLE * z.abs().max():
+        return "its module gives a row alone another embedding than among others"
+    return None
 
 
 # --------------------------------------------------------------------------- detectors

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anoean_cli.errors import UsageError
+from anoean_cli.interfaces import is_json
 
 KINDS = (bool, int, float, str)
 
@@ -82,9 +83,11 @@ def breaches(cls: Any, presets: Mapping[str, Mapping[str, Any]]) -> list[str]:
         return ["its Parameters is not a dataclass"]
     kinds = typing.get_type_hints(cls)
     found = []
-    for field in dataclasses.fields(cls):
+    for field, described in zip(dataclasses.fields(cls), describe(cls), strict=True):
         if field.default is dataclasses.MISSING:
             found.append(f"its parameter {field.name} has no default")
+        elif not is_json(described):
+            found.append(f"its parameter {field.name} has a default or a range that is no JSON")
         if not _is_supported(kinds[field.name]):
             names = ", ".join(kind.__name__ for kind in KINDS)
             found.append(
@@ -99,6 +102,8 @@ def breaches(cls: Any, presets: Mapping[str, Mapping[str, Any]]) -> list[str]:
             build(f"its preset {name}", cls, {**defaults, **settings})
         except UsageError as error:
             found.append(str(error))
+        if not is_json(dict(settings)):
+            found.append(f"its preset {name} is no JSON")
     return found
 
 

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from anoean_cli.errors import Terminated
 
-ENDINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+ENDINGS: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 came: list[int] = []
 """The signals that ended what was being done. A module of C whose import they break off turns

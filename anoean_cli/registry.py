@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, TypeAlias
 
 from anoean_cli import parameters
-from anoean_cli.errors import PluginError
+from anoean_cli.errors import PluginError, in_one_line
 from anoean_cli.interfaces import DatasetPlugin, DetectorPlugin, EncoderPlugin
 
 Role: TypeAlias = Literal["datasets", "encoders", "detectors"]
@@ -78,8 +78,7 @@ def _load(role: Role, entry: EntryPoint) -> Any:
         breaches = _breaches(role, entry.name, plugin)
     except (Exception, SystemExit) as error:
         raise PluginError(
-            f"{where} cannot be loaded: {type(error).__name__}: {error}; "
-            "mend or uninstall that distribution"
+            f"{where} cannot be loaded: {in_one_line(error)}; mend or uninstall that distribution"
         ) from error
     if breaches:
         raise PluginError(f"{where} breaks its contract: {'; '.join(breaches)}")
@@ -101,6 +100,8 @@ def _breaches(role: Role, name: str, plugin: Any) -> list[str]:
     ]
     if plugin.name != name:
         found.append(f"it calls itself {plugin.name!r}, its entry point {name!r}")
+    if not isinstance(plugin.summary, str) or not plugin.summary.strip():
+        found.append(f"its summary is {plugin.summary!r}; a line of text is needed")
     if "Parameters" in wanted:
         found += parameters.breaches(plugin.Parameters, getattr(plugin, "presets", {}))
     if "presets" in wanted and "default" not in plugin.presets:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
+from anoean_plugins.detectors.anoean import Detector
+from joblib import effective_n_jobs
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from sklearn.base import clone
@@ -74,6 +80,72 @@ def test_contamination_flags_that_share(rows: Any) -> None:
             AnoEAN(contamination=wrong).fit(X, y)
 
 
+@pytest.mark.parametrize(("rows_left", "share"), [(50, 0.01), (30, 0.001), (5, 0.1)])
+def test_a_share_of_less_than_a_row_is_a_quantile_too(
+    rows: Any, rows_left: int, share: float
+) -> None:
+    X = rows[0][:rows_left]
+    detector = AnoEAN(contamination=share, max_iter=1, random_state=0).fit(X)
+    assert detector.offset_ == np.percentile(detector.score_samples(X), 100 * share)
+    assert (detector.predict(X) == -1).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"contamination": None}, "contamination is None"),
+        ({"latent_dim": 0}, "latent_dim is 0"),
+        ({"latent_dim": -1}, "latent_dim is -1"),
+        ({"latent_dim": 2.5}, "latent_dim is 2.5"),
+        ({"latent_dim": "x"}, "latent_dim is 'x'"),
+        ({"max_iter": 0}, "epochs is 0"),
+        ({"batch_size": 1}, "batch_size is 1"),
+        ({"learning_rate": 0}, "learning_rate is 0"),
+        ({"preset": "nope"}, "no preset 'nope'"),
+        ({"covariance": "nope"}, "no covariance 'nope'"),
+        ({"parameters": "x"}, "parameters is 'x'"),
+        ({"n_jobs": 0}, "n_jobs is 0"),
+        ({"n_jobs": 1.5}, "n_jobs is 1.5"),
+    ],
+)
+def test_a_parameter_that_cannot_be_is_a_value_error_before_training(
+    rows: Any, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any], told: str
+) -> None:
+    monkeypatch.setattr(Detector, "fit", lambda *_: pytest.fail("it was trained"))
+    with pytest.raises(ValueError, match=told):
+        AnoEAN(**wrong).fit(*rows)
+
+
+def test_all_cores_are_minus_one_job(rows: Any) -> None:
+    detector = AnoEAN(n_jobs=-1, max_iter=1, random_state=0).fit(*rows)
+    assert detector.model_.config["threads"] == effective_n_jobs(-1)
+
+
+@pytest.mark.parametrize("odd", [None, "a", (1,)])
+def test_labels_of_several_types_are_refused(rows: Any, odd: Any) -> None:
+    y = np.empty(len(rows[0]), object)
+    y[:] = 1
+    y[3] = odd
+    with pytest.raises(ValueError, match=rf"y holds values of the types .*{type(odd).__name__}"):
+        AnoEAN().fit(rows[0], y)
+
+
+def test_the_columns_of_a_frame_keep_their_names(rows: Any, tmp_path: Any) -> None:
+    frame = pd.DataFrame(rows[0], columns=list("cba"))
+    detector = AnoEAN(max_iter=1, random_state=0).fit(frame, rows[1])
+    detector.model_.save(tmp_path / "m.h5")
+    scores = load_model(tmp_path / "m.h5").anomaly_score(frame[list("abc")])
+    assert_array_equal(scores, -detector.score_samples(frame))
+
+
+def test_numbers_near_the_largest_raise_no_warning(rows: Any) -> None:
+    X = np.concatenate([rows[0], [[1.7e308] * 3, [-1.7e308] * 3]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        detector = AnoEAN(max_iter=1, random_state=0).fit(X, np.append(rows[1], [1, 1]))
+        assert np.isfinite(detector.score_samples(X)).all()
+
+
 def test_without_labels_rows_far_away_score_low(rows: Any) -> None:
     X, y = rows
     detector = AnoEAN(max_iter=5, random_state=0).fit(X[y == 1])
@@ -102,6 +174,22 @@ def test_in_a_pipeline_and_a_grid_search(rows: Any) -> None:
     assert set(search.best_estimator_.predict(X)) == {1, -1}
 
 
+def test_fits_in_threads_are_those_one_after_another(rows: Any) -> None:
+    def scores(seed: int) -> NDArray[np.float64]:
+        return AnoEAN(max_iter=2, random_state=seed).fit(*rows).score_samples(rows[0])
+
+    def state_of_the_process() -> tuple[Any, ...]:
+        generator = torch.get_rng_state().numpy().tobytes()
+        return generator, torch.get_num_threads(), logging.root.manager.disable, warnings.filters[:]
+
+    alone = [scores(seed) for seed in range(4)]
+    before = state_of_the_process()
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(scores, range(4)))
+    assert_array_equal(together, alone)
+    assert state_of_the_process() == before
+
+
 def test_images_in_rows() -> None:
     rng = np.random.default_rng(0)
     dark, light = rng.integers(0, 90, (80, 64)), rng.integers(160, 256, (20, 64))
@@ -109,3 +197,7 @@ def test_images_in_rows() -> None:
     detector = AnoEAN(image_shape=(1, 8, 8), max_iter=3, random_state=0).fit(X, y)
     assert detector.model_.config["encoder"]["name"] == "conv"
     assert detector.score_samples(light).mean() < detector.score_samples(dark).mean()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(DataError, match="whole numbers from 0 to 255"):
+            detector.model_.anomaly_score(np.full((1, 64), np.nan))

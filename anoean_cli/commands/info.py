@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from anoean_cli.commands import options
-from anoean_cli.console import Console
+from anoean_cli.console import Console, some
 
 
 def run(
@@ -86,7 +86,6 @@ def _show(
 
 def _prepared_lines(about: dict[str, Any]) -> list[tuple[str, str]]:
     from anoean_cli.commands.summary import data_text
-    from anoean_cli.data.splits import some
 
     provenance = about["provenance"]
     sizes = {name: value for name, value in about["apportionment"].items() if value}
@@ -107,7 +106,6 @@ def _prepared_lines(about: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _example_lines(about: dict[str, Any]) -> list[tuple[str, str]]:
     """What a row is: an image, or features and a label."""
-    from anoean_cli.data.splits import some
 
     if about["kind"] == "image":
         channels, height, width = about["shape"]

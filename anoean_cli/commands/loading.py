@@ -10,6 +10,7 @@ from typing import Any
 
 from anoean_cli import environment, registry
 from anoean_cli.console import Console
+from anoean_cli.data.contract import checked
 from anoean_cli.errors import DatasetUnavailableError, UsageError, blaming
 from anoean_cli.interfaces import Dataset, DatasetPlugin, Json, LoadRequest, TableOptions
 from anoean_cli.storage import prepared
@@ -88,9 +89,8 @@ def _from_plugin(
     kept = prepared.in_cache(request.cache, name)
     with blaming(f"dataset plugin {name!r}"):
         if from_cache and source in ("auto", "full") and kept.exists():
-            return _beside_kept(kept, plugin, request, console)
-        dataset: Dataset = plugin.load(request)
-        return dataset
+            return checked(_beside_kept(kept, plugin, request, console), name)
+        return checked(plugin.load(request), name)
 
 
 def _beside_kept(

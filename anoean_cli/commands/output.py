@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol, TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -28,15 +27,15 @@ class Output(Protocol):
 
 @contextmanager
 def opened_output(
-    out: str, format: Literal["csv", "jsonl", "parquet"] | None, force: bool
+    out: str, format: Literal["csv", "jsonl", "parquet"] | None, force: bool, stdout: TextIO
 ) -> Iterator[Output]:
     """Open stdout (``-``) or a file that appears only once it is whole."""
     kind = format or ENDINGS.get(Path(out).suffix.lower(), "csv")
     if out == "-":
-        output = WRITERS[kind](sys.stdout.buffer)
+        output = WRITERS[kind](stdout.buffer)
         yield output
         output.close()
-        sys.stdout.buffer.flush()
+        stdout.buffer.flush()
         return
     with replacing(Path(out), overwrite=force) as temporary, temporary.open("wb") as stream:
         output = WRITERS[kind](stream)

@@ -31,7 +31,7 @@ def run(console: Console, json: AsJson = False) -> None:
                 entry["kind"],
                 entry["name"],
                 entry["distribution"],
-                entry.get("summary") or f"FAILED: {entry['error']}",
+                f"FAILED: {entry['error']}" if "error" in entry else entry["summary"],
                 " ".join(
                     f"{p['name']}={_shown(p['default'])}" for p in entry.get("parameters", ())
                 ),

@@ -97,7 +97,7 @@ def run(
     counts, census, began = Counts(), Census(), time.perf_counter()
     with ExitStack() as stack:
         stack.enter_context(shell.without_pandas())
-        output = stack.enter_context(opened_output(out, format, force))
+        output = stack.enter_context(opened_output(out, format, force, console.out))
         stored = None
         if embeddings is not None:
             stored = stack.enter_context(

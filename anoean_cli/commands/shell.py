@@ -17,7 +17,7 @@ import sys
 import traceback
 import typing
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Annotated, Any
 
 import typer
@@ -73,8 +73,9 @@ def command(function: Function) -> Callable[..., None]:
 def guarded(console: Console, action: Callable[[], ExitStatus | None]) -> ExitStatus:
     """Run an action and turn every way it can end into an exit status."""
     try:
-        status = action() or ExitStatus.OK
-        sys.stdout.flush()
+        with redirect_stdout(sys.stderr):
+            status = action() or ExitStatus.OK
+        console.out.flush()
         return status
     except BaseException as error:
         if process.came:
@@ -98,14 +99,14 @@ def _told(console: Console, error: Exception) -> ExitStatus:
         console.error(str(error))
         return error.status
     if isinstance(error, BrokenPipeError):  # whoever read our output has enough
-        forget(sys.stdout)
+        forget(console.out)
         return ExitStatus.BROKEN_PIPE
     if isinstance(error, MemoryError):
         console.error("out of memory; use fewer or narrower rows at once")
         return ExitStatus.BAD_DATA
     if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
         # Files are written by `replacing`, which tells its failures: this one was stdout.
-        forget(sys.stdout)
+        forget(console.out)
         console.error(f"cannot write to stdout: {CANNOT_WRITE[error.errno]}")
         return ExitStatus.OUTPUT
     what = " ".join(f"{type(error).__name__}: {error}".split())

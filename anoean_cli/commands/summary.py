@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json as json_module
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anoean_cli.console import Console
-from anoean_cli.data.splits import some
+from anoean_cli.console import Console, some
 from anoean_cli.inference.model import ROLES, Model
 
 
@@ -27,7 +27,7 @@ def summary(model: Model, path: Path) -> dict[str, Any]:
     history = {
         name: float(values[-1])
         for name, values in model.history.items()
-        if len(values) and values[-1] == values[-1]  # JSON knows no NaN
+        if len(values) and math.isfinite(values[-1])  # JSON knows no NaN and no ∞
     }
     return {
         "model": str(path),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ from anoean_cli.parameters import positive
 
 if TYPE_CHECKING:
     from anoean_cli.data.splits import SplitRequest
+    from anoean_cli.inference.model import Model
     from anoean_cli.interfaces import Apportionment, Dataset
 
 
@@ -159,12 +161,9 @@ def run(
 
     checkpoint = Checkpoint.beside(model)
     unfinished = resume and checkpoint.path.exists()
-    if resume and not unfinished and model.exists():
-        console.note(f"{model} is complete: nothing to resume")
-        show_model(console, load_model(model), model, json)
-        return ExitStatus.OK
+    there = load_model(model) if resume and not unfinished and model.exists() else None
     inputs = [("--dataset", dataset), ("--source", data.source)]
-    check_outputs({"--model": model}, inputs, force or unfinished)
+    check_outputs({"--model": model}, inputs, force or unfinished or there is not None)
     table_options = table.options(data.label, data.ignore, data.numeric, data.categorical)
     check_table_options(dataset, data.source, table_options)
     rows = load_dataset(dataset, data.source, table_options, console, seed=learning.seed)
@@ -187,11 +186,17 @@ def run(
         watcher = Watcher(
             show=progress.show,
             warn=console.warn,
+            begin=lambda config: _compare(there, config, model, force),
             stopping=lambda: bool(signals),
             checkpoint=checkpoint,
             resume=resume,
         )
-        trained = train_model(rows, request, watcher)
+        try:
+            trained = train_model(rows, request, watcher)
+        except _CompleteError as complete:
+            console.note(f"{model} is complete: nothing to resume")
+            show_model(console, complete.model, model, json)
+            return ExitStatus.OK
         digest = trained.save(model, overwrite=force or unfinished)
     if trained.config["detector"]["metadata"]["interrupted"]:
         console.note(f"stopped early: {model} is the best so far; --resume goes on")
@@ -199,6 +204,40 @@ def run(
     checkpoint.remove()
     show_model(console, replace(trained, digest=digest), model, json)
     return ExitStatus.OK
+
+
+class _CompleteError(Exception):
+    """The model that is there already is what was asked for."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+
+def _compare(there: Model | None, config: Mapping[str, Any], path: Path, force: bool) -> None:
+    """Tell a model that --resume finds without a checkpoint from what is asked for.
+
+    Raises:
+        _CompleteError: it is the same.
+        UsageError: it is another, which only --force replaces.
+    """
+    from anoean_cli.training.run import differing
+
+    if there is None:
+        return
+    detector = dict(there.config["detector"])
+    interrupted = detector.pop("metadata")["interrupted"]
+    different = differing(config, {**there.config, "detector": detector})
+    # The libraries may have been updated since; that makes no other run of it.
+    different = [key for key in different if key != "versions"]
+    if not different and not interrupted:
+        raise _CompleteError(there)
+    if not force:
+        what = f"of a run with another {', '.join(different)}" if different else "unfinished"
+        raise UsageError(
+            f"{path} is {what}, and there is no checkpoint to resume from: give the same options, "
+            "or --force to train anew"
+        )
 
 
 def split_request(dataset: Dataset, flags: DataFlags, nulls: Sequence[str] = ()) -> SplitRequest:
@@ -258,9 +297,8 @@ def _anomaly_fraction(text: str) -> float | None:
     except ValueError:
         fraction = math.nan
     if not 0 <= fraction <= MOST_ANOMALIES:
-        raise UsageError(
-            f"--anomaly-fraction is {text!r}; a number from 0 to {MOST_ANOMALIES} or 'all' is needed"
-        )
+        wanted = f"a number from 0 to {MOST_ANOMALIES} or 'all'"
+        raise UsageError(f"--anomaly-fraction is {text!r}; {wanted} is needed")
     return fraction
 
 

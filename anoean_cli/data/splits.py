@@ -170,11 +170,16 @@ def _pools(
     elif dataset.partition is not None and not request.apportionment.pooled:
         in_train = usable & (dataset.partition == "train")
     multiplicity = None
-    if request.apportionment.distinct:
-        multiplicity = np.zeros(len(anomalous), np.int64)
-        in_train = _distinct(dataset, in_train, anomalous, multiplicity, notes)
+    distinct = request.apportionment.distinct
+    if distinct or in_test is not None:
+        groups = equal_rows(dataset.examples)
+        if distinct:
+            multiplicity = np.zeros(len(anomalous), np.int64)
+            in_train = _distinct(dataset, groups, in_train, anomalous, multiplicity, notes)
+            if in_test is not None:
+                in_test = _distinct(dataset, groups, in_test, anomalous, multiplicity, notes)
         if in_test is not None:
-            in_test = _distinct(dataset, in_test, anomalous, multiplicity, notes)
+            in_train = _without_copies(dataset, groups, in_train, in_test, notes)
 
     def pool(mask: NDArray[np.bool_]) -> _Pool:
         return _Pool(np.flatnonzero(mask & ~anomalous), np.flatnonzero(mask & anomalous))
@@ -182,8 +187,26 @@ def _pools(
     return pool(in_train), None if in_test is None else pool(in_test), multiplicity
 
 
+def _without_copies(
+    dataset: Dataset,
+    groups: Positions,
+    in_train: NDArray[np.bool_],
+    in_test: NDArray[np.bool_],
+    notes: list[str],
+) -> NDArray[np.bool_]:
+    """Leave out of the training side what equals a test row, whatever its label."""
+    copies = in_train & np.isin(groups, groups[in_test])
+    if copies.any():
+        notes.append(
+            f"{copies.sum():,} training rows of {dataset.name} equal a row of the test "
+            "and are left out"
+        )
+    return in_train & ~copies
+
+
 def _distinct(
     dataset: Dataset,
+    groups: Positions,
     mask: NDArray[np.bool_],
     anomalous: NDArray[np.bool_],
     multiplicity: Positions,
@@ -191,9 +214,8 @@ def _distinct(
 ) -> NDArray[np.bool_]:
     """Keep the first of equal rows, drop those that are both normal and anomalous."""
     positions = np.flatnonzero(mask)
-    groups = equal_rows(dataset.examples)[positions]
     _, first, group, counts = np.unique(
-        groups, return_index=True, return_inverse=True, return_counts=True
+        groups[positions], return_index=True, return_inverse=True, return_counts=True
     )
     share = np.bincount(group, weights=anomalous[positions]) / counts
     conflicting = (share > 0) & (share < 1)
@@ -326,6 +348,14 @@ def _shrunk(
     else:
         test_normals = round(NORMAL_SHARE_OF_TEST * sizes.test_size)
         test_anomalies = round(sizes.test_size) - test_normals
+    if test_anomalies > anomalies // 2:
+        # At least half of the anomalies stay for training; the normals keep their proportion.
+        factor = (anomalies // 2) / test_anomalies
+        notes.append(
+            f"{anomalies:,} anomalies are fewer than the test asks for: "
+            f"the test shrinks to {factor:.0%}"
+        )
+        test_normals, test_anomalies = round(test_normals * factor), anomalies // 2
     train = sizes.train_size if sizes.train_size is not None else normals - test_normals
     if train < 1:
         raise UsageError(
@@ -347,14 +377,6 @@ def _shrunk(
             f"{normals:,} normal rows are fewer than training and test ask for: "
             f"{train:,} for training, selection and calibration, {test_normals:,} for the test"
         )
-    if test_anomalies > anomalies // 2:
-        # At least half of the anomalies stay for training; the normals keep their proportion.
-        factor = (anomalies // 2) / test_anomalies
-        notes.append(
-            f"{anomalies:,} anomalies are fewer than the test asks for: "
-            f"the test shrinks to {factor:.0%}"
-        )
-        test_normals, test_anomalies = round(test_normals * factor), anomalies // 2
     return train, test_normals, test_anomalies
 
 

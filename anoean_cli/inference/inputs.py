@@ -49,7 +49,8 @@ def as_images(X: Any, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
             "or rows of as many pixel values, are needed"
         )
     if values.dtype != np.uint8:
-        as_bytes = values.astype(np.uint8)
+        with np.errstate(invalid="ignore"):  # NaN is no whole number either
+            as_bytes = values.astype(np.uint8)
         if not (as_bytes == values).all():
             raise DataError("pixel values must be whole numbers from 0 to 255")
         values = as_bytes

@@ -135,8 +135,10 @@ class Model:
 
         Raises:
             OutputError: the file exists and ``overwrite`` is false, or cannot be written.
+            FileFormatError: what was written could not be loaded again.
         """
-        return model_file.save_model(Path(path), _to_values(self), overwrite=overwrite)
+        values = _to_values(self)
+        return model_file.save_model(Path(path), values, overwrite=overwrite, check=_from_content)
 
 
 def load_model(path: Path | str) -> Model:

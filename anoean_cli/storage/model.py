@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from anoean_cli.storage import hdf5
@@ -14,8 +14,17 @@ VERSION = 1
 VOLATILE = ("history/seconds", "timing")
 
 
-def save_model(path: Path, values: Mapping[str, hdf5.Value], *, overwrite: bool) -> str:
+def save_model(
+    path: Path,
+    values: Mapping[str, hdf5.Value],
+    *,
+    overwrite: bool,
+    check: Callable[[hdf5.Content], object],
+) -> str:
     """Write a whole model file, read it back, and put it in place; returns its digest.
+
+    Args:
+        check: called with what was read; what it raises keeps the file from appearing.
 
     Raises:
         OutputError: the file exists and ``overwrite`` is false, or it cannot be written.
@@ -24,7 +33,7 @@ def save_model(path: Path, values: Mapping[str, hdf5.Value], *, overwrite: bool)
         digest = hdf5.write(
             temporary, format=FORMAT, version=VERSION, values=values, volatile=VOLATILE
         )
-        read_model(temporary)
+        check(read_model(temporary))
     return digest
 
 

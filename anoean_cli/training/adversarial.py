@@ -72,9 +72,10 @@ def fit_encoder(
     anomalies = torch.from_numpy(train.anomalies).to(device)
     distortion = parameters.distortion if encoder.spec.kind == "image" else 0.0
 
-    while run.epoch < plan.epochs:
+    while run.epoch < plan.epochs and not progress.exhausted(run, parameters):
         began = time.perf_counter()
-        terms = _epoch(run, plan, normals, anomalies, distortion, parameters)
+        with progress.noise_after(run.generator):
+            terms = _epoch(run, plan, normals, anomalies, distortion, parameters)
         record = {**terms, **_figures(run.scorer, selection, device, parameters.covariance)}
         seconds = time.perf_counter() - began
         if progress.close_epoch(run, record, seconds, plan.epochs, parameters, monitor):

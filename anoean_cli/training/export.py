@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,8 @@ def onnx_graph(module: torch.nn.Module, shape: tuple[int, ...]) -> bytes:
             model = _exported(module, example)
     except Exception as error:
         raise PluginError(
-            f"the network {type(module).__name__} cannot be written as an ONNX graph: {error}"
+            f"the encoder {type(module).__name__} cannot be written as an ONNX graph: "
+            f"{_reason(error)}; make it of what torch.onnx.export knows"
         ) from error
     _strip(model)
     return bytes(model.SerializeToString(deterministic=True))
@@ -58,6 +60,14 @@ def _exported(module: torch.nn.Module, example: torch.Tensor) -> Any:
         return program.model_proto
 
 
+def _reason(error: BaseException) -> str:
+    """The first line of what lies at the bottom: the exporter wraps it in advice, in colours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = re.sub(r"\x1b\[[\d;]*m", "", str(error)).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
 def weights_of(module: torch.nn.Module) -> State:
     """Return the module's parameters and buffers by name."""
     return {name: _array(tensor) for name, tensor in module.state_dict().items()}
@@ -83,9 +93,14 @@ def _silenced() -> Iterator[None]:
     """The exporter logs and warns about its own affairs, which no user can act on."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
+    # The one that traces writes its graph to C++'s stdout when it fails, and asks no logger.
+    library: Any = torch._C
+    write = getattr(library, "_jit_onnx_log", None)
+    library._jit_onnx_log = lambda *parts: None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        library._jit_onnx_log = write
         logging.disable(level)

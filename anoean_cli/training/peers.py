@@ -73,14 +73,15 @@ def fit_scorer(
     anomalies = torch.from_numpy(train.anomalies).to(device)
     distortion = parameters.distortion if spec.kind == "image" else 0.0
 
-    while run.epoch < plan.epochs:
+    while run.epoch < plan.epochs and not progress.exhausted(run, parameters):
         began = time.perf_counter()
-        run.network.train()
         means = progress.Means()
-        for step, examples in enumerate(batches(plan, normals, anomalies, run.generator)):
-            progress.set_learning_rate(run, plan, step, parameters)
-            distorted = distort(examples, distortion, run.generator)
-            means.add(_step(run, peer, distorted, plan.normals))
+        with progress.noise_after(run.generator):
+            run.network.train()
+            for step, examples in enumerate(batches(plan, normals, anomalies, run.generator)):
+                progress.set_learning_rate(run, plan, step, parameters)
+                distorted = distort(examples, distortion, run.generator)
+                means.add(_step(run, peer, distorted, plan.normals))
         record = {**means.finite(run.epoch + 1), **_figures(run, peer, selection, device)}
         seconds = time.perf_counter() - began
         if progress.close_epoch(run, record, seconds, plan.epochs, parameters, monitor):

@@ -63,6 +63,20 @@ def weights_drawn_from(rng: np.random.Generator) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def noise_after(generator: torch.Generator) -> Iterator[None]:
+    """Seed torch's global generator, which layers such as dropout draw from, and put it back.
+
+    The seed is what the run's own generator would give next. It is not drawn, so that networks
+    without noise train as ever, and a checkpoint needs no second state.
+    """
+    twin = torch.Generator()
+    twin.set_state(generator.get_state())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**63 - 1, (), generator=twin)))
+        yield
+
+
 def generator_from(rng: np.random.Generator) -> torch.Generator:
     return torch.Generator().manual_seed(int(rng.integers(2**63)))
 
@@ -154,7 +168,7 @@ def close_epoch(
     parameters: LoopParameters,
     monitor: Monitor,
 ) -> bool:
-    """Note down an epoch, keep the best, report, save; returns whether training is to end.
+    """Note down an epoch, keep the best, report, save; returns whether training is to stop.
 
     Args:
         record: loss terms and selection figures; ``parameters.selection`` names the one that
@@ -165,9 +179,13 @@ def close_epoch(
     monitor.report(run.history[-1], epochs)
     is_stopping = monitor.stopping()
     monitor.save(lambda: state_of(run))
+    return is_stopping
+
+
+def exhausted(run: Run, parameters: LoopParameters) -> bool:
+    """Whether the figure has not become better for as long as patience lasts."""
     patience = parameters.patience
-    exhausted = patience is not None and run.epoch - run.best_epoch >= patience
-    return exhausted or is_stopping
+    return patience is not None and run.epoch - run.best_epoch >= patience
 
 
 def _keep_best(run: Run, figure: float) -> None:

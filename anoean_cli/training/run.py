@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli import parameters, registry
-from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator, leave_one_out
+from anoean_cli.calibration.gaussian import (
+    COVARIANCES,
+    Gaussian,
+    fitting_estimator,
+    leave_one_out,
+)
 from anoean_cli.data.content import digest_of_rows
 from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor, fit_table
 from anoean_cli.data.schema import TableSchema, infer_schema
@@ -39,11 +45,14 @@ from anoean_cli.interfaces import (
     State,
 )
 from anoean_cli.storage.checkpoint import Checkpoint
+from anoean_cli.training.contract import blaming_for_graph, checked, try_graph
 
 DEFAULT_ENCODERS: dict[Kind, str] = {"image": "conv", "table": "mlp"}
-LARGEST_LATENT_DIM = 32
+LARGEST_LATENT_DIM = 32  # unless a wider one is asked for
+WIDEST_LATENT_DIM = 4096
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
 LIBRARIES = ("torch", "numpy", "scikit-learn", "onnxruntime")
+_LOCK = threading.RLock()  # a detector may train others
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,21 @@ class TrainRequest:
     seed: int = 0
     threads: int | None = None
 
+    def __post_init__(self) -> None:
+        """Raises UsageError for what no data would make right."""
+        if self.covariance not in (None, *COVARIANCES):
+            raise UsageError(
+                f"no covariance {self.covariance!r}: choose from {', '.join(COVARIANCES)}"
+            )
+        latent_dim: Any = self.latent_dim
+        if latent_dim is not None and not (
+            isinstance(latent_dim, int | np.integer) and 1 <= latent_dim <= WIDEST_LATENT_DIM
+        ):
+            raise UsageError(
+                f"latent_dim is {latent_dim!r}; a whole number from 1 to {WIDEST_LATENT_DIM} "
+                "is needed"
+            )
+
 
 @dataclass
 class Watcher:
@@ -81,6 +105,7 @@ class Watcher:
     Attributes:
         show: called with an epoch's figures and the number of epochs.
         warn: called with one line for the user.
+        begin: called with the configuration before anything is learnt; what it raises ends the run.
         stopping: whether to finish after this epoch.
         checkpoint: where to keep the state of an unfinished run, or None.
         resume: whether to go on from it.
@@ -88,11 +113,24 @@ class Watcher:
 
     show: Callable[[Mapping[str, float], int], None] = lambda record, epochs: None
     warn: Callable[[str], None] = lambda message: None
+    begin: Callable[[Mapping[str, Any]], None] = lambda config: None
     stopping: Callable[[], bool] = lambda: False
     checkpoint: Checkpoint | None = None
     resume: bool = False
 
 
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Let a thread wait for one that trains already.
+
+    Torch's generator and number of threads, the exporter's logging and Python's warnings belong
+    to the process: two trainings at once would take them for their own.
+    """
+    with _LOCK:
+        yield
+
+
+@_one_at_a_time()
 def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None = None) -> Model:
     """Train one model.
 
@@ -120,13 +158,15 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
     )
     encoder = _encoder(encoder_name, encoder_settings, preprocessor.spec, request)
     config = _config(dataset, request, split, detector, detector_parameters, encoder)
+    watcher.begin(config)
 
     def rows_of(role: NDArray[np.int64]) -> Rows:
         return Rows(preprocessor.transform(take(dataset, schema, role)), split.is_anomaly[role])
 
-    with _torch_threads(config["threads"]), blaming(f"detector plugin {detector.name!r}"):
+    culprit = f"detector plugin {detector.name!r}"
+    with _torch_threads(config["threads"]), blaming(culprit):
         line = _Line(watcher, config)
-        fitted = detector.fit(
+        given = detector.fit(
             rows_of(split.training),
             rows_of(split.selection),
             encoder,
@@ -134,10 +174,12 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
             fit_rng,
             line,
         )
+        fitted = checked(given, culprit)
     metadata = {**fitted.metadata, "interrupted": line.stopped, "epochs": len(fitted.history)}
-    model = _calibrated_model(
-        fitted, dataset, split, rows_of, preprocessor, schema, request, watcher
-    )
+    with blaming_for_graph(culprit):
+        model = _calibrated_model(
+            fitted, dataset, split, rows_of, preprocessor, schema, request, watcher
+        )
     return replace(
         model,
         config={**config, "detector": {**config["detector"], "metadata": metadata}},
@@ -211,13 +253,15 @@ def _encoder(
     if name is None:
         return None
     plugin = registry.get("encoders", name)
-    if not plugin.supports(spec):
+    with blaming(f"encoder plugin {name!r}"):
+        is_supported = plugin.supports(spec)
+    if not is_supported:
         raise UsageError(
             f"the encoder {name} does not take {spec.kind} rows of shape {spec.shape}; "
             "anoean plugins shows the encoders"
         )
     features = int(np.prod(spec.shape))
-    latent_dim = request.latent_dim or min(LARGEST_LATENT_DIM, max(2, features))
+    latent_dim = int(request.latent_dim or min(LARGEST_LATENT_DIM, max(2, features)))
     built = parameters.build(f"encoder {name}", plugin.Parameters, settings)
     return Encoder(plugin, spec, latent_dim, built)
 
@@ -254,9 +298,9 @@ def _config(
     }
     return {
         "dataset": {
+            **dataset.provenance,
             "name": dataset.name,
             "kind": dataset.kind,
-            **dataset.provenance,
             "content": digest_of_rows(dataset),
         },
         "normal": list(request.split.normal),
@@ -283,6 +327,18 @@ def _config(
         "notes": list(split.notes),
         "versions": {name: _version(name) for name in LIBRARIES},
     }
+
+
+def differing(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
+    """The keys of a configuration of which a stored one says something else."""
+    asked, stored = _essential(_as_json(asked)), _essential(stored)
+    return [key for key in asked if stored.get(key) != asked[key]]
+
+
+def _essential(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Without where the data was found: what it is, its checksums say."""
+    data = {key: value for key, value in config["dataset"].items() if key != "source"}
+    return {**config, "dataset": data}
 
 
 def _version(distribution: str) -> str:
@@ -321,7 +377,7 @@ class _Line(Monitor):
         if found is None:
             return None
         config, state = found
-        different = [key for key in self._config if config.get(key) != _as_json(self._config[key])]
+        different = differing(self._config, config)
         if different:
             raise UsageError(
                 f"{self._watcher.checkpoint.path} is of a run with another "
@@ -377,6 +433,7 @@ def _calibrated_model(
 ) -> Model:
     """Score with what was fitted: μ, Σ from selection normals, references from calibration."""
     runner = GraphRunner(fitted.graph, preprocessor.spec)
+    try_graph(runner, rows_of(split.selection).examples, fitted.output)
     kept = {
         role: _kept(dataset, rows_of(rows), rows, runner)
         for role, rows in (("selection", split.selection), ("calibration", split.calibration))
@@ -394,7 +451,7 @@ def _calibrated_model(
         reference = leave_one_out(normals, estimator)
     else:
         reference = raw_scores(normals, None)
-    about = {} if estimator is None else {"covariance": estimator}
+    about: dict[str, Any] = {} if estimator is None else {"covariance": estimator}
     _refuse_collapse(raw_scores(selection.output, gaussian), rows_of(split.selection).examples)
     return Model(
         config={},

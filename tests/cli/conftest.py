@@ -300,6 +300,11 @@ class Dataset:
     summary = "for tests"
     def load(self, request):
         return {}["rows"]
+
+class Nothing(Dataset):
+    name = "nothing"
+    def load(self, request):
+        return None
 '''
 
 ENTRY_POINTS = """
@@ -315,6 +320,7 @@ dividing = third_party:Detector
 
 [anoean.datasets]
 dropping = third_party:Dataset
+nothing = third_party:Nothing
 """
 
 
@@ -329,4 +335,5 @@ def third_party(shared: Shared) -> dict[str, str]:
         (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1\n")
         (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
 
-    return {"PYTHONPATH": str(shared("plugins", fill))}
+    path = [str(shared("plugins", fill)), os.environ.get("PYTHONPATH")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, path))}

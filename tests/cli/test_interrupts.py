@@ -163,6 +163,24 @@ def test_nothing_to_resume_starts_anew(
     assert found.json["digest"] == uninterrupted
 
 
+def test_without_a_checkpoint_another_model_is_not_taken_for_the_one_asked_for(
+    anoean: Run,
+) -> None:
+    """As when ``train --force`` over an old model is killed before its first checkpoint."""
+    old = "train --dataset toy --epochs 1 --set width=0.1"
+    assert anoean(old).returncode == 0
+    content = Path("anoean.h5").read_bytes()
+    refused = anoean(old, "--seed 1 --resume")
+    assert refused.returncode == 2
+    assert "another dataset, seed" in refused.error
+    assert "--force" in refused.error
+    assert Path("anoean.h5").read_bytes() == content
+    assert "complete" in anoean(old, "--resume").stderr
+    assert Path("anoean.h5").read_bytes() == content
+    assert anoean(old, "--seed 1 --resume --force").returncode == 0
+    assert anoean("info --json").json["seed"] == 1
+
+
 def test_a_damaged_checkpoint_is_told(anoean: Run) -> None:
     Path("anoean.h5.checkpoint").write_bytes(b"nonsense")
     found = anoean(*["train", "--dataset", "toy", "--epochs", "1", "--resume"])

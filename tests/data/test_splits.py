@@ -161,6 +161,13 @@ def test_few_anomalies_shrink_the_test_and_keep_half_for_training():
     assert any("the test shrinks" in note for note in found.notes)
 
 
+def test_what_a_shrunk_test_leaves_is_trained_on():
+    found = split(dataset(np.repeat(["n", "a"], [1000, 100])), Apportionment(test_size=1000))
+    sized = counts(found)
+    assert sized["test"] == (200, 50)
+    assert sum(sized[role][0] for role in ROLES[:3]) == 800
+
+
 def test_a_share_sets_that_share_of_each_class_aside():
     found = split(dataset(np.repeat(["n", "a"], [1000, 200])), Apportionment(test_size=0.25))
     assert counts(found)["test"] == (250, 50)
@@ -416,12 +423,27 @@ def test_rows_are_repeated_unless_distinct_ones_are_asked_for():
 def test_each_of_the_publishers_parts_is_made_distinct():
     data = dataset(
         np.repeat(["n"], 400),
-        examples=pa.table({"x": np.tile(np.repeat(np.arange(100.0), 2), 2)}),
+        examples=pa.table({"x": np.repeat(np.arange(200.0), 2)}),
         partition=np.repeat(["train", "test"], 200),
     )
     found = split(data, Apportionment(distinct=True), scheme="publisher")
     assert len(found.test) == 100
     assert (found.multiplicity[found.test] == 2).all()
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+def test_what_equals_a_row_of_the_publishers_test_is_not_trained_on(distinct):
+    # rows 0..299 train with x 0..299; rows 300..499 test with x 200..399: 100 are in both
+    data = dataset(
+        np.resize(["n", "n", "n", "a"], 500),
+        examples=pa.table({"x": np.concatenate([np.arange(300.0), np.arange(200.0, 400.0)])}),
+        partition=np.repeat(["train", "test"], [300, 200]),
+    )
+    found = split(data, Apportionment(distinct=distinct), scheme="publisher")
+    own = np.concatenate([found.training, found.selection, found.calibration])
+    np.testing.assert_array_equal(np.sort(own), np.arange(200))
+    assert len(found.test) == 200
+    assert any("100 training rows of made-up equal a row of the test" in n for n in found.notes)
 
 
 # --------------------------------------------------------------------------- drawn by chance

@@ -238,3 +238,9 @@ def test_a_gaussian_of_another_dimension_is_refused(table_model):
     gaussian = Gaussian(np.zeros(3), np.eye(3))
     with pytest.raises(FileFormatError, match=r"4 dimensions.*3"):
         replace(table_model, gaussian=gaussian).anomaly_score(frame())
+
+
+def test_what_could_not_be_loaded_again_is_not_left_behind(table_model, tmp_path):
+    with pytest.raises(FileFormatError, match="gaussian/mean"):
+        replace(table_model, gaussian=None).save(tmp_path / "m.h5")
+    assert list(tmp_path.iterdir()) == []

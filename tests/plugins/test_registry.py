@@ -49,6 +49,11 @@ def documented(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def python_path(*folders: Path) -> str:
+    """Folders of plugins before what the suite itself is run with."""
+    return os.pathsep.join(filter(None, [*map(str, folders), os.environ.get("PYTHONPATH")]))
+
+
 class Tool:
     """Runs ``anoean`` with folders of installed distributions."""
 
@@ -72,7 +77,7 @@ class Tool:
 
     def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(map(str, self.folders)),
+            "PYTHONPATH": python_path(*self.folders),
             "ANOEAN_CACHE": str(self.workplace / "cache"),
             "TRACE": str(self.trace),
         }
@@ -234,6 +239,19 @@ def test_a_name_of_two_distributions_is_refused_and_both_are_named(third_party: 
             'Detector.presets = {"default": {"depth": 2}}',
             "its preset default has no parameter 'depth'",
         ),
+        ("Detector.summary = None", "its summary is None; a line of text is needed"),
+        ("Detector.summary = ' '", "its summary is ' '"),
+        (
+            "Detector.Parameters = dataclass(type('P', (), "
+            "{'__annotations__': {'a': float}, 'a': float('inf')}))",
+            "its parameter a has a default or a range that is no JSON",
+        ),
+        (
+            "Detector.presets = {'default': {}, 'odd': {'a': float('nan')}}\n"
+            "Detector.Parameters = dataclass(type('P', (), "
+            "{'__annotations__': {'a': float}, 'a': 1.0}))",
+            "its preset odd is no JSON",
+        ),
         ("raise SystemExit(0)", "SystemExit: 0"),
         ("class Detector:\n    def __init__(self, size): ...", "missing 1 required positional"),
     ],
@@ -248,6 +266,17 @@ def test_the_contract_that_the_breaches_are_made_from_is_whole(anoean: Tool):
     source = COMPLETE_CONTRACT.format(name="odd")
     anoean.install("odd", "[anoean.detectors]\nodd = odd:Detector\n", odd=source)
     assert anoean.plugins()["detector", "odd"]["summary"] == "fulfils the contract"
+
+
+def test_one_bad_plugin_leaves_the_list_of_all_others_whole(anoean: Tool):
+    source = COMPLETE_CONTRACT.format(name="odd") + "Detector.summary = None\nprint('noise')\n"
+    anoean.install("odd", "[anoean.detectors]\nodd = odd:Detector\n", odd=source)
+    assert "summary" in anoean.plugins()["detector", "anoean"]
+    shown = anoean("plugins")
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(r"detector +odd +odd +FAILED: .*its summary is None", shown.stdout)
+    assert "noise" in shown.stderr
+    assert "noise" not in shown.stdout
 
 
 # --------------------------------------------------------------------------- nothing is imported
@@ -281,7 +310,7 @@ def test_no_plugin_is_imported_that_nobody_asked_for(with_trace: Tool, arguments
 def test_completing_a_name_lists_plugins_without_importing_them(with_trace: Tool):
     listing = "from anoean_cli import registry; print(*registry.names('encoders'))"
     environment = os.environ | {
-        "PYTHONPATH": str(with_trace.folders[0]),
+        "PYTHONPATH": python_path(*with_trace.folders),
         "TRACE": str(with_trace.trace),
     }
     command = [sys.executable, "-c", listing]

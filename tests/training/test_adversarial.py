@@ -351,6 +351,18 @@ def test_patience_ends_training(monkeypatch):
     assert (run.epoch, run.best_epoch) == (3, 1)
 
 
+def test_a_run_stopped_when_its_patience_ended_does_not_go_on(monkeypatch):
+    patient = Parameters(epochs=6, batch_size=20, patience=2)
+    given = iter([5.0, 4.0, 3.0])
+    monkeypatch.setattr(adversarial, "_figures", lambda *args: {"ranking": next(given)})
+    first = Quiet(stop_after=3)
+    stopped, _ = fit(patient, first)
+    rest = Quiet(state=first.saved[-1])
+    resumed, _ = fit(patient, rest)
+    assert rest.records == []
+    assert_same(weights(stopped), weights(resumed))
+
+
 def test_without_selection_anomalies_the_last_epoch_is_taken():
     monitor = Quiet()
     run = fit(monitor=monitor, selection=table_rows(30, 0))[1]
@@ -457,6 +469,38 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(kind, after):
     for state in (final, again):
         del state["history/seconds"]
     assert_same(final, again)
+
+
+class Noisy(Mlp):
+    """It draws from torch's global generator in every step."""
+
+    def build(self, spec, latent_dim, parameters):
+        return nn.Sequential(nn.Dropout(0.3), super().build(spec, latent_dim, parameters))
+
+
+def test_noise_within_a_network_comes_from_the_seed_too():
+    noisy = replace(mlp(), plugin=Noisy())
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = weights(fit(encoder=noisy)[0])
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(6)
+    assert_same(first, weights(fit(encoder=noisy)[0]))
+    stopped = Quiet(stop_after=2)
+    fit(encoder=noisy, monitor=stopped)
+    resumed, _ = fit(encoder=noisy, monitor=Quiet(state=stopped.saved[-1]))
+    assert_same(first, weights(resumed))
+
+
+def test_noise_differs_from_epoch_to_epoch_and_from_seed_to_seed():
+    drawn = []
+    for seed in (0, 1):
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(2):
+            with adversarial.noise_after(generator):
+                drawn.append(float(torch.rand(())))
+            torch.rand((), generator=generator)
+    assert len(set(drawn)) == 4
 
 
 def test_a_state_survives_its_round_trip():

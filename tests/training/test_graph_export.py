@@ -94,3 +94,15 @@ def test_what_onnx_cannot_express_is_told():
 
     with pytest.raises(PluginError, match="Strange"):
         onnx_graph(Strange(), (3, 3))
+
+
+def test_an_operator_that_onnx_lacks_is_told_in_one_line_and_nothing_else(capfd):
+    class Decomposing(nn.Module):
+        def forward(self, x):
+            return torch.linalg.svd(x.unsqueeze(1))[2][:, 0]
+
+    with pytest.raises(PluginError, match="svd") as caught:
+        onnx_graph(Decomposing(), (4,))
+    assert len(str(caught.value).splitlines()) == 1
+    assert "\x1b" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")

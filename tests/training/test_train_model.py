@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from anoean_plugins.datasets.toy import Toy
+from anoean_plugins.encoders.mlp import Mlp
 
 from anoean_cli.data.splits import SplitRequest
-from anoean_cli.errors import DataError, UsageError
+from anoean_cli.errors import DataError, PluginError, UsageError
 from anoean_cli.inference.model import load_model
 from anoean_cli.interfaces import Apportionment, Dataset, LoadRequest
 from anoean_cli.storage.checkpoint import Checkpoint
@@ -100,6 +101,14 @@ def test_a_checkpoint_of_another_run_is_refused(toy, tmp_path, monkeypatch, chan
         train_model(toy, request(toy, **change), Watcher(checkpoint=checkpoint, resume=True))
 
 
+def test_a_run_is_the_same_wherever_its_data_was_found():
+    asked = {"dataset": {"source": "download", "files": {"a": "1"}}, "seed": 0}
+    stored = {"dataset": {"source": "cache", "files": {"a": "1"}}, "seed": 0}
+    assert training.differing(asked, stored) == []
+    stored["dataset"]["files"] = {"a": "2"}
+    assert training.differing(asked, {**stored, "seed": 1}) == ["dataset", "seed"]
+
+
 def test_a_model_survives_its_file(toy, tmp_path):
     model = train_model(toy, request(toy))
     path = tmp_path / "model.h5"
@@ -182,6 +191,12 @@ def test_a_test_that_leaves_one_normal_is_refused():
 def test_bad_parameters_are_named(toy, settings, culprit):
     with pytest.raises(UsageError, match=culprit):
         train_model(toy, request(toy, settings=settings))
+
+
+def test_an_encoder_that_cannot_say_what_it_supports_is_blamed(toy, monkeypatch):
+    monkeypatch.setattr(Mlp, "supports", lambda self, spec: 1 / 0)
+    with pytest.raises(PluginError, match=r"^encoder plugin 'mlp' failed: ZeroDivisionError"):
+        train_model(toy, request(toy))
 
 
 def test_torchs_threads_are_put_back(toy):
