@@ -21,7 +21,7 @@ from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator, leave_o
 from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor, fit_table
 from anoean_cli.data.schema import TableSchema, infer_schema
 from anoean_cli.data.splits import Split, SplitRequest, draw
-from anoean_cli.errors import TrainingError, UsageError, blaming
+from anoean_cli.errors import PluginError, TrainingError, UsageError, blaming
 from anoean_cli.inference.model import ROLES, KeptRows, Model, as_columns, raw_scores
 from anoean_cli.inference.recalibration import by_rate
 from anoean_cli.inference.runner import GraphRunner
@@ -124,15 +124,26 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
 
     with _torch_threads(config["threads"]), blaming(f"detector plugin {detector.name!r}"):
         line = _Line(watcher, config)
+        learns_from = _learns_from(split, detector)
         fitted = detector.fit(
-            rows_of(split.training),
+            rows_of(learns_from),
             rows_of(split.selection),
             encoder,
             detector_parameters,
             fit_rng,
             line,
         )
-    metadata = {**fitted.metadata, "interrupted": line.stopped, "epochs": len(fitted.history)}
+    if not _uses_selection(detector) and fitted.output == "embedding":
+        raise PluginError(
+            f"detector plugin {detector.name!r} gives embeddings, whose Gaussian comes from the "
+            "selection rows: its uses_selection cannot be False"
+        )
+    metadata = {
+        **fitted.metadata,
+        "rows": len(learns_from),
+        "interrupted": line.stopped,
+        "epochs": len(fitted.history),
+    }
     model = _calibrated_model(
         fitted, dataset, split, rows_of, preprocessor, schema, request, watcher
     )
@@ -141,6 +152,21 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
         config={**config, "detector": {**config["detector"], "metadata": metadata}},
         timing={"fit_seconds": time.perf_counter() - began},
     )
+
+
+def _learns_from(split: Split, detector: DetectorPlugin) -> NDArray[np.int64]:
+    """The training rows, and the selection rows where nobody else needs them.
+
+    Without a calibration base the selection normals give the reference scores, which must come
+    from rows that training has not seen.
+    """
+    if _uses_selection(detector) or len(split.calibration) == 0:
+        return split.training
+    return np.sort(np.concatenate([split.training, split.selection]))
+
+
+def _uses_selection(detector: DetectorPlugin) -> bool:
+    return bool(getattr(detector, "uses_selection", True))
 
 
 def take(dataset: Dataset, schema: TableSchema | None, rows: NDArray[np.int64]) -> Any:
@@ -381,6 +407,7 @@ def _calibrated_model(
         reference = leave_one_out(normals, estimator)
     else:
         reference = raw_scores(normals, None)
+    about = {} if gaussian is None else {"covariance": estimator}
     _refuse_collapse(raw_scores(selection.output, gaussian), rows_of(split.selection).examples)
     return Model(
         config={},
@@ -389,7 +416,7 @@ def _calibrated_model(
         graph=fitted.graph,
         output=fitted.output,
         gaussian=gaussian,
-        calibration=by_rate(np.sort(reference), "calibration" in kept, covariance=estimator),
+        calibration=by_rate(np.sort(reference), "calibration" in kept, **about),
         kept=kept,
         split=_positions(split),
         weights=fitted.weights,
