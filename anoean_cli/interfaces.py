@@ -306,7 +306,13 @@ class Fitted:
 
 @runtime_checkable
 class DetectorPlugin(Protocol):
-    """A way to learn from normals, and possibly anomalies, what an anomaly is."""
+    """A way to learn from normals, and possibly anomalies, what an anomaly is.
+
+    A detector may also have ``uses_selection`` (True where it is left out). False says that it
+    chooses nothing by the selection rows: they are then among its training rows, unless they must
+    give the reference scores because there are too few rows for a calibration base. Such a
+    detector gives scores, not embeddings, whose Gaussian needs rows that training has not seen.
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]

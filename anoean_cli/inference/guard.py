@@ -8,6 +8,7 @@ a third of the time that scoring one row may take. Field numbers are those of ``
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from anoean_cli.errors import FileFormatError
@@ -22,6 +23,9 @@ NODE_ATTRIBUTE, NODE_DOMAIN = 5, 7
 ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH, ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS = 5, 6, 10, 11
 ATTRIBUTE_SPARSE, ATTRIBUTE_SPARSES = 22, 23
 TENSOR_EXTERNAL, TENSOR_LOCATION = 13, 14
+# A forest's attributes hold some hundred thousand integers, a field each: number 8, a varint.
+# No check looks at them, so a run of them is passed over at once.
+RUN_OF_INTEGERS = re.compile(rb"(?:\x40[\x80-\xff]{0,9}[\x00-\x7f])+")
 
 
 def check_graph(graph: bytes) -> None:
@@ -89,6 +93,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     """The fields of one message: number and raw value."""
     at = 0
     while at < len(message):
+        if run := RUN_OF_INTEGERS.match(message, at):
+            at = run.end()
+            continue
         key, at = _varint(message, at)
         if key >> 32:  # protobuf would drop these bits and see another field than we do
             raise ValueError("a field number is too large")

@@ -18,8 +18,11 @@ from anoean_cli.errors import PluginError
 from anoean_cli.interfaces import State
 
 
-def onnx_graph(module: torch.nn.Module, shape: tuple[int, ...]) -> bytes:
+def onnx_graph(module: torch.nn.Module, shape: tuple[int, ...], output: str = "embedding") -> bytes:
     """Return the ONNX model of a module that maps (n, *shape) float32 to (n, k) or (n,).
+
+    Args:
+        output: what its output is called.
 
     Raises:
         PluginError: the module uses what ONNX's standard operators cannot express.
@@ -28,28 +31,30 @@ def onnx_graph(module: torch.nn.Module, shape: tuple[int, ...]) -> bytes:
     module = module.cpu().eval()
     try:
         with _silenced(), torch.no_grad():
-            model = _exported(module, example)
+            model = _exported(module, example, output)
     except Exception as error:
         raise PluginError(
-            f"the encoder {type(module).__name__} cannot be written as an ONNX graph: "
+            f"the network {type(module).__name__} cannot be written as an ONNX graph: "
             f"{_reason(error)}; make it of what torch.onnx.export knows"
         ) from error
     _strip(model)
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _exported(module: torch.nn.Module, example: torch.Tensor) -> Any:
+def _exported(module: torch.nn.Module, example: torch.Tensor, output: str) -> Any:
     """The ONNX model, by the exporter that traces or, where that fails, by the newer one.
 
     For networks as small as ours the newer one takes as long as training them does.
     """
-    names: dict[str, Any] = {"input_names": ["rows"], "output_names": ["embedding"]}
+    names: dict[str, Any] = {"input_names": ["rows"], "output_names": [output]}
     buffer = io.BytesIO()
     try:
-        batch = {"rows": {0: "n"}, "embedding": {0: "n"}}
+        batch = {"rows": {0: "n"}, output: {0: "n"}}
         # Its type says path, its documentation and code say path or file.
         file = cast(Any, buffer)
-        torch.onnx.export(module, (example,), file, dynamo=False, dynamic_axes=batch, **names)
+        # ONNX Runtime folds constants when it loads; here it would store float32 as float64.
+        names_too = {"dynamic_axes": batch, "do_constant_folding": False, **names}
+        torch.onnx.export(module, (example,), file, dynamo=False, **names_too)
         return onnx.load_model_from_string(buffer.getvalue())
     except Exception:
         any_batch = [{0: torch.export.Dim("n")}]

@@ -28,7 +28,7 @@ from anoean_cli.data.content import digest_of_rows
 from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor, fit_table
 from anoean_cli.data.schema import TableSchema, infer_schema
 from anoean_cli.data.splits import Split, SplitRequest, draw
-from anoean_cli.errors import TrainingError, UsageError, blaming
+from anoean_cli.errors import PluginError, TrainingError, UsageError, blaming
 from anoean_cli.inference.model import ROLES, KeptRows, Model, as_columns, raw_scores
 from anoean_cli.inference.recalibration import by_rate
 from anoean_cli.inference.runner import GraphRunner
@@ -166,8 +166,9 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
     culprit = f"detector plugin {detector.name!r}"
     with _torch_threads(config["threads"]), blaming(culprit):
         line = _Line(watcher, config)
+        learns_from = _learns_from(split, detector)
         given = detector.fit(
-            rows_of(split.training),
+            rows_of(learns_from),
             rows_of(split.selection),
             encoder,
             detector_parameters,
@@ -175,7 +176,17 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
             line,
         )
         fitted = checked(given, culprit)
-    metadata = {**fitted.metadata, "interrupted": line.stopped, "epochs": len(fitted.history)}
+    if not _uses_selection(detector) and fitted.output == "embedding":
+        raise PluginError(
+            f"{culprit} gives embeddings, whose Gaussian comes from the selection rows: "
+            "its uses_selection cannot be False"
+        )
+    metadata = {
+        **fitted.metadata,
+        "rows": len(learns_from),
+        "interrupted": line.stopped,
+        "epochs": len(fitted.history),
+    }
     with blaming_for_graph(culprit):
         model = _calibrated_model(
             fitted, dataset, split, rows_of, preprocessor, schema, request, watcher
@@ -185,6 +196,21 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
         config={**config, "detector": {**config["detector"], "metadata": metadata}},
         timing={"fit_seconds": time.perf_counter() - began},
     )
+
+
+def _learns_from(split: Split, detector: DetectorPlugin) -> NDArray[np.int64]:
+    """The training rows, and the selection rows where nobody else needs them.
+
+    Without a calibration base the selection normals give the reference scores, which must come
+    from rows that training has not seen.
+    """
+    if _uses_selection(detector) or len(split.calibration) == 0:
+        return split.training
+    return np.sort(np.concatenate([split.training, split.selection]))
+
+
+def _uses_selection(detector: DetectorPlugin) -> bool:
+    return bool(getattr(detector, "uses_selection", True))
 
 
 def take(dataset: Dataset, schema: TableSchema | None, rows: NDArray[np.int64]) -> Any:

@@ -1,0 +1,1 @@
+"""What the classical detectors share: their rows, and their models as ONNX graphs."""

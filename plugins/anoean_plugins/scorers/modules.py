@@ -1,0 +1,259 @@
+"""Scores of fitted models as torch modules, which `onnx_graph` turns into what scoring runs.
+
+Each maps (n, *shape) float32 rows, flattened first, to (n,) scores, high for anomalies. Sums along
+a row are products with ones: ONNX Runtime's reductions add in an order that depends on where in
+memory the row begins, so that a score would depend on the row's place in the batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+SMALLEST_SQUARE = 1e-8  # stands for the squared distance between equal rows, whose log is −∞
+
+
+def tensor(values: ArrayLike, dtype: Any = np.float32) -> Tensor:
+    return torch.from_numpy(np.array(values, dtype=dtype))
+
+
+class SquaredDistances(nn.Module):
+    """‖x − p‖² from each row to each point, as ‖x‖² + ‖p‖² − 2xp.
+
+    In float64: the difference of large terms would leave float32 no digits for near points.
+
+    Args:
+        points: (m, features) float32.
+    """
+
+    points: Tensor
+    ones: Tensor
+
+    def __init__(self, points: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.register_buffer("points", tensor(points))
+        self.register_buffer("ones", tensor(np.ones((points.shape[1], 1)), np.float64))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(n, features) → (n, m) float64."""
+        x, p = rows.flatten(1).double(), self.points.double()
+        squares: Tensor = x.square() @ self.ones + (p.square() @ self.ones).T - 2 * (x @ p.T)
+        return squares.clamp_min(0)
+
+
+class NeighbourDistance(nn.Module):
+    """Mean log distance to the nearest of the points.
+
+    Args:
+        points: (m, features) float32.
+        neighbours: how many count, at most m.
+    """
+
+    weights: Tensor
+
+    def __init__(self, points: NDArray[np.float32], neighbours: int) -> None:
+        super().__init__()
+        self.squared_distances = SquaredDistances(points)
+        self.neighbours = neighbours
+        # Half the log of the square is the log of the distance.
+        self.register_buffer("weights", tensor(np.full(neighbours, 0.5 / neighbours), np.float64))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        squares: Tensor = self.squared_distances(rows)
+        nearest = squares.topk(self.neighbours, dim=1, largest=False).values
+        return (nearest + SMALLEST_SQUARE).log() @ self.weights
+
+
+class KernelSum(nn.Module):
+    """Σ cᵢ·exp(−γ‖x − pᵢ‖²) + b: the decision function of a support vector machine.
+
+    Args:
+        points: (m, features) float32 support vectors.
+        coefficients: (m,) signed.
+        intercept: b.
+        gamma: γ.
+    """
+
+    coefficients: Tensor
+
+    def __init__(
+        self,
+        points: NDArray[np.float32],
+        coefficients: NDArray[np.float64],
+        intercept: float,
+        gamma: float,
+    ) -> None:
+        super().__init__()
+        self.squared_distances = SquaredDistances(points)
+        self.register_buffer("coefficients", tensor(coefficients, np.float64))
+        self.intercept = intercept
+        self.gamma = gamma
+
+    def forward(self, rows: Tensor) -> Tensor:
+        kernel: Tensor = (-self.gamma * self.squared_distances(rows)).exp()
+        return kernel @ self.coefficients + self.intercept
+
+
+class LogKernelSum(nn.Module):
+    """log ρ − log Σ αᵢ·exp(−γ‖x − pᵢ‖²): above 0 where a one-class SVM sees an anomaly.
+
+    The sum itself is 0 for all rows that are far away; its logarithm keeps them apart.
+
+    Args:
+        points: (m, features) float32 support vectors.
+        coefficients: (m,) positive.
+        offset: ρ > 0.
+        gamma: γ.
+    """
+
+    log_coefficients: Tensor
+    ones: Tensor
+
+    def __init__(
+        self,
+        points: NDArray[np.float32],
+        coefficients: NDArray[np.float64],
+        offset: float,
+        gamma: float,
+    ) -> None:
+        super().__init__()
+        self.squared_distances = SquaredDistances(points)
+        self.register_buffer("log_coefficients", tensor(np.log(coefficients), np.float64))
+        self.register_buffer("ones", tensor(np.ones(len(points)), np.float64))
+        self.log_offset = float(np.log(offset))
+        self.gamma = gamma
+
+    def forward(self, rows: Tensor) -> Tensor:
+        terms: Tensor = self.log_coefficients - self.gamma * self.squared_distances(rows)
+        largest = terms.amax(1, keepdim=True)
+        return self.log_offset - largest.squeeze(1) - ((terms - largest).exp() @ self.ones).log()
+
+
+class LinearNorm(nn.Module):
+    """‖(x − μ)·M‖: a Mahalanobis distance where M·Mᵀ is an inverse covariance.
+
+    Args:
+        mean: (features,).
+        matrix: (features, k).
+    """
+
+    mean: Tensor
+    matrix: Tensor
+    ones: Tensor
+
+    def __init__(self, mean: ArrayLike, matrix: ArrayLike) -> None:
+        super().__init__()
+        self.register_buffer("mean", tensor(mean))
+        self.register_buffer("matrix", tensor(matrix))
+        self.register_buffer("ones", tensor(np.ones(self.matrix.shape[1])))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        squares = ((rows.flatten(1) - self.mean) @ self.matrix).square()
+        return (squares @ self.ones).sqrt()
+
+
+class Residual(nn.Module):
+    """‖x̃ − x̃VᵀV‖ with x̃ = x − μ: what the principal components do not explain.
+
+    Args:
+        mean: (features,).
+        components: (k, features) orthonormal rows V.
+    """
+
+    mean: Tensor
+    components: Tensor
+    ones: Tensor
+
+    def __init__(self, mean: ArrayLike, components: ArrayLike) -> None:
+        super().__init__()
+        self.register_buffer("mean", tensor(mean))
+        self.register_buffer("components", tensor(components))
+        self.register_buffer("ones", tensor(np.ones(len(self.mean))))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        centred = rows.flatten(1) - self.mean
+        residual = centred - centred @ self.components.T @ self.components
+        return (residual.square() @ self.ones).sqrt()
+
+
+class Surprise(nn.Module):
+    """−log p of a score among reference scores, beyond them as an exponential tail.
+
+    Piecewise linear through quantiles of the references, so that p is the share of references
+    at least as high; past the last knot it goes on with the mean excess of the references over
+    that knot. An empirical p-value would be the same for all scores above the highest reference.
+
+    Args:
+        references: (n,) scores of normals.
+    """
+
+    knots: Tensor
+    bends: Tensor
+
+    def __init__(self, references: NDArray[np.float64]) -> None:
+        super().__init__()
+        knots, bends = _surprise_knots(references)
+        self.register_buffer("knots", tensor(knots, np.float64))
+        self.register_buffer("bends", tensor(bends, np.float64))
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """(n,) → (n,) float64."""
+        return (scores.double().unsqueeze(1) - self.knots).clamp_min(0) @ self.bends
+
+
+class ForestAndNeighbours(nn.Module):
+    """The surprise at a forest's vote and the surprise at the distance to the normals, added.
+
+    Args:
+        neighbours: from rows to distances.
+        normals: (n, features) float32 that neither has seen.
+        votes: (n,) the forest's share of anomalies for each of them.
+        smallest_vote: keeps the log odds of a vote finite.
+    """
+
+    def __init__(
+        self,
+        neighbours: NeighbourDistance,
+        normals: NDArray[np.float32],
+        votes: NDArray[np.float64],
+        smallest_vote: float,
+    ) -> None:
+        super().__init__()
+        self.neighbours = neighbours
+        self.smallest_vote = smallest_vote
+        with torch.no_grad():
+            distances = torch.cat([neighbours(part) for part in tensor(normals).split(1000)])
+            odds = self.log_odds(tensor(votes))
+        self.at_votes = Surprise(odds.numpy())
+        self.at_distances = Surprise(distances.numpy())
+
+    def log_odds(self, votes: Tensor) -> Tensor:
+        votes = votes.double()
+        return (votes + self.smallest_vote).log() - (1 - votes + self.smallest_vote).log()
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(n, features + 1) rows with the forest's vote in the last column → (n,) float64."""
+        at_votes: Tensor = self.at_votes(self.log_odds(rows[:, -1]))
+        at_distances: Tensor = self.at_distances(self.neighbours(rows[:, :-1]))
+        return at_votes + at_distances
+
+
+TAIL_SHARE = 0.1
+KNOTS = 16
+
+
+def _surprise_knots(
+    references: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where −log p bends, and by how much its slope grows there."""
+    shares = np.geomspace(1, TAIL_SHARE, KNOTS)
+    knots, first = np.unique(np.quantile(references, 1 - shares), return_index=True)
+    heights = -np.log(shares[first])
+    excess = references[references > knots[-1]] - knots[-1]
+    scale = excess.mean() if len(excess) else max(float(np.ptp(references)), 1e-6)
+    slopes = np.append(np.diff(heights) / np.diff(knots), 1 / scale)
+    return knots, np.diff(slopes, prepend=0.0)
