@@ -29,6 +29,7 @@ Json: TypeAlias = Any
 FloatRows: TypeAlias = NDArray[np.float32]
 Scores: TypeAlias = NDArray[np.float64]
 State: TypeAlias = dict[str, NDArray[Any]]
+Scoring: TypeAlias = Callable[[FloatRows], NDArray[Any]]
 
 
 def is_json(value: object) -> bool:
@@ -287,18 +288,21 @@ class Fitted:
     """What training leaves behind.
 
     Attributes:
-        graph: ONNX model bytes, one input of shape (n, *spec.shape) float32 and one output.
+        graph: ONNX model bytes, one input of shape (n, *spec.shape) float32 and one output; None
+            from a plugin that scores by itself (`RestorablePlugin`).
         output: ``"embedding"`` when the graph gives (n, latent_dim) float32, to be scored by the
             Gaussian; ``"score"`` when it gives (n,) float raw scores, high for anomalies.
         covariance: estimator of Σ that suits the embedding, unless the user names one.
+        arrays: what such a plugin scores by, as named arrays of numbers.
         weights: the encoder's weights by name, for inspection and reuse.
         metadata: JSON that ``info`` shows.
         history: one mapping of figures an epoch.
     """
 
-    graph: bytes
+    graph: bytes | None = None
     output: Literal["embedding", "score"] = "embedding"
     covariance: str = "ledoit-wolf"
+    arrays: State = field(default_factory=dict)
     weights: State = field(default_factory=dict)
     metadata: Mapping[str, Json] = field(default_factory=dict)
     history: Sequence[Mapping[str, float]] = ()
@@ -334,4 +338,26 @@ class DetectorPlugin(Protocol):
 
         Raises:
             TrainingError: training collapsed or diverged.
+        """
+
+
+@runtime_checkable
+class RestorablePlugin(DetectorPlugin, Protocol):
+    """A detector whose scoring no graph can express, such as a search for each row.
+
+    Its ``fit`` gives arrays instead of a graph, and scores as output. They are stored in the model
+    file, and scoring asks the plugin of that name for what it makes of them.
+    """
+
+    needs_plugin: ClassVar[bool]
+
+    def restore(self, arrays: State, spec: ExampleSpec) -> Scoring:
+        """Return what scores rows by ``arrays``: from (n, *spec.shape) float32 to (n,).
+
+        It is called with blocks of one size, the last one filled up with zeros, and must give
+        each row a score that depends on that row alone.
+
+        Raises:
+            FileFormatError: arrays that ``fit`` would not give for such rows; they may come from
+                anywhere, so names, types and shapes are to be checked before they are used.
         """

@@ -22,7 +22,7 @@ from anoean_cli.data.preprocessing import (
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import FileFormatError
 from anoean_cli.inference.inputs import as_examples
-from anoean_cli.inference.runner import GraphRunner
+from anoean_cli.inference.runner import GraphRunner, PluginRunner, Runner
 from anoean_cli.interfaces import FloatRows, Json, Scores, State
 from anoean_cli.storage import model as model_file
 from anoean_cli.storage.hdf5 import Content, Value
@@ -67,32 +67,37 @@ class Model:
         config: JSON: detector, encoder, parameters, seeds, provenance, versions.
         schema: the columns of a table, or None for images.
         preprocessor: from examples to the graph's rows.
-        graph: ONNX bytes from preprocessed rows to an embedding or a raw score.
+        graph: ONNX bytes from preprocessed rows to an embedding or a raw score; None where the
+            detector's plugin is needed for that.
         output: which of the two.
         gaussian: μ and Σ of normal embeddings; None where the graph gives raw scores.
         calibration: reference scores and threshold.
         kept: selection and calibration rows by role.
         split: positions of rows by role.
+        arrays: what the detector's plugin scores by, where there is no graph.
         weights, history, timing: for reuse and inspection.
     """
 
     config: Mapping[str, Json]
     schema: TableSchema | None
     preprocessor: Preprocessor
-    graph: bytes
+    graph: bytes | None
     output: Output
     gaussian: Gaussian | None
     calibration: Calibration
     kept: Mapping[str, KeptRows] = field(default_factory=dict)
     split: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    arrays: State = field(default_factory=dict)
     weights: State = field(default_factory=dict)
     history: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     timing: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
 
     @cached_property
-    def runner(self) -> GraphRunner:
-        return GraphRunner(self.graph, self.preprocessor.spec)
+    def runner(self) -> Runner:
+        if self.graph is not None:
+            return GraphRunner(self.graph, self.preprocessor.spec)
+        return PluginRunner(self.config["detector"]["name"], self.arrays, self.preprocessor.spec)
 
     def __getstate__(self) -> dict[str, Any]:
         # A session of ONNX Runtime cannot be pickled or copied; it is built from the graph again.
@@ -174,7 +179,7 @@ def raw_scores(output: NDArray[np.float32], gaussian: Gaussian | None) -> Scores
     else:
         scores = gaussian.mahalanobis(output)
     if not np.isfinite(scores).all():
-        raise FileFormatError("the graph gives scores that are not finite")
+        raise FileFormatError("the model gives scores that are not finite")
     return scores
 
 
@@ -192,7 +197,6 @@ def _to_values(model: Model) -> dict[str, Value]:
     values: dict[str, Value] = {
         "config": JsonValue(dict(model.config)),
         "schema": JsonValue(schema),
-        "graph": model.graph,
         "calibration/reference": calibration.reference,
         "calibration/settings": JsonValue(
             {
@@ -205,6 +209,9 @@ def _to_values(model: Model) -> dict[str, Value]:
         "timing": JsonValue(dict(model.timing)),
     }
     values |= {f"preprocessing/{k}": v for k, v in model.preprocessor.arrays().items()}
+    if model.graph is not None:
+        values["graph"] = model.graph
+    values |= {f"detector/{k}": v for k, v in model.arrays.items()}
     values |= {f"encoder/{k}": v for k, v in model.weights.items()}
     values |= {f"history/{k}": v for k, v in model.history.items()}
     values |= {f"split/{k}": v for k, v in model.split.items()}
@@ -232,12 +239,13 @@ def _from_content(content: Content) -> Model:
             config=_mapping(values["config"]),
             schema=schema,
             preprocessor=preprocessor,
-            graph=_bytes(values["graph"]),
+            graph=_graph(values, output),
             output=output,
             gaussian=gaussian,
             calibration=_calibration(values["calibration/reference"], settings),
             kept=_kept(values),
             split=_under("split", values),
+            arrays=_arrays(values),
             weights=_under("encoder", values),
             history=_under("history", values),
             timing=values["timing"],
@@ -294,7 +302,20 @@ def _mapping(value: Any) -> Mapping[str, Json]:
     return value
 
 
-def _bytes(value: Any) -> bytes:
-    if not isinstance(value, bytes):
+def _graph(values: Mapping[str, Any], output: Output) -> bytes | None:
+    graph = values.get("graph")
+    if graph is None:
+        name = values["config"]["detector"]["name"]
+        if output != "score" or not isinstance(name, str) or not _under("detector", values):
+            raise FileFormatError("the model has no graph")
+    elif not isinstance(graph, bytes):
         raise FileFormatError("the graph is not bytes")
-    return value
+    return graph
+
+
+def _arrays(values: Mapping[str, Any]) -> State:
+    arrays = _under("detector", values)
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise FileFormatError(f"{name} of the detector is no array of numbers")
+    return arrays

@@ -1,4 +1,4 @@
-"""Runs a graph on rows, in blocks of one fixed size.
+"""Runs a graph, or a plugin that scores by itself, on rows in blocks of one fixed size.
 
 ONNX Runtime's results differ in the last bits between batch sizes. With every block padded to
 the same size, and one thread a session, a row's result depends on that row alone.
@@ -6,16 +6,19 @@ the same size, and one thread a session, a row's result depends on that row alon
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.errors import FileFormatError
+from anoean_cli.errors import FileFormatError, PluginError, blaming
 from anoean_cli.inference.guard import check_graph
-from anoean_cli.interfaces import ExampleSpec, FloatRows
+from anoean_cli.interfaces import ExampleSpec, FloatRows, State
 
 BLOCK = {"image": 64, "table": 1024}
+PLUGIN_BLOCK = 64
+Runner: TypeAlias = Callable[[FloatRows], NDArray[np.float32]]
 
 
 class GraphRunner:
@@ -49,13 +52,7 @@ class GraphRunner:
 
     def __call__(self, rows: FloatRows) -> NDArray[np.float32]:
         """(n, *shape) float32 → (n, k) or (n,) as the graph gives it."""
-        if len(rows) == 0:
-            return self(np.zeros((1, *self.shape), np.float32))[:0]
-        parts = []
-        for at in range(0, len(rows), self.block):
-            part = rows[at : at + self.block]
-            parts.append(self._run(_padded(part, self.block))[: len(part)])
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return _in_blocks(self._run, rows, self.block)
 
     def _run(self, block: FloatRows) -> NDArray[np.float32]:
         try:
@@ -66,6 +63,53 @@ class GraphRunner:
         if array.ndim not in (1, 2) or len(array) != self.block:
             raise FileFormatError(f"the graph gives shape {array.shape} for {self.block} rows")
         return array
+
+
+class PluginRunner:
+    """A detector plugin restored from its arrays, where a model has no graph.
+
+    Args:
+        detector: its name, looked up among those registered.
+        arrays: as the plugin's ``fit`` gave them.
+        spec: what one row looks like.
+
+    Raises:
+        FileFormatError: that detector scores by a graph, or the arrays are not such as it gives.
+        PluginError: the plugin is not there or fails.
+    """
+
+    def __init__(self, detector: str, arrays: State, spec: ExampleSpec) -> None:
+        from anoean_cli import registry  # only here: most models need none
+
+        plugin = registry.get("detectors", detector)
+        if not getattr(plugin, "needs_plugin", False):
+            raise FileFormatError(f"the graph is missing, by which the detector {detector} scores")
+        self._blame = f"detector plugin {detector!r}"
+        with blaming(self._blame):
+            self._score = plugin.restore(arrays, spec)
+
+    def __call__(self, rows: FloatRows) -> NDArray[np.float32]:
+        """(n, *shape) float32 → (n,)."""
+        return _in_blocks(self._run, rows, PLUGIN_BLOCK)
+
+    def _run(self, block: FloatRows) -> NDArray[np.float32]:
+        with blaming(self._blame):
+            scores = np.asarray(self._score(block), np.float32)
+        if scores.shape != (len(block),):
+            raise PluginError(
+                f"{self._blame} gives scores of shape {scores.shape} for {len(block)} rows"
+            )
+        return scores
+
+
+def _in_blocks(run: Runner, rows: FloatRows, block: int) -> NDArray[np.float32]:
+    if len(rows) == 0:
+        return _in_blocks(run, np.zeros((1, *rows.shape[1:]), np.float32), block)[:0]
+    parts = []
+    for at in range(0, len(rows), block):
+        part = rows[at : at + block]
+        parts.append(run(_padded(part, block))[: len(part)])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _padded(part: FloatRows, block: int) -> FloatRows:

@@ -70,8 +70,10 @@ def try_graph(runner: GraphRunner, rows: FloatRows, output: str) -> None:
 
 def _breaches(fitted: Any) -> Iterator[str]:
     """What is wrong with a `Fitted`, as far as that shows without running the graph."""
-    if not isinstance(fitted.graph, bytes):
+    if not isinstance(fitted.graph, bytes | None):
         yield f"its graph is a {type(fitted.graph).__name__}, not bytes"
+    if not _are_arrays(fitted.arrays):
+        yield "its arrays are no mapping from names to arrays of numbers"
     if fitted.output not in OUTPUTS:
         yield f"its output is {fitted.output!r}, not one of {', '.join(OUTPUTS)}"
     if fitted.covariance not in COVARIANCES:

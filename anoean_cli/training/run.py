@@ -31,7 +31,7 @@ from anoean_cli.data.splits import Split, SplitRequest, draw
 from anoean_cli.errors import PluginError, TrainingError, UsageError, blaming
 from anoean_cli.inference.model import ROLES, KeptRows, Model, as_columns, raw_scores
 from anoean_cli.inference.recalibration import by_rate
-from anoean_cli.inference.runner import GraphRunner
+from anoean_cli.inference.runner import GraphRunner, PluginRunner, Runner
 from anoean_cli.interfaces import (
     Dataset,
     DetectorPlugin,
@@ -458,8 +458,9 @@ def _calibrated_model(
     watcher: Watcher,
 ) -> Model:
     """Score with what was fitted: μ, Σ from selection normals, references from calibration."""
-    runner = GraphRunner(fitted.graph, preprocessor.spec)
-    try_graph(runner, rows_of(split.selection).examples, fitted.output)
+    runner = _runner(fitted, request.detector, preprocessor.spec)
+    if isinstance(runner, GraphRunner):
+        try_graph(runner, rows_of(split.selection).examples, fitted.output)
     kept = {
         role: _kept(dataset, rows_of(rows), rows, runner)
         for role, rows in (("selection", split.selection), ("calibration", split.calibration))
@@ -489,9 +490,20 @@ def _calibrated_model(
         calibration=by_rate(np.sort(reference), "calibration" in kept, **about),
         kept=kept,
         split=_positions(split),
+        arrays=fitted.arrays,
         weights=fitted.weights,
         history=_columns(fitted.history),
     )
+
+
+def _runner(fitted: Fitted, detector: str, spec: ExampleSpec) -> Runner:
+    if fitted.graph is not None:
+        return GraphRunner(fitted.graph, spec)
+    if fitted.output != "score" or not getattr(
+        registry.get("detectors", detector), "needs_plugin", False
+    ):
+        raise PluginError(f"detector plugin {detector!r} breaks its contract: it gives no graph")
+    return PluginRunner(detector, fitted.arrays, spec)
 
 
 def _positions(split: Split) -> dict[str, NDArray[np.int64]]:
@@ -501,9 +513,7 @@ def _positions(split: Split) -> dict[str, NDArray[np.int64]]:
     return positions
 
 
-def _kept(
-    dataset: Dataset, rows: Rows, positions: NDArray[np.int64], runner: GraphRunner
-) -> KeptRows:
+def _kept(dataset: Dataset, rows: Rows, positions: NDArray[np.int64], runner: Runner) -> KeptRows:
     return KeptRows(
         as_columns(runner(rows.examples)),
         dataset.labels[positions].tolist(),

@@ -1,0 +1,95 @@
+"""AnoGAN, *Unsupervised Anomaly Detection with Generative Adversarial Networks to Guide Marker
+Discovery* (Schlegl et al. 2017): a GAN on normals, and a search through its latent space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from anoean_cli.interfaces import Encoder, ExampleSpec, Fitted, Monitor, Rows, Scoring, State
+from anoean_cli.parameters import parameter
+from anoean_plugins.gans.settings import GanParameters, spec_of
+
+EPOCH_STEPS = {"table": 1000, "image": 200}
+SELECTION_ROWS = 100
+
+
+@dataclass(frozen=True)
+class AnoganParameters(GanParameters):
+    epochs: int = parameter(
+        30, "at most; 1000 steps each for tables, 200 for images", low=1, high=1_000_000
+    )
+    patience: int | None = parameter(
+        8, "epochs without a better figure before training ends", low=1, high=1_000_000
+    )
+    width: float = parameter(
+        0.25, "images: share of the publication's filters and units", low=0.01, high=16
+    )
+    steps: int = parameter(100, "of the search", low=1, high=100_000)
+    step_size: float = parameter(0.1, "of the search; it falls to 0", low=1e-6, high=100)
+    starts: int = parameter(256, "latent vectors to start a search from", low=1, high=4096)
+    feature_weight: float = parameter(
+        0.1, "share of feature matching in the score; the rest is the residual", low=0, high=1
+    )
+
+
+class Anogan:
+    name = "anogan"
+    summary = "a GAN on normals: how badly any G(z) explains x; searches when it scores"
+    uses_anomalies = False
+    uses_encoder = False
+    needs_plugin = True
+    Parameters = AnoganParameters
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}}
+
+    def fit(
+        self,
+        train: Rows,
+        selection: Rows,
+        encoder: Encoder | None,
+        parameters: AnoganParameters,
+        rng: np.random.Generator,
+        monitor: Monitor,
+    ) -> Fitted:
+        """Learn from the training normals; take the epoch that ranks selection rows best."""
+        import torch
+
+        from anoean_plugins.gans import training
+        from anoean_plugins.gans.anogan import Gan, Settings, arrays_of
+
+        spec = spec_of(train)
+        shape = (parameters.starts, training.latent_dim(spec, parameters))
+        starts = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+        settings = Settings(parameters.steps, parameters.step_size, parameters.feature_weight)
+        players, run = training.train(
+            Gan(spec, parameters.noise, starts, settings),
+            train,
+            thinned(selection, SELECTION_ROWS),
+            spec,
+            parameters,
+            rng,
+            monitor,
+            fewest_steps=EPOCH_STEPS[spec.kind],
+        )
+        return Fitted(
+            output="score",
+            arrays=arrays_of(players, starts, settings, parameters.width),
+            metadata={"best_epoch": run.best_epoch},
+            history=run.history,
+        )
+
+    def restore(self, arrays: State, spec: ExampleSpec) -> Scoring:
+        """The search by a stored generator and critic."""
+        from anoean_plugins.gans.anogan import restored
+
+        return restored(arrays, spec)
+
+
+def thinned(rows: Rows, most: int) -> Rows:
+    """The first so many of each class, which stand in no order: each costs a search an epoch."""
+    flags = rows.is_anomaly
+    first = np.cumsum(flags) * flags + np.cumsum(~flags) * ~flags <= most
+    return Rows(rows.examples[first], flags[first])

@@ -1,0 +1,103 @@
+"""The BiGAN of EGBAD: generator and encoder against a critic of pairs (x, z)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from anoean_cli.interfaces import ExampleSpec
+from anoean_plugins.gans import networks
+from anoean_plugins.gans.networks import Critic, Noise, Scaling, critic_of, dense, linear, scaled
+from anoean_plugins.gans.training import (
+    Scorer,
+    Terms,
+    module_scorer,
+    passed_off,
+    residual,
+    shunned,
+    told_apart,
+)
+
+SLOPE, DROPOUT = 0.1, 0.2
+
+
+class BiGan:
+    """The game; its score is (1 − w)·|x − G(E(x))| + w·|f(x, E(x)) − f(G(E(x)), E(x))|, L1."""
+
+    critics: ClassVar[tuple[str, ...]] = ("critic",)
+
+    def __init__(self, spec: ExampleSpec, noise: float, feature_weight: float) -> None:
+        self.spec = spec
+        self.noise = noise
+        self.feature_weight = feature_weight
+
+    def build(self, latent_dim: int, width: float) -> dict[str, nn.Module]:
+        return {
+            "scaling": Scaling(self.spec),
+            "generator": networks.generator(self.spec, latent_dim, width),
+            "encoder": networks.encoder(self.spec, latent_dim, width, SLOPE),
+            "critic": pair_critic(self.spec, latent_dim, width, SLOPE, DROPOUT, self.noise),
+        }
+
+    def make(self, players: nn.ModuleDict, x: Tensor, z: Tensor) -> tuple[Tensor, ...]:
+        return players["generator"](z), players["encoder"](x)
+
+    def critic_terms(
+        self, players: nn.ModuleDict, x: Tensor, z: Tensor, made: Sequence[Tensor]
+    ) -> Terms:
+        fake, code = made
+        return told_apart("d", *critic_of(players).both((x, code), (fake, z)))
+
+    def maker_terms(
+        self, players: nn.ModuleDict, x: Tensor, z: Tensor, made: Sequence[Tensor]
+    ) -> Terms:
+        fake, code = made
+        real_logits, fake_logits = critic_of(players).both((x, code), (fake, z))
+        return {"g": passed_off(fake_logits), "e": shunned(real_logits)}
+
+    def scorer(self, players: nn.ModuleDict) -> Scorer:
+        return module_scorer(BiGanScore(self, players))
+
+
+class BiGanScore(nn.Module):
+    """From rows to scores (n,)."""
+
+    def __init__(self, game: BiGan, players: nn.ModuleDict) -> None:
+        super().__init__()
+        self.players = players
+        self.weight = game.feature_weight
+
+    def forward(self, rows: Tensor) -> Tensor:
+        x = self.players["scaling"](rows)
+        z = self.players["encoder"](x)
+        rebuilt = self.players["generator"](z)
+        features = critic_of(self.players).features
+        matching = residual(features(x, z), features(rebuilt, z))
+        return (1 - self.weight) * residual(x, rebuilt) + self.weight * matching
+
+
+def pair_critic(
+    spec: ExampleSpec, latent_dim: int, width: float, slope: float, dropout: float, noise: float
+) -> Critic:
+    """D(x, z). Tables: 128 for each, 128 on both. Images: convolutions and 512, then 1024."""
+    if spec.kind == "table":
+        return Critic(
+            [
+                nn.Sequential(Noise(noise), *dense([spec.shape[0], 128], slope, dropout)),
+                nn.Sequential(*dense([latent_dim, 128], slope, dropout)),
+            ],
+            nn.Sequential(*dense([256, 128], slope, dropout)),
+            linear(128, 1),
+        )
+    filters, of_z, units = (scaled(size, width) for size in (64, 512, 1024))
+    layers, features = networks.convolutions(spec, 1, [filters, filters], slope)
+    return Critic(
+        [
+            nn.Sequential(Noise(noise), *layers),
+            nn.Sequential(*dense([latent_dim, of_z], slope, dropout)),
+        ],
+        nn.Sequential(*dense([features + of_z, units], slope, dropout)),
+        linear(units, 1),
+    )

@@ -1,0 +1,52 @@
+"""The parameters that the detectors by generative adversarial networks share. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anoean_cli.interfaces import ExampleSpec, Rows
+from anoean_cli.parameters import parameter
+
+
+@dataclass(frozen=True)
+class GanParameters:
+    """What `anogan`, `egbad` and `alad` leave to their user; each sets its own defaults."""
+
+    epochs: int = parameter(200, "at most; one pass over the normals each", low=1, high=1_000_000)
+    patience: int | None = parameter(
+        20, "epochs without a better figure before training ends", low=1, high=1_000_000
+    )
+    selection: str = parameter(
+        "auc_pr", "figure that picks the epoch", choices=("auc_pr", "ranking", "last")
+    )
+    batch_size: int | None = parameter(
+        None, "normals in a batch; none: 50 for tables, 100 for images", low=2, high=1_000_000
+    )
+    learning_rate: float = parameter(1e-4, "Adam's alpha", low=1e-8, high=1)
+    beta1: float = parameter(0.5, "Adam's beta", low=0, high=0.9999)
+    averaging: float = parameter(
+        0.999, "decay a step of the average of all weights; 0: no average", low=0, high=0.99999
+    )
+    latent_dim: int | None = parameter(
+        None, "dimension of z; none: 32 for tables, 200 for images", low=1, high=4096
+    )
+    width: float = parameter(
+        0.5, "images: share of the publication's filters and units", low=0.01, high=16
+    )
+    noise: float = parameter(
+        0.0, "deviation of the noise on examples that discriminators see", low=0, high=10
+    )
+    scaling: str = parameter(
+        "range", "table columns: normals in 0..1, or as preprocessed", choices=("range", "none")
+    )
+    inputs: str = parameter(
+        "standard",
+        "table columns: normal quantiles beside standardised values, or the latter alone",
+        choices=("quantile", "standard"),
+    )
+
+
+def spec_of(rows: Rows) -> ExampleSpec:
+    """What one of those rows looks like: images have channels, height and width."""
+    shape = rows.examples.shape[1:]
+    return ExampleSpec("image" if len(shape) == 3 else "table", shape)
