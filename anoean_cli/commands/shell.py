@@ -61,7 +61,12 @@ def command(function: Function) -> Callable[..., None]:
             for name, group in groups.items()
         }
         console = Console(**vars(built.pop("common")))
-        raise typer.Exit(int(guarded(console, lambda: function(console, **values, **built))))
+
+        def action() -> ExitStatus | None:
+            with redirect_stdout(sys.stderr):  # what a plugin prints is no data: see `Console.out`
+                return function(console, **values, **built)
+
+        raise typer.Exit(int(guarded(console, action)))
 
     parameters = [*plain, *(p for group in groups.values() for p in _options(group))]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -73,8 +78,7 @@ def command(function: Function) -> Callable[..., None]:
 def guarded(console: Console, action: Callable[[], ExitStatus | None]) -> ExitStatus:
     """Run an action and turn every way it can end into an exit status."""
     try:
-        with redirect_stdout(sys.stderr):
-            status = action() or ExitStatus.OK
+        status = action() or ExitStatus.OK
         console.out.flush()
         return status
     except BaseException as error:
