@@ -216,11 +216,26 @@ def _estimate(rows: Scores, estimator: str, seed: int) -> tuple[Scores, Scores]:
         centred = rows - mean
         return mean, centred.T @ centred / (len(rows) - 1)
     if estimator == "ledoit-wolf":
-        from sklearn.covariance import LedoitWolf
-
-        shrunk = LedoitWolf().fit(rows)
-        return shrunk.location_, shrunk.covariance_
+        return _ledoit_wolf(rows)
     return _minimum_determinant(rows, seed)
+
+
+def _ledoit_wolf(rows: Scores) -> tuple[Scores, Scores]:
+    """Shrink the covariance towards a multiple of I by the optimal weight of Ledoit and Wolf
+    ("A well-conditioned estimator for large-dimensional covariance matrices", 2004).
+
+    As scikit-learn's LedoitWolf, whose import takes longer than calibrating does.
+    """
+    n, d = rows.shape
+    mean = rows.mean(axis=0)
+    centred = rows - mean
+    covariance = centred.T @ centred / n
+    variance = np.trace(covariance) / d
+    squares = centred**2
+    noise = ((squares.T @ squares) / n - covariance**2).sum() / n  # b̄² of the paper, times d
+    spread = ((covariance - variance * np.eye(d)) ** 2).sum()  # δ², times d
+    weight = min(noise, spread) / spread if spread > 0 else 0.0
+    return mean, (1 - weight) * covariance + weight * variance * np.eye(d)
 
 
 def _minimum_determinant(rows: Scores, seed: int) -> tuple[Scores, Scores]:
