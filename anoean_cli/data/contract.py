@@ -75,8 +75,8 @@ def _provenance(dataset: Any, plugin: str) -> Iterator[str]:
         return
     if not isinstance(provenance.get("files"), Mapping):
         yield "its provenance lacks 'files': names and checksums, {} where there are none"
-    # A file of the user's is found again by its path, all other data by the name of its plugin.
-    if dataset.name != plugin and "reading" not in provenance:
+    # A file of the user's is called by its own name, all other data by that of its plugin.
+    if dataset.name != plugin and provenance.get("source") != "file":
         yield f"its name is {dataset.name!r}, not that of the plugin"
 
 

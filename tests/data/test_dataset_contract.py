@@ -33,7 +33,7 @@ IMAGES = replace(TABLE, examples=np.zeros((ROWS, 1, 8, 8), np.uint8), columns=()
         TABLE,
         IMAGES,
         replace(TABLE, columns=(), partition=np.repeat(["train", "test"], 3)),
-        replace(TABLE, name="a file.csv", provenance={"files": {}, "reading": {}}),
+        replace(TABLE, name="a file.csv", provenance={"files": {}, "source": "file"}),
     ],
 )
 def test_what_fulfils_the_contract_passes(dataset: Dataset) -> None:
