@@ -168,6 +168,8 @@ class Columns:
             tuple(self._find(given, "--numeric") for given in options.numeric),
             tuple(self._find(given, "--categorical") for given in options.categorical),
         )
+        if label in roles.ignored:
+            raise UsageError(f"--ignore {label}: that is the label column of {self.file}")
         if set(roles.ignored) == set(self.names):
             raise UsageError(f"--ignore leaves no column of {self.file}")
         for option, names, others in (
