@@ -54,21 +54,9 @@ def _prepared(path: Path, verify: bool) -> dict[str, Any]:
 
 
 def _embeddings(path: Path, verify: bool) -> dict[str, Any]:
-    from anoean_cli.storage.embeddings import FORMAT, VERSION
-    from anoean_cli.storage.hdf5 import Reader
+    from anoean_cli.storage.embeddings import describe
 
-    with Reader(path, format=FORMAT, version=VERSION) as reader:
-        if verify:
-            reader.verify()
-        rows, dimensions = reader.shape("embedding")
-        return {
-            "embeddings": str(path),
-            "rows": rows,
-            "dimensions": dimensions,
-            "files": reader.get("files"),
-            "digest": reader.digest,
-            **reader.get("about"),
-        }
+    return {"embeddings": str(path), **describe(path, verify=verify)}
 
 
 def _show(

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from anoean_cli.console import Console, some
-from anoean_cli.inference.model import ROLES, Model
+from anoean_cli.inference.contents import ROLES
+from anoean_cli.inference.model import Model
 
 
 def show_model(console: Console, model: Model, path: Path, as_json: bool) -> None:

@@ -1,7 +1,9 @@
 """What an ONNX graph may hold before ONNX Runtime is given it.
 
 A model file may come from anywhere. ONNX Runtime would open the files that a graph's external
-data names, load custom operators and run loops without end, so all of that is refused first.
+data names, load custom operators and run loops without end, so all of that is refused first. Text
+is refused too: a scoring graph has no use for it, and what strings take is in no tensor, where the
+runner bounds memory.
 The walk over the protobuf wire format is written out here because importing ``onnx`` would take
 a third of the time that scoring one row may take. Field numbers are those of ``onnx.proto``.
 """
@@ -20,9 +22,11 @@ MODEL_GRAPH, MODEL_OPSET, MODEL_FUNCTIONS, MODEL_TRAINING = 7, 8, 25, 20
 OPSET_DOMAIN = 1
 GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_SPARSE = 1, 5, 15
 NODE_ATTRIBUTE, NODE_DOMAIN = 5, 7
+ATTRIBUTE_NAME, ATTRIBUTE_INT = 1, 3
 ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH, ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS = 5, 6, 10, 11
 ATTRIBUTE_SPARSE, ATTRIBUTE_SPARSES = 22, 23
-TENSOR_EXTERNAL, TENSOR_LOCATION = 13, 14
+TENSOR_TYPE, TENSOR_EXTERNAL, TENSOR_LOCATION = 2, 13, 14
+TEXT = 8
 # A forest's attributes hold some hundred thousand integers, a field each: number 8, a varint.
 # No check looks at them, so a run of them is passed over at once.
 RUN_OF_INTEGERS = re.compile(rb"(?:\x40[\x80-\xff]{0,9}[\x00-\x7f])+")
@@ -67,17 +71,31 @@ def _check_node(node: memoryview) -> None:
         if number == NODE_DOMAIN:
             _check_domain(value)
         elif number == NODE_ATTRIBUTE:
-            for inner, part in _fields(value):
-                if inner in (ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS):
-                    raise FileFormatError("the graph holds loops or branches, which is refused")
-                if inner in (ATTRIBUTE_SPARSE, ATTRIBUTE_SPARSES):
-                    raise FileFormatError("the graph holds sparse tensors, which is refused")
-                if inner in (ATTRIBUTE_TENSOR, ATTRIBUTE_TENSORS):
-                    _check_tensor(part)
+            _check_attribute(value)
+
+
+def _check_attribute(attribute: memoryview) -> None:
+    name, number = b"", 0
+    for inner, part in _fields(attribute):
+        if inner in (ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS):
+            raise FileFormatError("the graph holds loops or branches, which is refused")
+        if inner in (ATTRIBUTE_SPARSE, ATTRIBUTE_SPARSES):
+            raise FileFormatError("the graph holds sparse tensors, which is refused")
+        if inner in (ATTRIBUTE_TENSOR, ATTRIBUTE_TENSORS):
+            _check_tensor(part)
+        if inner == ATTRIBUTE_NAME:
+            name = bytes(part)
+        if inner == ATTRIBUTE_INT:
+            number = _integer(part)
+    # value_string, classlabels_strings and their like; the type that Cast makes
+    if b"string" in name or (name == b"to" and number == TEXT):
+        raise FileFormatError("the graph handles text, which is refused")
 
 
 def _check_tensor(tensor: memoryview) -> None:
     for number, value in _fields(tensor):
+        if number == TENSOR_TYPE and _integer(value) == TEXT:
+            raise FileFormatError("the graph handles text, which is refused")
         if number == TENSOR_EXTERNAL or (number == TENSOR_LOCATION and bytes(value) != b"\0"):
             raise FileFormatError("the graph keeps data in other files, which is refused")
 
@@ -115,6 +133,11 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
         if at > len(message):
             raise ValueError("it is cut off")
         yield number, message[start:at]
+
+
+def _integer(value: memoryview) -> int:
+    """The value of a VARINT field as protobuf reads it into 32 bits."""
+    return _varint(value, 0)[0] & 0xFFFFFFFF
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:

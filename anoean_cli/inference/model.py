@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +21,14 @@ from anoean_cli.data.preprocessing import (
 )
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import FileFormatError
+from anoean_cli.inference.contents import ROLES, Config, Output, Settings, Timing
 from anoean_cli.inference.inputs import as_examples
 from anoean_cli.inference.runner import GraphRunner, PluginRunner, Runner
 from anoean_cli.interfaces import FloatRows, Json, Scores, State
 from anoean_cli.storage import model as model_file
 from anoean_cli.storage.hdf5 import Content, Value
+from anoean_cli.storage.typed_json import check_json
 from anoean_cli.storage.values import Json as JsonValue
-
-Output: TypeAlias = Literal["embedding", "score"]
-ROLES = ("training", "selection", "calibration", "test")
 
 
 @dataclass(frozen=True)
@@ -229,25 +228,30 @@ def _to_values(model: Model) -> dict[str, Value]:
 def _from_content(content: Content) -> Model:
     values = content.values
     try:
+        config, settings = values["config"], values["calibration/settings"]
+        check_json(config, Config, "config")
+        check_json(settings, Settings, "calibration")
+        check_json(values["timing"], Timing, "timing")
         schema, preprocessor = _preprocessing(values)
-        settings = values["calibration/settings"]
-        output: Output = "score" if settings["output"] == "score" else "embedding"
         gaussian = None
-        if output == "embedding":
+        if settings["output"] == "embedding":
             gaussian = Gaussian.from_arrays(values["gaussian/mean"], values["gaussian/covariance"])
         return Model(
-            config=_mapping(values["config"]),
+            config=config,
             schema=schema,
             preprocessor=preprocessor,
-            graph=_graph(values, output),
-            output=output,
+            graph=_graph(values, settings["output"]),
+            output=settings["output"],
             gaussian=gaussian,
             calibration=_calibration(values["calibration/reference"], settings),
-            kept=_kept(values),
-            split=_under("split", values),
+            kept=_kept(values, gaussian),
+            split=_split(values),
             arrays=_arrays(values),
             weights=_under("encoder", values),
-            history=_under("history", values),
+            history={
+                name: _array(f"history/{name}", value, "biuf", 1)
+                for name, value in _under("history", values).items()
+            },
             timing=values["timing"],
             digest=content.digest,
         )
@@ -257,6 +261,7 @@ def _from_content(content: Content) -> Model:
 
 def _preprocessing(values: Mapping[str, Any]) -> tuple[TableSchema | None, Preprocessor]:
     schema = values["schema"]
+    check_json(schema, dict[str, Any], "schema")
     if schema["kind"] == "image":
         channels, height, width = (int(side) for side in schema["shape"])
         if min(channels, height, width) < 1 or channels * height * width > 2**28:
@@ -267,28 +272,60 @@ def _preprocessing(values: Mapping[str, Any]) -> tuple[TableSchema | None, Prepr
 
 
 def _calibration(reference: Any, settings: Mapping[str, Any]) -> Calibration:
-    threshold = float(settings["threshold"])
     if reference.dtype != np.float64 or reference.ndim != 1 or len(reference) == 0:
         raise FileFormatError("the reference scores are not a list of numbers")
     if not np.isfinite(reference).all() or (np.diff(reference) < 0).any():
         raise FileFormatError("the reference scores are not finite and sorted")
-    if not np.isfinite(threshold):
-        raise FileFormatError("the threshold is not finite")
-    return Calibration(reference, threshold, _mapping(settings["rule"]), bool(settings["exact"]))
+    return Calibration(reference, float(settings["threshold"]), settings["rule"], settings["exact"])
 
 
-def _kept(values: Mapping[str, Any]) -> dict[str, KeptRows]:
+def _kept(values: Mapping[str, Any], gaussian: Gaussian | None) -> dict[str, KeptRows]:
     kept = {}
+    width = 1 if gaussian is None else len(gaussian.mean)
     for role in ROLES:
         part = _under(f"embeddings/{role}", values)
         if not part:
             continue
-        rows = KeptRows(part["embedding"], part["label"], part["is_anomaly"], part["row"])
+        check_json(part["label"], list[str], f"embeddings/{role}/label")
+        rows = KeptRows(
+            _array(f"embeddings/{role}/embedding", part["embedding"], "f", 2),
+            part["label"],
+            _array(f"embeddings/{role}/is_anomaly", part["is_anomaly"], "b", 1),
+            _positions(f"embeddings/{role}/row", part["row"]),
+        )
         lengths = {len(rows.output), len(rows.labels), len(rows.is_anomaly), len(rows.rows)}
-        if len(lengths) != 1 or rows.output.ndim != 2 or rows.is_anomaly.dtype != np.bool_:
+        if len(lengths) != 1 or rows.output.shape[1] != width:
             raise FileFormatError(f"the embeddings of {role} rows do not fit together")
+        if not np.isfinite(rows.output).all():
+            raise FileFormatError(f"the embeddings of {role} rows are not finite")
         kept[role] = rows
+    if gaussian is not None and "selection" not in kept:
+        raise FileFormatError("the embeddings of selection rows are not there")
     return kept
+
+
+def _split(values: Mapping[str, Any]) -> dict[str, NDArray[np.int64]]:
+    split = {
+        name: _positions(f"split/{name}", value) for name, value in _under("split", values).items()
+    }
+    counts = split.get("test_multiplicity")
+    if counts is not None and (counts.shape != split["test"].shape or (counts < 1).any()):
+        raise FileFormatError("its split/test_multiplicity is not one count a test row")
+    return split
+
+
+def _positions(name: str, value: Any) -> NDArray[np.int64]:
+    positions = _array(name, value, "i", 1)
+    if (positions < 0).any():
+        raise FileFormatError(f"its {name} holds negative positions")
+    return positions
+
+
+def _array(name: str, value: Any, kinds: str, dimensions: int) -> NDArray[Any]:
+    """The value, if it is an array of one of these kinds, by NumPy's letters."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in kinds and value.ndim == dimensions:
+        return value
+    raise FileFormatError(f"its {name} is no array of its kind")
 
 
 def _under(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -296,17 +333,10 @@ def _under(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {key[len(start) :]: value for key, value in values.items() if key.startswith(start)}
 
 
-def _mapping(value: Any) -> Mapping[str, Json]:
-    if not isinstance(value, dict):
-        raise FileFormatError("a JSON object is something else")
-    return value
-
-
 def _graph(values: Mapping[str, Any], output: Output) -> bytes | None:
     graph = values.get("graph")
     if graph is None:
-        name = values["config"]["detector"]["name"]
-        if output != "score" or not isinstance(name, str) or not _under("detector", values):
+        if output != "score" or not _under("detector", values):
             raise FileFormatError("the model has no graph")
     elif not isinstance(graph, bytes):
         raise FileFormatError("the graph is not bytes")

@@ -2,11 +2,18 @@
 
 ONNX Runtime's results differ in the last bits between batch sizes. With every block padded to
 the same size, and one thread a session, a row's result depends on that row alone.
+
+A few bytes of a graph can ask for any amount of memory: by sizes that operators take from values
+(Expand, Tile, Range, Pad, ...), by attributes, by broadcasting. So what its tensors take together
+is bounded where ONNX Runtime allocates them: to a gibibyte, and what a block of rows may take
+against all that the file holds, as the distances to k neighbours do. Time is bounded only by how
+many operators a file holds, each on tensors of no more than that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,6 +25,7 @@ from anoean_cli.interfaces import ExampleSpec, FloatRows, State
 
 BLOCK = {"image": 64, "table": 1024}
 PLUGIN_BLOCK = 64
+MEMORY = 2**30
 Runner: TypeAlias = Callable[[FloatRows], NDArray[np.float32]]
 
 
@@ -36,7 +44,8 @@ class GraphRunner:
         check_graph(graph)
         self.block = BLOCK[spec.kind]
         self.shape = spec.shape
-        self._session = _session(graph)
+        self._memory = MEMORY + self.block * len(graph)
+        self._session = _session(graph, self._memory)
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(self._session.get_outputs()) != 1:
             raise FileFormatError("the graph must have one input and one output")
@@ -58,7 +67,10 @@ class GraphRunner:
         try:
             (result,) = self._session.run(None, {self._input: block})
         except Exception as error:
-            raise FileFormatError(f"the graph cannot be run: {error}") from error
+            reason = " ".join(str(error).split())
+            raise FileFormatError(
+                f"the graph cannot be run in {self._memory >> 20:,} MiB: {reason}"
+            ) from error
         array: NDArray[np.float32] = np.asarray(result)
         if array.ndim not in (1, 2) or len(array) != self.block:
             raise FileFormatError(f"the graph gives shape {array.shape} for {self.block} rows")
@@ -120,14 +132,37 @@ def _padded(part: FloatRows, block: int) -> FloatRows:
     return whole
 
 
-def _session(graph: bytes) -> Any:
+def _session(graph: bytes, memory: int) -> Any:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    _bound_memory(memory)
     try:
-        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(
+            graph,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=["ConstantFolding"],  # what it computes is kept out of bounds
+        )
     except Exception as error:
-        raise FileFormatError(f"the graph cannot be loaded: {error}") from error
+        reason = " ".join(str(error).split())
+        raise FileFormatError(f"the graph cannot be loaded: {reason}") from error
+
+
+def _bound_memory(memory: int) -> None:
+    """Give the next session an arena of no more than so many bytes.
+
+    Older versions of ONNX Runtime, as 1.20, keep the first one that a process registers.
+    """
+    import onnxruntime as ort
+
+    cpu = ort.OrtMemoryInfo(
+        "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
+    )
+    as_requested = {"max_mem": memory, "arena_extend_strategy": 1}
+    with suppress(RuntimeError):
+        ort.create_and_register_allocator(cpu, ort.OrtArenaCfg(as_requested))

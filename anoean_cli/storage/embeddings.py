@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anoean_cli.errors import FileFormatError
 from anoean_cli.storage.atomic import replacing
 from anoean_cli.storage.hdf5 import Reader, Writer
+from anoean_cli.storage.typed_json import check_json
 from anoean_cli.storage.values import Json
 
 FORMAT = "anoean-embeddings"
@@ -61,3 +64,28 @@ def writing_embeddings(
             writer.put("about", Json({"model_digest": model_digest}))
         with Reader(temporary, format=FORMAT, version=VERSION) as reader:
             reader.verify()
+
+
+def describe(path: Path, *, verify: bool) -> dict[str, Any]:
+    """What an embeddings file holds, as JSON.
+
+    Raises:
+        FileFormatError: none, or a damaged one; all of it is read where ``verify`` says so.
+    """
+    with Reader(path, format=FORMAT, version=VERSION) as reader:
+        if verify:
+            reader.verify()
+        shape, files, about = reader.shape("embedding"), reader.get("files"), reader.get("about")
+        try:
+            check_json(list(shape), tuple[int, int], "shape")
+            check_json(files, list[str], "files")
+            check_json(about, dict[str, Any], "about")
+        except FileFormatError as error:
+            raise FileFormatError(f"{path}: {error}; score anew") from error
+        return {
+            "rows": shape[0],
+            "dimensions": shape[1],
+            "files": files,
+            "digest": reader.digest,
+            **about,
+        }

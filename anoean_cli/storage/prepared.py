@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 
 from anoean_cli.errors import FileFormatError
-from anoean_cli.interfaces import Apportionment, Dataset
+from anoean_cli.interfaces import Apportionment, Dataset, Kind
 from anoean_cli.storage.atomic import replacing
 from anoean_cli.storage.hdf5 import SIGNATURE, Reader, Writer
+from anoean_cli.storage.typed_json import check_json
 from anoean_cli.storage.values import Json
 
 if TYPE_CHECKING:
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
 FORMAT = "anoean-prepared"
 VERSION = 1
 ROWS_AT_ONCE = 65_536
+
+
+class Description(TypedDict):
+    """What the JSON of a file must hold."""
+
+    name: str
+    kind: Kind
+    features: list[tuple[str, Literal["numeric", "categorical"]]]
+    provenance: dict[str, Any]
+    normal: list[str]
+    apportionment: Apportionment
+    columns: list[str]
+    label_column: str | None
 
 
 def in_cache(cache: Path, name: str) -> Path:
@@ -87,6 +101,11 @@ class PreparedReader:
         self._path = path
         self._reader = Reader(path, format=FORMAT, version=VERSION)
         self._about = self._reader.get("dataset")
+        try:
+            check_json(self._about, Description, "dataset")
+        except FileFormatError as error:
+            self._reader.close()
+            raise FileFormatError(f"{path}: {error}; prepare it anew") from error
 
     def __enter__(self) -> PreparedReader:
         return self

@@ -29,7 +29,8 @@ from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor, fit_t
 from anoean_cli.data.schema import TableSchema, infer_schema
 from anoean_cli.data.splits import Split, SplitRequest, draw
 from anoean_cli.errors import PluginError, TrainingError, UsageError, blaming
-from anoean_cli.inference.model import ROLES, KeptRows, Model, as_columns, raw_scores
+from anoean_cli.inference.contents import ROLES
+from anoean_cli.inference.model import KeptRows, Model, as_columns, raw_scores
 from anoean_cli.inference.recalibration import by_rate
 from anoean_cli.inference.runner import GraphRunner, PluginRunner, Runner
 from anoean_cli.interfaces import (

@@ -21,6 +21,7 @@ OUT = helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", 3])
 OPSET = helper.make_opsetid("", 18)
 PLAIN = helper.make_node("Add", ["rows", "w"], ["out"])
 WEIGHT = numpy_helper.from_array(np.ones(3, np.float32), "w")
+TEXT = helper.make_tensor("t", TensorProto.STRING, [1], [b"text"])
 
 
 def model(nodes=(PLAIN,), initializers=(WEIGHT,), opsets=(OPSET,), **parts) -> onnx.ModelProto:
@@ -118,6 +119,13 @@ REFUSED = {
     "function": (with_function, "functions"),
     "training": (with_training, "functions or training"),
     "sparse initializer": (with_sparse_initializer, "sparse"),
+    "text among weights": (lambda: model(initializers=[WEIGHT, TEXT]), "text"),
+    "text constant": (lambda: model([constant("value", TEXT), PLAIN], ()), "text"),
+    "text as an attribute": (lambda: model([constant("value_string", "x"), PLAIN], ()), "text"),
+    "numbers made text": (
+        lambda: model([PLAIN, helper.make_node("Cast", ["out"], ["t"], to=TensorProto.STRING)]),
+        "text",
+    ),
     "sparse constant": (lambda: model([constant("sparse_value", sparse()), PLAIN], ()), "sparse"),
 }
 

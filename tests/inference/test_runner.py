@@ -5,14 +5,16 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from anoean_plugins.encoders.conv import Conv
 from anoean_plugins.encoders.mlp import Mlp
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from anoean_cli.calibration.gaussian import Gaussian
 from anoean_cli.errors import FileFormatError
+from anoean_cli.inference import runner as runner_module
 from anoean_cli.inference.runner import GraphRunner
 from anoean_cli.interfaces import ExampleSpec
 from anoean_cli.training.export import onnx_graph
@@ -130,7 +132,7 @@ SAME = helper.make_node("Identity", ["rows"], ["out"])
                 helper.make_node("Cast", ["rows"], ["out"], to=TensorProto.STRING),
                 kinds=(1, TensorProto.STRING),
             ),
-            "string",
+            "text",
         ),
         (graph(helper.make_node("NoSuchOperator", ["rows"], ["out"])), "cannot be loaded"),
         (graph(helper.make_node("Identity", ["nothing"], ["out"])), "cannot be loaded"),
@@ -155,3 +157,68 @@ def test_graphs_that_do_not_fit_are_refused(content, told):
 def test_graphs_that_do_not_give_a_result_for_each_row_are_refused(content, told):
     with pytest.raises(FileFormatError, match=told):
         GraphRunner(content, SPEC)(np.zeros((2, 3), np.float32))
+
+
+# --------------------------------------------------------------------------- memory
+
+
+def hungry(*nodes: onnx.NodeProto, **weights: np.ndarray) -> bytes:
+    """A graph that adds up what its nodes call big, and rows."""
+    total = helper.make_node("ReduceSum", ["big"], ["total"], keepdims=0)
+    add = helper.make_node("Add", ["rows", "total"], ["out"])
+    made = onnx.load_from_string(graph(nodes[0], more=[*nodes[1:], total, add]))
+    made.graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in weights.items())
+    return made.SerializeToString()
+
+
+def filled(name: str, value: float) -> onnx.NodeProto:
+    one = helper.make_tensor("v", TensorProto.FLOAT, [1], [value])
+    return helper.make_node("ConstantOfShape", ["size"], [name], value=one)
+
+
+def sizes(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+MANY = [f"part{index}" for index in range(20)]
+HUNGRY = {
+    "from a value": hungry(filled("big", 1), size=sizes(10**8)),
+    "expanded": hungry(
+        helper.make_node("Expand", ["rows", "size"], ["big"]), size=sizes(50, 1024, 1024, 3)
+    ),
+    "repeated": hungry(
+        helper.make_node("Tile", ["w", "size"], ["big"]),
+        w=np.ones(100, np.float32),
+        size=sizes(10**6),
+    ),
+    "broadcast": hungry(
+        helper.make_node("Add", ["a", "b"], ["big"]),
+        a=np.ones((10_000, 1), np.float32),
+        b=np.ones((1, 10_000), np.float32),
+    ),
+    "padded": hungry(
+        helper.make_node("Pad", ["w", "size"], ["big"]),
+        w=np.ones(1, np.float32),
+        size=sizes(0, 10**8),
+    ),
+    "many constants that could be folded": hungry(
+        *[filled(name, index) for index, name in enumerate(MANY)],
+        helper.make_node("Sum", MANY, ["big"]),
+        size=sizes(2 * 10**6),
+    ),
+}
+
+
+@pytest.mark.parametrize("content", HUNGRY.values(), ids=list(HUNGRY))
+def test_a_graph_that_asks_for_much_memory_is_refused(monkeypatch, content):
+    monkeypatch.setattr(runner_module, "MEMORY", 2**26)
+    with pytest.raises(FileFormatError, match="cannot be run"):
+        GraphRunner(content, SPEC)(np.zeros((2, 3), np.float32))
+
+
+def test_what_one_graph_takes_another_has_as_well(monkeypatch):
+    monkeypatch.setattr(runner_module, "MEMORY", 2**26)
+    content = hungry(filled("big", 1), size=sizes(10**7))
+    runners = [GraphRunner(content, SPEC) for _ in range(3)]
+    for each in runners:
+        assert each(np.zeros((2, 3), np.float32)).tolist() == [[1e7] * 3] * 2

@@ -11,6 +11,7 @@ import pytest
 import torch
 from anoean_plugins.encoders.conv import Conv
 from anoean_plugins.encoders.mlp import Mlp
+from full_config import CONFIG
 
 from anoean_cli.calibration.conformal import Calibration
 from anoean_cli.calibration.gaussian import Gaussian
@@ -33,7 +34,7 @@ def untrained(spec: ExampleSpec, rows: np.ndarray, schema, preprocessor) -> Mode
     torch.manual_seed(0)
     plugin = Conv() if spec.kind == "image" else Mlp()
     graph = onnx_graph(plugin.build(spec, 4, plugin.Parameters()), spec.shape)
-    bare = Model({"normal": ["n"]}, schema, preprocessor, graph, "embedding", None, None)
+    bare = Model(CONFIG, schema, preprocessor, graph, "embedding", None, None)
     z = bare.runner(rows)
     half = len(rows) // 2
     gaussian = Gaussian.from_embeddings(z[:half])

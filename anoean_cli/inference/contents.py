@@ -1,0 +1,88 @@
+"""What the JSON of a model file must hold: no less than what is read of it anywhere."""
+
+# No `from __future__ import annotations`: a TypedDict does not see NotRequired in a string.
+
+from dataclasses import dataclass
+from typing import Literal, NotRequired, TypeAlias, TypedDict
+
+from anoean_cli.interfaces import TableOptions
+
+Output: TypeAlias = Literal["embedding", "score"]
+ROLES = ("training", "selection", "calibration", "test")
+
+
+class Reload(TypedDict):
+    """What it takes to load the data again."""
+
+    plugin: str
+    source: str
+    seed: int
+    reading: TableOptions
+
+
+class Dataset(TypedDict):
+    name: str
+    label_ending: NotRequired[str]
+    reload: NotRequired[Reload]
+
+
+class Size(TypedDict):
+    normals: int
+    anomalies: int
+
+
+class Sizes(TypedDict):
+    training: Size
+    selection: Size
+    calibration: Size
+    test: Size
+
+
+class Metadata(TypedDict):
+    epochs: int
+    interrupted: bool
+
+
+class Detector(TypedDict):
+    name: str
+    preset: str
+    metadata: Metadata
+
+
+class Encoder(TypedDict):
+    name: str
+    latent_dim: int
+
+
+@dataclass
+class Recalibration:
+    data: str
+    selection: int
+    calibration: int
+
+
+class Config(TypedDict):
+    dataset: Dataset
+    normal: list[str]
+    split: Sizes
+    seen_types: list[str]
+    detector: Detector
+    encoder: Encoder | None
+    notes: list[str]
+    recalibration: NotRequired[Recalibration]
+
+
+class Rule(TypedDict):
+    rule: str
+    fpr: NotRequired[float]
+    covariance: NotRequired[Literal["empirical", "ledoit-wolf", "mcd"]]
+
+
+class Settings(TypedDict):
+    threshold: float
+    rule: Rule
+    exact: bool
+    output: Output
+
+
+Timing: TypeAlias = dict[str, float]

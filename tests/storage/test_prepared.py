@@ -1,0 +1,93 @@
+"""Prepared files with valid checksums whose description is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from anoean_cli.errors import FileFormatError
+from anoean_cli.interfaces import Apportionment, Dataset
+from anoean_cli.storage.hdf5 import Reader, Writer
+from anoean_cli.storage.prepared import (
+    FORMAT,
+    VERSION,
+    PreparedReader,
+    read_prepared,
+    write_prepared,
+)
+from anoean_cli.storage.values import Json
+
+DATASET = Dataset(
+    name="small",
+    examples=pa.table({"size": [1.0, 2.0, None], "kind": ["a", None, "b"]}),
+    labels=np.array(["n", "n", ""]),
+    provenance={"files": {}},
+    normal=("n",),
+    apportionment=Apportionment(train_size=2),
+    columns=("size", "kind", "label"),
+    label_column="label",
+)
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    write_prepared(DATASET, tmp_path / "p.h5", overwrite=False)
+    return tmp_path / "p.h5"
+
+
+def described(whole: Path, description: Any) -> Path:
+    """The same file with another description."""
+    other = whole.with_name("other.h5")
+    with (
+        Reader(whole, format=FORMAT, version=VERSION) as reader,
+        Writer(other, format=FORMAT, version=VERSION) as writer,
+    ):
+        for name in reader.names():
+            value = reader.get(name)
+            if name == "dataset":
+                writer.put(name, Json(description(value)))
+            elif isinstance(value, list):
+                writer.append_strings(name, value)
+            else:
+                writer.append(name, value)
+    return other
+
+
+def test_what_was_written_is_read(whole: Path) -> None:
+    found = read_prepared(described(whole, lambda value: value))
+    assert found.examples.equals(DATASET.examples)
+    assert (found.normal, found.apportionment) == (DATASET.normal, DATASET.apportionment)
+
+
+@pytest.mark.parametrize("garbage", [None, [], {}, "x", -1, [["a", "b", "c"]]], ids=str)
+def test_a_description_that_is_none(whole: Path, garbage: Any) -> None:
+    path = described(whole, lambda value: garbage)
+    with pytest.raises(FileFormatError, match=r"other\.h5: its dataset.*; prepare it anew"):
+        PreparedReader(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "name",
+        "kind",
+        "features",
+        "provenance",
+        "normal",
+        "apportionment",
+        "columns",
+        "label_column",
+    ],
+)
+def test_every_part_is_needed_and_of_its_type(whole: Path, name: str) -> None:
+    def without(value: dict[str, Any]) -> dict[str, Any]:
+        return {other: part for other, part in value.items() if other != name}
+
+    changes = [without, lambda value: {**value, name: 5}, lambda value: {**value, name: [[["a"]]]}]
+    for change in changes:
+        with pytest.raises(FileFormatError, match=f"its dataset.{name}"):
+            PreparedReader(described(whole, change))
