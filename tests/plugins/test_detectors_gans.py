@@ -478,7 +478,7 @@ def test_garbled_arrays_are_refused(models, change, tmp_path):
 
 @pytest.mark.parametrize(
     ("detector", "error", "status"),
-    [("egbad", FileFormatError, 4), ("no-such", PluginError, 6), (["anogan"], FileFormatError, 4)],
+    [("egbad", FileFormatError, 4), ("no-such", PluginError, 6)],
 )
 def test_a_file_that_names_another_detector_is_refused(models, detector, error, status, tmp_path):
     model, path = models["anogan"], tmp_path / "garbled.h5"
@@ -493,9 +493,10 @@ def test_a_file_that_names_another_detector_is_refused(models, detector, error, 
 
 
 def test_a_model_with_neither_graph_nor_arrays_is_refused(models, tmp_path):
-    replace(models["anogan"], arrays={}).save(tmp_path / "empty.h5")
+    """Saving reads what it wrote before the file gets its name."""
     with pytest.raises(FileFormatError, match="no graph"):
-        load_model(tmp_path / "empty.h5")
+        replace(models["anogan"], arrays={}).save(tmp_path / "empty.h5")
+    assert not list(tmp_path.iterdir())
 
 
 def test_scores_of_a_wrong_shape_are_blamed_on_the_plugin(models, monkeypatch):
