@@ -269,14 +269,14 @@ def test_the_contract_that_the_breaches_are_made_from_is_whole(anoean: Tool):
 
 
 def test_one_bad_plugin_leaves_the_list_of_all_others_whole(anoean: Tool):
-    source = COMPLETE_CONTRACT.format(name="odd") + "Detector.summary = None\nprint('noise')\n"
+    source = COMPLETE_CONTRACT.format(name="odd") + "Detector.summary = None\nprint('clamour')\n"
     anoean.install("odd", "[anoean.detectors]\nodd = odd:Detector\n", odd=source)
     assert "summary" in anoean.plugins()["detector", "anoean"]
     shown = anoean("plugins")
     assert shown.returncode == 0, shown.stderr
     assert re.search(r"detector +odd +odd +FAILED: .*its summary is None", shown.stdout)
-    assert "noise" in shown.stderr
-    assert "noise" not in shown.stdout
+    assert "clamour" in shown.stderr
+    assert "clamour" not in shown.stdout
 
 
 # --------------------------------------------------------------------------- nothing is imported

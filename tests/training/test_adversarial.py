@@ -17,7 +17,7 @@ from torch import nn
 
 from anoean_cli.errors import TrainingError
 from anoean_cli.interfaces import Encoder, ExampleSpec, Rows, State
-from anoean_cli.training import adversarial, batches
+from anoean_cli.training import adversarial, batches, progress
 from anoean_cli.training.adversarial import fit_encoder, start
 from anoean_cli.training.batches import Plan
 from anoean_cli.training.progress import embed, restore, state_of
@@ -497,7 +497,7 @@ def test_noise_differs_from_epoch_to_epoch_and_from_seed_to_seed():
     for seed in (0, 1):
         generator = torch.Generator().manual_seed(seed)
         for _ in range(2):
-            with adversarial.noise_after(generator):
+            with progress.noise_after(generator):
                 drawn.append(float(torch.rand(())))
             torch.rand((), generator=generator)
     assert len(set(drawn)) == 4
