@@ -24,6 +24,8 @@ def main() -> None:
             raise
         process.tell(f"error: {process.ENDINGS[process.came[-1]]}")
         status = 128 + process.came[-1]
+    if status:
+        process.leave(status)
     sys.exit(status)
 
 

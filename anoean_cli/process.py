@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import TextIO
 
@@ -54,6 +55,15 @@ def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
     except OSError:
         forget(sys.stderr)
+
+
+def leave(status: int) -> None:
+    """End at once. After a failure a library's threads may still run, and now and then abort the
+    process with a status of their own while the interpreter is taken down."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def forget(stream: TextIO) -> None:
