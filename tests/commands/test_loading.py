@@ -27,7 +27,7 @@ def rows(source: str, drawn: int = 0, **about: object) -> Dataset:
         name="lines",
         examples=pa.table({"x": values}),
         labels=np.repeat(["ok"], len(values)),
-        provenance={"source": source, "sample": source == "sample", **about},
+        provenance={"source": source, "files": {}, "sample": source == "sample", **about},
     )
 
 
