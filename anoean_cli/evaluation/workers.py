@@ -33,7 +33,7 @@ def in_processes(
 
     left = list(cells)
     try:
-        for at, result in _parallel(run, dataset, left, jobs):
+        for at, result in _parallel(run, dataset, cells, jobs):
             cell = cells[at]
             left.remove(cell)
             yield cell, result
