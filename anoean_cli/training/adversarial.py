@@ -34,7 +34,7 @@ from anoean_cli.training.settings import AnoeanParameters
 
 
 @dataclass(kw_only=True)
-class Run(progress.Run):
+class Run(progress.AveragedRun):
     """All that changes while training runs."""
 
     encoder: nn.Module

@@ -44,7 +44,7 @@ class Peer:
 
 
 @dataclass(kw_only=True)
-class Run(progress.Run):
+class Run(progress.AveragedRun):
     """All that changes while training runs."""
 
     network: nn.Module

@@ -31,11 +31,10 @@ ROWS_AT_ONCE = 1024
 class Run:
     """All that changes while training runs.
 
-    A loop adds its networks and optimisers as fields; every one of them is kept in checkpoints.
+    A loop adds its networks, optimisers and generators as fields; every one of them is kept in
+    checkpoints.
     """
 
-    averaged: AveragedModel
-    generator: torch.Generator
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
     best_figure: float = -math.inf
@@ -45,6 +44,14 @@ class Run:
     def epoch(self) -> int:
         """How many epochs are done."""
         return len(self.history)
+
+
+@dataclass(kw_only=True)
+class AveragedRun(Run):
+    """A run that scores by an average of its network's weights."""
+
+    averaged: AveragedModel
+    generator: torch.Generator
 
     @property
     def scorer(self) -> nn.Module:
@@ -161,7 +168,7 @@ def embed(module: nn.Module, examples: FloatRows, device: torch.device) -> Float
 
 
 def close_epoch(
-    run: Run,
+    run: AveragedRun,
     record: Mapping[str, float],
     seconds: float,
     epochs: int,
@@ -188,14 +195,14 @@ def exhausted(run: Run, parameters: LoopParameters) -> bool:
     return patience is not None and run.epoch - run.best_epoch >= patience
 
 
-def _keep_best(run: Run, figure: float) -> None:
+def _keep_best(run: AveragedRun, figure: float) -> None:
     # An equal figure takes the later epoch: its weights have seen more.
     if figure >= run.best_figure:
         run.best_figure, run.best_epoch = figure, run.epoch
         run.best = {name: t.detach().clone() for name, t in run.scorer.state_dict().items()}
 
 
-def best_of(run: Run) -> nn.Module:
+def best_of(run: AveragedRun) -> nn.Module:
     """The network as of the best epoch, in evaluation mode on the CPU."""
     module = copy.deepcopy(run.scorer)
     module.load_state_dict(run.best)
@@ -207,7 +214,7 @@ def best_of(run: Run) -> nn.Module:
 
 def state_of(run: Run) -> State:
     """All of a run as named arrays."""
-    state = {"generator": run.generator.get_state().numpy().copy()}
+    state = {name: part.get_state().numpy().copy() for name, part in _generators(run).items()}
     for part, tensors in _parts(run).items():
         state |= {f"{part}/{name}": _array(tensor) for name, tensor in tensors.items()}
     columns = sorted({name for record in run.history for name in record})
@@ -232,7 +239,8 @@ def restore(run: Run, state: State | None) -> None:
     for name, optimiser in _optimisers(run).items():
         _load_adam(optimiser, parts[name])
     run.best = parts["best"]
-    run.generator.set_state(torch.from_numpy(np.array(state["generator"])))
+    for name, generator in _generators(run).items():
+        generator.set_state(torch.from_numpy(np.array(state[name])))
     columns = {k.removeprefix("history/"): v for k, v in state.items() if k.startswith("history/")}
     run.history = [
         {name: float(v[i]) for name, v in columns.items() if not math.isnan(v[i])}
@@ -240,6 +248,10 @@ def restore(run: Run, state: State | None) -> None:
     ]
     run.best_figure = float(state["best_figure"])
     run.best_epoch = int(state["best_epoch"])
+
+
+def _generators(run: Run) -> dict[str, torch.Generator]:
+    return {name: part for name, part in vars(run).items() if isinstance(part, torch.Generator)}
 
 
 def _networks(run: Run) -> dict[str, nn.Module]:

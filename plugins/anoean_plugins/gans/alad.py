@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from anoean_cli.interfaces import ExampleSpec
+from anoean_cli.training.losses import Terms
 from anoean_plugins.gans import networks
 from anoean_plugins.gans.egbad import pair_critic
 from anoean_plugins.gans.networks import (
@@ -22,7 +23,6 @@ from anoean_plugins.gans.networks import (
 )
 from anoean_plugins.gans.training import (
     Scorer,
-    Terms,
     module_scorer,
     passed_off,
     residual,

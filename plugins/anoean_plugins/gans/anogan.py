@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from anoean_cli.errors import FileFormatError
 from anoean_cli.interfaces import ExampleSpec, FloatRows, Scores, State
 from anoean_cli.training.export import weights_of
+from anoean_cli.training.losses import Terms
 from anoean_plugins.gans import networks
 from anoean_plugins.gans.networks import (
     Critic,
@@ -30,7 +31,6 @@ from anoean_plugins.gans.networks import (
 )
 from anoean_plugins.gans.training import (
     Scorer,
-    Terms,
     passed_off,
     residual,
     told_apart,

@@ -8,11 +8,11 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from anoean_cli.interfaces import ExampleSpec
+from anoean_cli.training.losses import Terms
 from anoean_plugins.gans import networks
 from anoean_plugins.gans.networks import Critic, Noise, Scaling, critic_of, dense, linear, scaled
 from anoean_plugins.gans.training import (
     Scorer,
-    Terms,
     module_scorer,
     passed_off,
     residual,

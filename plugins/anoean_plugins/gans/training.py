@@ -8,9 +8,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from anoean_cli.errors import TrainingError
-from anoean_cli.interfaces import ExampleSpec, FloatRows, Monitor, Rows, Scores, State
+from anoean_cli.interfaces import ExampleSpec, FloatRows, Monitor, Rows, Scores
+from anoean_cli.training import progress
 from anoean_cli.training import selection as figures
+from anoean_cli.training.losses import Terms, total
 from anoean_plugins.gans.networks import filled_up, folded, scaling_of
 from anoean_plugins.gans.settings import GanParameters
 
-Terms: TypeAlias = dict[str, Tensor]
 Scorer: TypeAlias = Callable[[FloatRows], Scores]
 
 BATCH = {"table": 50, "image": 100}
@@ -103,8 +104,8 @@ def module_scorer(module: nn.Module) -> Scorer:
 # --------------------------------------------------------------------------- training
 
 
-@dataclass
-class Run:
+@dataclass(kw_only=True)
+class Run(progress.Run):
     """All that changes while training runs, and the seed that all its randomness comes from."""
 
     players: nn.ModuleDict
@@ -112,15 +113,6 @@ class Run:
     critic_adam: torch.optim.Adam
     maker_adam: torch.optim.Adam
     seed: int
-    best: dict[str, Tensor]
-    history: list[dict[str, float]] = field(default_factory=list)
-    best_figure: float = -math.inf
-    best_epoch: int = 0
-
-    @property
-    def epoch(self) -> int:
-        """How many epochs are done."""
-        return len(self.history)
 
 
 def train(
@@ -150,7 +142,7 @@ def train(
     d = latent_dim(spec, parameters)
     run = start(game, spec, normals, parameters, int(rng.integers(2**62)))
     normals = scaling_of(run.players)(normals)
-    restore(run, monitor.restore())
+    progress.restore(run, monitor.restore())
 
     patience = parameters.patience or parameters.epochs
     while run.epoch < parameters.epochs and run.epoch - run.best_epoch < patience:
@@ -169,7 +161,7 @@ def train(
             run.best = {name: t.detach().clone() for name, t in plain.state_dict().items()}
         monitor.report(record, parameters.epochs)
         is_stopping = monitor.stopping()
-        monitor.save(lambda: state_of(run))
+        monitor.save(lambda: progress.state_of(run))
         if is_stopping:
             break
 
@@ -185,24 +177,15 @@ def _epoch(
     """Means of all loss terms over one epoch."""
     run.players.train()
     averages, weights = _averaged(run.averaged), _averaged(run.players)
-    sums: dict[str, Tensor] = {}
+    means = progress.Means()
     passes = math.ceil(steps * batch / len(normals))
     order = torch.cat([torch.randperm(len(normals)) for _ in range(passes)])
     for step in range(steps):
         x = normals[order[step * batch : (step + 1) * batch]]
         z = torch.randn(len(x), d)
-        terms = _step(game, run, x, z)
+        means.add(_step(game, run, x, z))
         _average(averages, weights, averaging, run.epoch * steps + step)
-        for name, term in terms.items():
-            sums[name] = sums.get(name, torch.zeros(())) + term.detach()
-    means = {name: float(value) / steps for name, value in sums.items()}
-    if not all(math.isfinite(value) for value in means.values()):
-        raise TrainingError(
-            f"training diverged in epoch {run.epoch + 1}: a loss is not finite "
-            f"({', '.join(f'{k} {v:.3g}' for k, v in means.items())}); "
-            "try a smaller --lr, and look for extreme values in the data"
-        )
-    return means
+    return means.finite(run.epoch + 1)
 
 
 def _step(game: Game, run: Run, x: Tensor, z: Tensor) -> Terms:
@@ -217,7 +200,7 @@ def _step(game: Game, run: Run, x: Tensor, z: Tensor) -> Terms:
 
 def _descend(adam: torch.optim.Adam, terms: Terms) -> None:
     adam.zero_grad(set_to_none=True)
-    loss = torch.stack(list(terms.values())).sum()
+    loss = total(terms)
     loss.backward(inputs=adam.param_groups[0]["params"])  # the other side does not move
     adam.step()
 
@@ -236,7 +219,13 @@ def start(
     adam: Callable[..., torch.optim.Adam] = lambda weights: torch.optim.Adam(  # noqa: E731
         weights, lr=parameters.learning_rate, betas=(parameters.beta1, 0.999), fused=True
     )
-    return Run(players, copy.deepcopy(players), adam(critics), adam(makers), seed, best={})
+    return Run(
+        players=players,
+        averaged=copy.deepcopy(players),
+        critic_adam=adam(critics),
+        maker_adam=adam(makers),
+        seed=seed,
+    )
 
 
 def latent_dim(spec: ExampleSpec, parameters: GanParameters) -> int:
@@ -271,10 +260,7 @@ def _figures(score: Scorer, selection: Rows) -> dict[str, float]:
     scores = score(selection.examples)
     if not np.isfinite(scores).all():
         raise TrainingError("training diverged: scores are not finite; try a smaller --lr")
-    return {
-        "auc_pr": figures.auc_pr(scores, selection.is_anomaly),
-        "ranking": figures.ranking(scores, selection.is_anomaly),
-    }
+    return figures.of_distances(scores, selection.is_anomaly)
 
 
 def _refuse_one_row(players: nn.ModuleDict, normals: Tensor, latent_dim: int, seed: int) -> None:
@@ -286,68 +272,3 @@ def _refuse_one_row(players: nn.ModuleDict, normals: Tensor, latent_dim: int, se
             "training collapsed: the generator makes the same row of every z; "
             "try another --seed or a smaller --lr"
         )
-
-
-# --------------------------------------------------------------------------- stop and go on
-
-
-def state_of(run: Run) -> State:
-    """All of a run as named arrays."""
-    state = {
-        f"{part}/{name}": tensor.detach().numpy().copy()
-        for part, tensors in _parts(run).items()
-        for name, tensor in tensors.items()
-    }
-    for name in {name for record in run.history for name in record}:
-        state[f"history/{name}"] = np.array([r.get(name, math.nan) for r in run.history])
-    state["best_figure"] = np.array(run.best_figure)
-    state["best_epoch"] = np.array(run.best_epoch)
-    return state
-
-
-def restore(run: Run, state: State | None) -> None:
-    """Bring a run to where `state_of` was called."""
-    if state is None:
-        return
-    parts: dict[str, dict[str, Any]] = {}
-    for key, value in state.items():
-        part, _, name = key.partition("/")
-        parts.setdefault(part, {})[name] = np.array(value)
-    tensors = {
-        part: {name: torch.from_numpy(value) for name, value in parts[part].items()}
-        for part in _parts(run)
-    }
-    run.players.load_state_dict(tensors["players"])
-    run.averaged.load_state_dict(tensors["averaged"])
-    run.best = tensors["best"]
-    for part, adam in (("critic_adam", run.critic_adam), ("maker_adam", run.maker_adam)):
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in tensors[part].items():
-            index, name = key.split(".", 1)
-            moments.setdefault(int(index), {})[name] = tensor
-        adam.load_state_dict({**adam.state_dict(), "state": moments})
-    columns = parts["history"]
-    run.history = [
-        {name: float(v[i]) for name, v in columns.items() if not math.isnan(v[i])}
-        for i in range(len(columns["epoch"]))
-    ]
-    run.best_figure = float(state["best_figure"])
-    run.best_epoch = int(state["best_epoch"])
-
-
-def _parts(run: Run) -> dict[str, Mapping[str, Tensor]]:
-    return {
-        "players": run.players.state_dict(),
-        "averaged": run.averaged.state_dict(),
-        "best": run.best,
-        "critic_adam": _moments(run.critic_adam),
-        "maker_adam": _moments(run.maker_adam),
-    }
-
-
-def _moments(adam: torch.optim.Adam) -> dict[str, Tensor]:
-    return {
-        f"{index}.{name}": tensor
-        for index, moments in adam.state_dict()["state"].items()
-        for name, tensor in moments.items()
-    }
