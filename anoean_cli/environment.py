@@ -27,6 +27,11 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("anoean"))
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def threads(asked: int | None) -> int | None:
     """How many threads to train with, if anybody says: what was asked for, or ANOEAN_THREADS."""
     value = os.environ.get("ANOEAN_THREADS")

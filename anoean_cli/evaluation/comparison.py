@@ -22,7 +22,7 @@ from typing import Any
 
 from anoean_cli.errors import AnoeanError
 from anoean_cli.evaluation.metrics import nadeau_bengio
-from anoean_cli.evaluation.run import figures, score_test_rows
+from anoean_cli.evaluation.run import figures, score_rows_set_aside
 from anoean_cli.inference.model import load_model
 from anoean_cli.interfaces import Dataset, Json
 from anoean_cli.storage.atomic import replacing
@@ -90,7 +90,7 @@ def _trained_and_tested(dataset: Dataset, request: TrainRequest, notes: list[str
         size = file.stat().st_size
         saved = load_model(file)  # what is tested is what a user would have
     began = time.perf_counter()
-    labelled = score_test_rows(saved, dataset)
+    labelled = score_rows_set_aside(saved, dataset)
     score_seconds = time.perf_counter() - began
     return {
         "metrics": figures(saved, labelled, bootstrap=0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,12 +59,22 @@ def score_test_rows(model: Model, dataset: Dataset) -> Labelled:
         UsageError: it set none aside.
         DataError: the dataset is not the one that the model was trained from.
     """
-    rows = rows_set_aside(model)
+    rows_set_aside(model)
     if digest_of_rows(dataset) != model.config["dataset"].get("content"):
         raise DataError(
             f"{dataset.name} is not the data that the model was trained from: its content has "
             "changed; give that data with --source, or other labelled data with --data"
         )
+    return score_rows_set_aside(model, dataset)
+
+
+def score_rows_set_aside(model: Model, dataset: Dataset) -> Labelled:
+    """The same for a data set that is known to be that of the training.
+
+    Raises:
+        UsageError: it set none aside.
+    """
+    rows = rows_set_aside(model)
     scores = np.concatenate(
         [
             model.score(take(dataset, model.schema, rows[at : at + ROWS_AT_ONCE])).scores
@@ -75,13 +85,6 @@ def score_test_rows(model: Model, dataset: Dataset) -> Labelled:
     return Labelled(
         scores, anomalous[rows], dataset.labels[rows], model.split.get("test_multiplicity")
     )
-
-
-def _same_content(files: Mapping[str, str], others: Mapping[str, str]) -> bool:
-    """Whether digests by name are the same; a single file may have got another name."""
-    if len(files) == len(others) == 1:
-        return [*files.values()] == [*others.values()]
-    return files == others
 
 
 def score_pieces(model: Model, pieces: Iterable[Piece]) -> tuple[Scores, NDArray[np.str_]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
+from anoean_cli import environment
 from anoean_cli.errors import UsageError
 from anoean_cli.evaluation.comparison import Cell, Result
 from anoean_cli.interfaces import Dataset
@@ -13,11 +13,6 @@ from anoean_cli.interfaces import Dataset
 Run: TypeAlias = Callable[[Dataset, Cell], Result]
 
 SECONDS_TO_CONNECT = 10
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_processes(
@@ -58,7 +53,7 @@ def _parallel(
 ) -> Iterator[tuple[int, Result]]:
     from joblib import Parallel, delayed, parallel_config
 
-    threads = max(1, cores() // jobs)
+    threads = max(1, environment.cores() // jobs)
     with parallel_config(backend="loky", inner_max_num_threads=threads):
         parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
         yield from parallel(

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli import parameters, registry
+from anoean_cli import environment, parameters, registry
 from anoean_cli.calibration.gaussian import (
     COVARIANCES,
     Gaussian,
@@ -350,7 +349,7 @@ def _config(
         },
         "covariance": request.covariance,
         "seed": request.seed,
-        "threads": request.threads or (_cores() if dataset.kind == "image" else 1),
+        "threads": request.threads or (environment.cores() if dataset.kind == "image" else 1),
         "notes": list(split.notes),
         "versions": {name: _version(name) for name in LIBRARIES},
     }
@@ -425,11 +424,6 @@ def _as_json(value: Any) -> Any:
     import json
 
     return json.loads(json.dumps(value))
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from anoean_cli.errors import UsageError
 from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
 from anoean_cli.training.settings import LabelledParameters
 
@@ -40,15 +39,11 @@ class MlpClassifier:
             UsageError: there are no known anomalies to tell normals from.
         """
         from anoean_cli.training import selection as figures
-        from anoean_cli.training.peers import Peer, fit_scorer
+        from anoean_cli.training.peers import Peer, fit_scorer, require_anomalies
         from anoean_cli.training.scorers import LinearScore
 
         assert encoder is not None  # uses_encoder
-        if not train.is_anomaly.any():
-            raise UsageError(
-                "mlp-classifier learns from known anomalies, and no training row is one; "
-                "autoencoder and deep-sad learn without"
-            )
+        require_anomalies(train, self.name)
         peer = Peer(
             build=lambda: LinearScore(encoder.build(), encoder.latent_dim),
             terms=lambda normal, anomalous, _: logistic_terms(normal, anomalous),
