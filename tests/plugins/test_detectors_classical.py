@@ -119,15 +119,19 @@ test_rows.__test__ = False  # type: ignore[attr-defined]
 # --------------------------------------------------------------------------- as a user sees them
 
 
+# What these two give on this table, with a margin; the reasons have still to be found.
+LEAST_AUC_PR = {("isolation-forest", "table"): 0.85}
+FEWEST_SCORES = {("hist-gradient-boosting", "table"): 10}
+
+
 @every_detector
 @both_kinds
 def test_it_learns_a_separable_set_and_its_scores_differ(name, kind):
     model = trained(name, kind)
     examples, is_anomaly = test_rows(model, kind)
     scores = model.score(examples).scores
-    # Unsupervised peers are not perfect here; chance is the share of anomalies, a fifth at most.
-    assert average_precision_score(is_anomaly, scores) > 0.85
-    assert len(np.unique(scores)) > 10
+    assert average_precision_score(is_anomaly, scores) > LEAST_AUC_PR.get((name, kind), 0.9)
+    assert len(np.unique(scores)) > FEWEST_SCORES.get((name, kind), 20)
 
 
 @every_detector
