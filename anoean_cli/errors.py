@@ -102,5 +102,11 @@ def blaming(plugin: str) -> Iterator[None]:
         raise PluginError(f"{plugin} failed: {in_one_line(error)}; --debug shows where") from error
 
 
+def with_remedy(error: FileFormatError, remedy: str) -> FileFormatError:
+    """The same failure with another remedy, which in a message is what follows the last ``; ``."""
+    what = str(error).rpartition("; ")[0] or str(error)
+    return FileFormatError(f"{what}; {remedy}")
+
+
 def in_one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,13 @@ from typing import Any
 from anoean_cli import environment, registry
 from anoean_cli.console import Console
 from anoean_cli.data.contract import checked
-from anoean_cli.errors import DatasetUnavailableError, UsageError, blaming
+from anoean_cli.errors import (
+    DatasetUnavailableError,
+    FileFormatError,
+    UsageError,
+    blaming,
+    with_remedy,
+)
 from anoean_cli.interfaces import Dataset, DatasetPlugin, Json, LoadRequest, TableOptions
 from anoean_cli.storage import prepared
 
@@ -100,7 +106,8 @@ def _beside_kept(
 
     A sample that was kept when nothing else was to be had serves on the same terms only.
     """
-    about = prepared.provenance_of(kept)
+    with _mended_by_prepare(kept):
+        about = prepared.provenance_of(kept)
     if about.get("seed", request.seed) != request.seed:
         return plugin.load(request)  # generated anew for each seed
     if request.data_folder is not None:
@@ -114,7 +121,16 @@ def _beside_kept(
                 raise
             console.warn(f"using the sample in {kept}: {error}")
     console.detail(f"taking {kept}")
-    return prepared.read_prepared(kept)
+    with _mended_by_prepare(kept):
+        return prepared.read_prepared(kept)
+
+
+@contextmanager
+def _mended_by_prepare(kept: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileFormatError as error:
+        raise with_remedy(error, f"anoean prepare {kept.stem} --force makes it anew") from error
 
 
 def check_table_options(name: str, source: str, table: TableOptions) -> None:

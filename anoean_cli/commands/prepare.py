@@ -38,13 +38,14 @@ def run(
     from anoean_cli.commands.loading import check_table_options, is_file, load_dataset
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.errors import UsageError
+    from anoean_cli.storage.atomic import make_folder
     from anoean_cli.storage.prepared import in_cache, write_prepared
 
     if out is None:
         if is_file(dataset):
             raise UsageError(f"give --out FILE for the prepared form of {dataset}")
         out = in_cache(environment.cache_folder(), dataset)
-        out.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(out.parent)
     check_outputs({"--out": out}, [("DATASET", dataset), ("--source", source)], force)
     table_options = table.options(label, ignore)
     check_table_options(dataset, source, table_options)

@@ -129,6 +129,8 @@ def pieces(source: str, expected: Expected, reading: Reading) -> Iterator[Piece]
         return _images(path, expected, reading)
     if path.is_dir():
         raise DataError(f"{source}: is a folder; give the tables in it as {source.rstrip('/')}/*")
+    if path.is_file() and (path.suffix.lower() in IMAGE_ENDINGS or is_idx(path)):
+        raise DataError(f"{source}: holds images; the model takes rows of a table")
     return _tables(path, source, expected.schema, reading)
 
 
@@ -250,7 +252,8 @@ def _idx(path: Path, expected: Expected, reading: Reading) -> Iterator[Piece]:
     _no_table_options(path, reading)
     images = read_idx(path)
     shape = expected.image_shape
-    if images.dtype != np.uint8 or math.prod(images.shape[1:]) != math.prod(shape):
+    fitting = {shape, (math.prod(shape),)} | ({shape[1:]} if shape[0] == 1 else set())
+    if images.dtype != np.uint8 or images.shape[1:] not in fitting:
         raise DataError(
             f"{path}: holds {images.dtype} of shape {images.shape}; the model takes images of "
             f"{shape[1]} x {shape[2]} bytes in {shape[0]} channels"

@@ -169,7 +169,7 @@ def fetch(url: str, name: str, folder: Path, content_sha256: str, timeout: float
         pooch.retrieve(url, known_hash=None, fname=name, path=folder, downloader=download)
     except (OSError, HTTPException, ValueError) as error:
         # The text of a URLError is a wrapping around what happened.
-        reason = error.reason if type(error) is URLError else error
+        reason = " ".join(str(error.reason if type(error) is URLError else error).split())
         raise DatasetUnavailableError(f"{url}: {reason}") from error
     return target
 

@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: a TypedDict does not see NotRequired in a string.
 
 from dataclasses import dataclass
-from typing import Literal, NotRequired, TypeAlias, TypedDict
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 from anoean_cli.interfaces import TableOptions
 
@@ -46,12 +46,14 @@ class Metadata(TypedDict):
 class Detector(TypedDict):
     name: str
     preset: str
+    parameters: dict[str, Any]
     metadata: Metadata
 
 
 class Encoder(TypedDict):
     name: str
     latent_dim: int
+    parameters: dict[str, Any]
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from anoean_cli.errors import FileFormatError, with_remedy
 from anoean_cli.storage import hdf5
 from anoean_cli.storage.atomic import replacing
 from anoean_cli.storage.values import Json
@@ -35,7 +36,10 @@ class Checkpoint:
         """
         if not self.path.exists():
             return None
-        content = hdf5.read(self.path, format=FORMAT, version=VERSION)
+        try:
+            content = hdf5.read(self.path, format=FORMAT, version=VERSION)
+        except FileFormatError as error:
+            raise with_remedy(error, "delete it, or leave --resume out, to train anew") from error
         state = {
             name.removeprefix("state/"): value
             for name, value in content.values.items()

@@ -356,15 +356,22 @@ def _config(
 
 
 def differing(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
-    """The keys of a configuration of which a stored one says something else."""
+    """The keys and parameters of which a stored configuration says something else."""
     asked, stored = _essential(_as_json(asked)), _essential(stored)
     return [key for key in asked if stored.get(key) != asked[key]]
 
 
 def _essential(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Without where the data was found: what it is, its checksums say."""
+    """Each parameter by a key of its own, and without where the data was found: what it is, its
+    checksums say."""
     data = {key: value for key, value in config["dataset"].items() if key != "source"}
-    return {**config, "dataset": data}
+    essential = {**config, "dataset": data}
+    for owner in ("detector", "encoder"):
+        part = dict(config.get(owner) or {})
+        for name, value in part.pop("parameters", {}).items():
+            essential[f"{owner}.{name}"] = value
+        essential[owner] = part
+    return essential
 
 
 def _version(distribution: str) -> str:

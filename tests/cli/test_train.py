@@ -274,6 +274,14 @@ def test_prepare_goes_to_the_cache_that_train_takes(anoean: Run) -> None:
     assert anoean("prepare", "table.csv").returncode == 2
 
 
+def test_a_cache_that_cannot_be_is_told(anoean: Run) -> None:
+    Path("file").touch()
+    for cache in ("file", "/proc/cache"):
+        found = anoean("prepare", "toy", env={"ANOEAN_CACHE": cache})
+        assert found.returncode == 7
+        assert f"cannot write {cache}/prepared" in found.error
+
+
 # --------------------------------------------------------------------------- evaluate
 
 

@@ -13,7 +13,7 @@ from anoean_cli import registry
 from anoean_cli.commands.loading import load_again, load_dataset
 from anoean_cli.console import Console
 from anoean_cli.data.content import digest_of_rows
-from anoean_cli.errors import DatasetUnavailableError, UsageError
+from anoean_cli.errors import DatasetUnavailableError, FileFormatError, UsageError
 from anoean_cli.interfaces import Dataset, LoadRequest, TableOptions
 from anoean_cli.storage.prepared import in_cache, write_prepared
 
@@ -97,6 +97,16 @@ def test_a_kept_sample_serves_only_where_nothing_else_is_left(
     plugin.there = {"download"}
     assert source_of("auto") == source_of("full") == "download"
     assert capsys.readouterr().err == ""
+
+
+def test_a_damaged_prepared_file_is_made_anew_by_prepare(plugin: Plugin, tmp_path: Path) -> None:
+    keep(tmp_path, rows("cache"))
+    path = in_cache(tmp_path, "lines")
+    whole = path.read_bytes()
+    for damaged in (b"junk", whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(FileFormatError, match=r"[^;]*; anoean prepare lines --force makes it"):
+            load("auto")
 
 
 def test_generated_rows_are_kept_for_their_own_seed(plugin: Plugin, tmp_path: Path) -> None:

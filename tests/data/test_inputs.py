@@ -141,6 +141,21 @@ def test_a_folder_of_images_is_read_in_order_each_file_one_row(tmp_path):
     assert rows.tolist() == [1] * 5
 
 
+def test_images_are_no_tables(tmp_path):
+    image_files(tmp_path, 1)
+    write_idx(tmp_path / "idx3", np.zeros((2, 2, 3), np.uint8))
+    for name in ("000.png", "idx3"):
+        with pytest.raises(DataError, match=f"{name}: holds images"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("shape", [(1, 6), (3, 2), (6, 1), (2, 3, 1)])
+def test_as_many_pixels_in_another_shape_are_another_image(tmp_path, shape):
+    write_idx(tmp_path / "idx", np.zeros((2, *shape), np.uint8))
+    with pytest.raises(DataError, match="2 x 3"):
+        read(tmp_path / "idx", GREY)
+
+
 def test_many_images_come_in_parts(tmp_path, monkeypatch):
     monkeypatch.setattr("anoean_cli.data.inputs.IMAGES_AT_ONCE", 2)
     pixels = image_files(tmp_path, 5)

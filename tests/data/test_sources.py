@@ -270,6 +270,7 @@ def stay_silent(handler: BaseHTTPRequestHandler) -> None:
         (stay_silent, "timed out"),
         (partial(answer, body=bytes(5000)), "longer than 4,000 bytes"),
         (partial(answer, status=302, location="file:///etc/hostname"), "not allowed"),
+        (partial(answer, status=302, location="/file"), "infinite loop.* Found"),
         (partial(answer, status=301, location="ftp://example.org/x"), "another scheme"),
         (partial(answer, status=307, location="https://example.org/x"), "another scheme"),
         (partial(answer, body=b"?", length="many"), "many"),
@@ -284,6 +285,7 @@ def test_failed_download_leaves_nothing(tmp_path, server, monkeypatch, behaviour
         fetch(f"{server.url}/file", "file", tmp_path, DIGEST, timeout=0.5)
 
     assert str(caught.value).startswith(f"{server.url}/file: ")
+    assert len(str(caught.value).splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 

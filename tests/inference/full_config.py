@@ -21,9 +21,10 @@ CONFIG = {
     "detector": {
         "name": "anoean",
         "preset": "default",
+        "parameters": {},
         "metadata": {"epochs": 1, "interrupted": False},
     },
-    "encoder": {"name": "mlp", "latent_dim": 2},
+    "encoder": {"name": "mlp", "latent_dim": 2, "parameters": {}},
     "notes": ["few rows"],
     "recalibration": {"data": "new.csv", "selection": 3, "calibration": 3},
 }

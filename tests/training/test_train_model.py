@@ -109,6 +109,19 @@ def test_a_run_is_the_same_wherever_its_data_was_found():
     assert training.differing(asked, {**stored, "seed": 1}) == ["dataset", "seed"]
 
 
+def test_parameters_that_differ_are_named():
+    def asked(rate, width):
+        return {
+            "dataset": {},
+            "detector": {"name": "anoean", "parameters": {"learning_rate": rate, "beta1": 0.5}},
+            "encoder": width and {"name": "mlp", "parameters": {"width": width}},
+        }
+
+    assert training.differing(asked(0.1, 1), asked(0.2, 1)) == ["detector.learning_rate"]
+    assert training.differing(asked(0.1, 1), asked(0.1, 2)) == ["encoder.width"]
+    assert training.differing(asked(0.1, 1), asked(0.1, None)) == ["encoder", "encoder.width"]
+
+
 def test_a_model_survives_its_file(toy, tmp_path):
     model = train_model(toy, request(toy))
     path = tmp_path / "model.h5"
