@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from anoean_cli.commands import options
+from anoean_cli.commands import options, shell
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from anoean_cli.inference.recalibration import Observed
 
 
+@shell.without_pandas()
 def run(
     console: Console,
     table: TableFlags,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anoean_cli.commands import options
+from anoean_cli.commands import options, shell
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
 
@@ -80,6 +80,7 @@ def _test_rows(
     return score_test_rows(model, dataset), origin
 
 
+@shell.without_pandas()
 def _given_rows(
     model: Model,
     data: str,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Format = Literal["csv", "jsonl", "parquet"]
 
 
+@shell.without_pandas()
 def run(
     console: Console,
     table: TableFlags,
@@ -96,7 +97,6 @@ def run(
     reading = Reading(table.options(), keep=kept, on_error=on_error)
     counts, census, began = Counts(), Census(), time.perf_counter()
     with ExitStack() as stack:
-        stack.enter_context(shell.without_pandas())
         output = stack.enter_context(opened_output(out, format, force, console.out))
         stored = None
         if embeddings is not None:

@@ -120,7 +120,10 @@ def _told(console: Console, error: Exception) -> ExitStatus:
 
 @contextmanager
 def without_pandas() -> Iterator[None]:
-    """Keep pyarrow from importing pandas where it is installed: that takes longer than scoring."""
+    """Keep pyarrow from importing pandas where it is installed: that takes longer than scoring.
+
+    For what reads rows of files and runs no data set plugin, which may need it.
+    """
     sys.meta_path.insert(0, _NoPandas)
     try:
         yield

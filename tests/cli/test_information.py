@@ -231,9 +231,10 @@ def imported(tmp_path: Path, *args: object) -> tuple[Result, set[str]]:
         ("score fresh.csv", set()),
         ("score fresh.csv --embeddings e.h5 --format jsonl", set()),
         ("calibrate --fpr 0.1", set()),
-        ("calibrate --data fresh.csv --label label", {"pandas"}),
-        ("calibrate --covariance ledoit-wolf", {"sklearn", "pandas"}),
-        ("calibrate --covariance mcd", {"sklearn", "pandas"}),
+        ("calibrate --data fresh.csv --label label", set()),
+        ("calibrate --covariance ledoit-wolf", {"sklearn"}),
+        ("calibrate --covariance mcd", {"sklearn"}),
+        ("evaluate --data fresh.csv", {"torch", "sklearn"}),
     ],
 )
 @pytest.mark.usefixtures("model", "fresh")
