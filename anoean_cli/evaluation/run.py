@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from anoean_cli.data.content import digest_of_rows
 from anoean_cli.data.inputs import Piece
+from anoean_cli.data.schema import TableSchema
 from anoean_cli.data.splits import is_anomaly
-from anoean_cli.errors import DataError, UsageError
+from anoean_cli.errors import DataError, FileFormatError, UsageError
 from anoean_cli.evaluation.metrics import evaluate_scores, evaluate_with_types
 from anoean_cli.inference.model import Model
 from anoean_cli.interfaces import Dataset, Json, Scores
@@ -58,12 +59,18 @@ def score_test_rows(model: Model, dataset: Dataset) -> Labelled:
     Raises:
         UsageError: it set none aside.
         DataError: the dataset is not the one that the model was trained from.
+        FileFormatError: it is, but the model names rows or columns that it has not.
     """
-    rows_set_aside(model)
+    rows = rows_set_aside(model)
     if digest_of_rows(dataset) != model.config["dataset"].get("content"):
         raise DataError(
             f"{dataset.name} is not the data that the model was trained from: its content has "
             "changed; give that data with --source, or other labelled data with --data"
+        )
+    if rows.max() >= len(dataset.labels) or not _has_columns(dataset, model.schema):
+        raise FileFormatError(
+            f"the model names rows or columns that {dataset.name}, from which it says to be "
+            "trained, has not; train it anew"
         )
     return score_rows_set_aside(model, dataset)
 
@@ -85,6 +92,17 @@ def score_rows_set_aside(model: Model, dataset: Dataset) -> Labelled:
     return Labelled(
         scores, anomalous[rows], dataset.labels[rows], model.split.get("test_multiplicity")
     )
+
+
+def _has_columns(dataset: Dataset, schema: TableSchema | None) -> bool:
+    """Whether a dataset has the columns of a model, of their kinds, or images where it has none."""
+    if schema is None or dataset.kind == "image":
+        return (schema is None) == (dataset.kind == "image")
+    kinds = {
+        field.name: "categorical" if str(field.type) == "string" else "numeric"
+        for field in dataset.examples.schema
+    }
+    return schema.columns.items() <= kinds.items()
 
 
 def score_pieces(model: Model, pieces: Iterable[Piece]) -> tuple[Scores, NDArray[np.str_]]:
