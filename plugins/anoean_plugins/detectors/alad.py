@@ -12,6 +12,8 @@ from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
 from anoean_cli.parameters import parameter
 from anoean_plugins.gans.settings import GanParameters, spec_of
 
+EPOCHS = {"table": 150, "image": 35}
+
 
 @dataclass(frozen=True)
 class AladParameters(GanParameters):
@@ -43,7 +45,9 @@ class Alad:
 
         spec = spec_of(train)
         game = Alad(spec, parameters.noise, parameters.spectral_norm, parameters.score)
-        players, run = training.train(game, train, selection, spec, parameters, rng, monitor)
+        players, run = training.train(
+            game, train, selection, spec, parameters, rng, monitor, EPOCHS[spec.kind]
+        )
         return Fitted(
             graph=onnx_graph(AladScore(game, players), spec.shape),
             output="score",

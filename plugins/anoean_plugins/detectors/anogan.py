@@ -13,20 +13,15 @@ from anoean_cli.interfaces import Encoder, ExampleSpec, Fitted, Monitor, Rows, S
 from anoean_cli.parameters import parameter
 from anoean_plugins.gans.settings import GanParameters, spec_of
 
+EPOCHS = {"table": 20, "image": 15}
 EPOCH_STEPS = {"table": 1000, "image": 200}
 SELECTION_ROWS = 100
 
 
 @dataclass(frozen=True)
 class AnoganParameters(GanParameters):
-    epochs: int = parameter(
-        30, "at most; 1000 steps each for tables, 200 for images", low=1, high=1_000_000
-    )
     patience: int | None = parameter(
-        8, "epochs without a better figure before training ends", low=1, high=1_000_000
-    )
-    width: float = parameter(
-        0.25, "images: share of the publication's filters and units", low=0.01, high=16
+        6, "epochs without a better figure before training ends", low=1, high=1_000_000
     )
     steps: int = parameter(100, "of the search", low=1, high=100_000)
     step_size: float = parameter(0.1, "of the search; it falls to 0", low=1e-6, high=100)
@@ -72,6 +67,7 @@ class Anogan:
             parameters,
             rng,
             monitor,
+            EPOCHS[spec.kind],
             fewest_steps=EPOCH_STEPS[spec.kind],
         )
         return Fitted(

@@ -12,6 +12,8 @@ from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
 from anoean_cli.parameters import parameter
 from anoean_plugins.gans.settings import GanParameters, spec_of
 
+EPOCHS = {"table": 150, "image": 60}
+
 
 @dataclass(frozen=True)
 class EgbadParameters(GanParameters):
@@ -44,7 +46,9 @@ class Egbad:
 
         spec = spec_of(train)
         game = BiGan(spec, parameters.noise, parameters.feature_weight)
-        players, run = training.train(game, train, selection, spec, parameters, rng, monitor)
+        players, run = training.train(
+            game, train, selection, spec, parameters, rng, monitor, EPOCHS[spec.kind]
+        )
         return Fitted(
             graph=onnx_graph(BiGanScore(game, players), spec.shape),
             output="score",

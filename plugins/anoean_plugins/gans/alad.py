@@ -47,12 +47,15 @@ class Alad:
 
     def build(self, latent_dim: int, width: float) -> dict[str, nn.Module]:
         spec = self.spec
+        batch_norm = not self.spectral_norm  # it would undo what a bounded norm is for
         players = {
             "scaling": Scaling(spec),
             "generator": networks.generator(spec, latent_dim, width),
             "encoder": networks.encoder(spec, latent_dim, width, SLOPE),
-            "critic_xz": pair_critic(spec, latent_dim, width, SLOPE, PAIR_DROPOUT, self.noise),
-            "critic_xx": example_critic(spec, width, self.noise),
+            "critic_xz": pair_critic(
+                spec, latent_dim, width, SLOPE, PAIR_DROPOUT, self.noise, batch_norm
+            ),
+            "critic_xx": example_critic(spec, width, self.noise, batch_norm),
             "critic_zz": latent_critic(spec, latent_dim, width),
         }
         if self.spectral_norm:
@@ -109,14 +112,14 @@ class AladScore(nn.Module):
         return residual(features(x, x), features(x, rebuilt))
 
 
-def example_critic(spec: ExampleSpec, width: float, noise: float) -> Critic:
+def example_critic(spec: ExampleSpec, width: float, noise: float, batch_norm: bool) -> Critic:
     """D(x, x'). Tables: 128. Images: convolutions of 64 and 128 filters on both at once."""
     both = [Noise(noise), Noise(noise)]
     if spec.kind == "table":
         layers = dense([2 * spec.shape[0], 128], SLOPE, DROPOUT)
         return Critic(both, nn.Sequential(*layers), linear(128, 1))
     filters = [scaled(size, width) for size in (64, 128)]
-    layers, features = networks.convolutions(spec, 2, filters, SLOPE)
+    layers, features = networks.convolutions(spec, 2, filters, SLOPE, batch_norm)
     return Critic(both, nn.Sequential(*layers, nn.Dropout(DROPOUT)), linear(features, 1))
 
 

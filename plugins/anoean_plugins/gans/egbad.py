@@ -79,7 +79,13 @@ class BiGanScore(nn.Module):
 
 
 def pair_critic(
-    spec: ExampleSpec, latent_dim: int, width: float, slope: float, dropout: float, noise: float
+    spec: ExampleSpec,
+    latent_dim: int,
+    width: float,
+    slope: float,
+    dropout: float,
+    noise: float,
+    batch_norm: bool = True,
 ) -> Critic:
     """D(x, z). Tables: 128 for each, 128 on both. Images: convolutions and 512, then 1024."""
     if spec.kind == "table":
@@ -92,7 +98,7 @@ def pair_critic(
             linear(128, 1),
         )
     filters, of_z, units = (scaled(size, width) for size in (64, 512, 1024))
-    layers, features = networks.convolutions(spec, 1, [filters, filters], slope)
+    layers, features = networks.convolutions(spec, 1, [filters, filters], slope, batch_norm)
     return Critic(
         [
             nn.Sequential(Noise(noise), *layers),

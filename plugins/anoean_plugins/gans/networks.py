@@ -73,7 +73,7 @@ def encoder(spec: ExampleSpec, latent_dim: int, width: float, slope: float) -> n
 
 
 def convolutions(
-    spec: ExampleSpec, inputs: int, filters: Sequence[int], slope: float
+    spec: ExampleSpec, inputs: int, filters: Sequence[int], slope: float, batch_norm: bool = True
 ) -> tuple[list[nn.Module], int]:
     """4×4 convolutions of stride 2, the first without batch normalisation, and flattened.
 
@@ -85,7 +85,7 @@ def convolutions(
     layers: list[nn.Module] = []
     for at, (before, after) in enumerate(pairwise(sizes)):
         layers.append(nn.Conv2d(before, after, 4, stride=2, padding=1))
-        layers += [nn.BatchNorm2d(after)] if at else []
+        layers += [nn.BatchNorm2d(after)] if at and batch_norm else []
         layers.append(nn.LeakyReLU(slope))
     return [Even(2**halvings), *layers, nn.Flatten()], sizes[-1] * rows * columns
 

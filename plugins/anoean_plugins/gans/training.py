@@ -28,7 +28,7 @@ from anoean_plugins.gans.settings import GanParameters
 Scorer: TypeAlias = Callable[[FloatRows], Scores]
 
 BATCH = {"table": 50, "image": 100}
-LATENT_DIM = {"table": 32, "image": 200}
+LATENT_DIM = 32
 FEWEST_STEPS, MOST_STEPS = 50, 500
 SPREAD_DRAWS = 64
 LEAST_SPREAD = 1e-3
@@ -123,12 +123,14 @@ def train(
     parameters: GanParameters,
     rng: np.random.Generator,
     monitor: Monitor,
+    epochs: int,
     fewest_steps: int = FEWEST_STEPS,
 ) -> tuple[nn.ModuleDict, Run]:
     """Play until the selection figure has not risen for ``patience`` epochs, on normals alone.
 
-    An epoch is one pass over the normals, but no fewer than ``fewest_steps`` and no more than
-    500 steps. Without selection anomalies there is no figure, and the last epoch is taken.
+    ``epochs`` is the most there are, unless the parameters say so. An epoch is one pass over the
+    normals, but no fewer than ``fewest_steps`` and no more than 500 steps. Without selection
+    anomalies there is no figure, and the last epoch is taken.
 
     Returns:
         The players of the best epoch, their weights averaged and plain, and the run.
@@ -144,8 +146,9 @@ def train(
     normals = scaling_of(run.players)(normals)
     progress.restore(run, monitor.restore())
 
-    patience = parameters.patience or parameters.epochs
-    while run.epoch < parameters.epochs and run.epoch - run.best_epoch < patience:
+    epochs = parameters.epochs or epochs
+    patience = parameters.patience or epochs
+    while run.epoch < epochs and run.epoch - run.best_epoch < patience:
         began = time.perf_counter()
         # A seed for each epoch: nothing of the random state has to go into a checkpoint.
         with torch.random.fork_rng(devices=[]):
@@ -159,7 +162,7 @@ def train(
         if figure > run.best_figure:
             run.best_figure, run.best_epoch = figure, run.epoch
             run.best = {name: t.detach().clone() for name, t in plain.state_dict().items()}
-        monitor.report(record, parameters.epochs)
+        monitor.report(record, epochs)
         is_stopping = monitor.stopping()
         monitor.save(lambda: progress.state_of(run))
         if is_stopping:
@@ -229,9 +232,8 @@ def start(
 
 
 def latent_dim(spec: ExampleSpec, parameters: GanParameters) -> int:
-    """As published, but no more than half of what a row holds."""
-    features = math.prod(spec.shape)
-    return parameters.latent_dim or min(LATENT_DIM[spec.kind], max(1, features // 2))
+    """32, but no more than half of what a row holds."""
+    return parameters.latent_dim or min(LATENT_DIM, max(1, math.prod(spec.shape) // 2))
 
 
 def _averaged(players: nn.ModuleDict) -> list[Tensor]:
