@@ -45,7 +45,7 @@ class GraphRunner:
         self.block = BLOCK[spec.kind]
         self.shape = spec.shape
         self._memory = MEMORY + self.block * len(graph)
-        self._session = _session(graph, self._memory)
+        self._session = session(graph, self._memory)
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(self._session.get_outputs()) != 1:
             raise FileFormatError("the graph must have one input and one output")
@@ -132,7 +132,12 @@ def _padded(part: FloatRows, block: int) -> FloatRows:
     return whole
 
 
-def _session(graph: bytes, memory: int) -> Any:
+def session(graph: bytes, memory: int) -> Any:
+    """Return the graph loaded by ONNX Runtime, with one thread and so many bytes for tensors.
+
+    Raises:
+        FileFormatError: it cannot be loaded.
+    """
     import onnxruntime as ort
 
     options = ort.SessionOptions()

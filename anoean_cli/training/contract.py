@@ -19,7 +19,8 @@ from anoean_cli.interfaces import Fitted, FloatRows, is_json
 from anoean_cli.storage.values import storable
 
 OUTPUTS = ("embedding", "score")
-# Where a row stands in a block may cost its last bits; what the other rows are must cost nothing.
+# Last bits may differ by where a row stands, on processors whose kernels the suite never ran on;
+# what the other rows are must make no difference at all.
 NEGLIGIBLE = 1e-4
 
 

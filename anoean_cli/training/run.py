@@ -176,6 +176,7 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
             line,
         )
         fitted = checked(given, culprit)
+        fitted = _steady(fitted)
     if not _uses_selection(detector) and fitted.output == "embedding":
         raise PluginError(
             f"{culprit} gives embeddings, whose Gaussian comes from the selection rows: "
@@ -496,6 +497,13 @@ def _calibrated_model(
         weights=fitted.weights,
         history=_columns(fitted.history),
     )
+
+
+def _steady(fitted: Fitted) -> Fitted:
+    """With a graph whose sums do not depend on where in a block a row stands."""
+    from anoean_cli.training.sums import steady  # only here: it imports onnx
+
+    return fitted if fitted.graph is None else replace(fitted, graph=steady(fitted.graph))
 
 
 def _runner(fitted: Fitted, detector: str, spec: ExampleSpec) -> Runner:

@@ -1,8 +1,7 @@
 """Scores of fitted models as torch modules, which `onnx_graph` turns into what scoring runs.
 
-Each maps (n, *shape) float32 rows, flattened first, to (n,) scores, high for anomalies. Sums along
-a row are products with ones: ONNX Runtime's reductions add in an order that depends on where in
-memory the row begins, so that a score would depend on the row's place in the batch.
+Each maps (n, *shape) float32 rows, flattened first, to (n,) scores, high for anomalies. Weighted
+sums are products with a matrix of one column: those with a vector ONNX Runtime does one by one.
 """
 
 from __future__ import annotations
@@ -31,17 +30,15 @@ class SquaredDistances(nn.Module):
     """
 
     points: Tensor
-    ones: Tensor
 
     def __init__(self, points: NDArray[np.float32]) -> None:
         super().__init__()
         self.register_buffer("points", tensor(points))
-        self.register_buffer("ones", tensor(np.ones((points.shape[1], 1)), np.float64))
 
     def forward(self, rows: Tensor) -> Tensor:
         """(n, features) → (n, m) float64."""
         x, p = rows.flatten(1).double(), self.points.double()
-        squares: Tensor = x.square() @ self.ones + (p.square() @ self.ones).T - 2 * (x @ p.T)
+        squares = x.square().sum(dim=1, keepdim=True) + p.square().sum(dim=1) - 2 * (x @ p.T)
         return squares.clamp_min(0)
 
 
@@ -53,19 +50,16 @@ class NeighbourDistance(nn.Module):
         neighbours: how many count, at most m.
     """
 
-    weights: Tensor
-
     def __init__(self, points: NDArray[np.float32], neighbours: int) -> None:
         super().__init__()
         self.squared_distances = SquaredDistances(points)
         self.neighbours = neighbours
-        # Half the log of the square is the log of the distance.
-        self.register_buffer("weights", tensor(np.full(neighbours, 0.5 / neighbours), np.float64))
 
     def forward(self, rows: Tensor) -> Tensor:
         squares: Tensor = self.squared_distances(rows)
         nearest = squares.topk(self.neighbours, dim=1, largest=False).values
-        return (nearest + SMALLEST_SQUARE).log() @ self.weights
+        # Half the log of the square is the log of the distance.
+        return (nearest + SMALLEST_SQUARE).log().mean(dim=1) / 2
 
 
 class KernelSum(nn.Module):
@@ -89,13 +83,13 @@ class KernelSum(nn.Module):
     ) -> None:
         super().__init__()
         self.squared_distances = SquaredDistances(points)
-        self.register_buffer("coefficients", tensor(coefficients, np.float64))
+        self.register_buffer("coefficients", tensor(coefficients[:, None], np.float64))
         self.intercept = intercept
         self.gamma = gamma
 
     def forward(self, rows: Tensor) -> Tensor:
         kernel: Tensor = (-self.gamma * self.squared_distances(rows)).exp()
-        return kernel @ self.coefficients + self.intercept
+        return (kernel @ self.coefficients).squeeze(1) + self.intercept
 
 
 class LogKernelSum(nn.Module):
@@ -111,7 +105,6 @@ class LogKernelSum(nn.Module):
     """
 
     log_coefficients: Tensor
-    ones: Tensor
 
     def __init__(
         self,
@@ -123,14 +116,13 @@ class LogKernelSum(nn.Module):
         super().__init__()
         self.squared_distances = SquaredDistances(points)
         self.register_buffer("log_coefficients", tensor(np.log(coefficients), np.float64))
-        self.register_buffer("ones", tensor(np.ones(len(points)), np.float64))
         self.log_offset = float(np.log(offset))
         self.gamma = gamma
 
     def forward(self, rows: Tensor) -> Tensor:
         terms: Tensor = self.log_coefficients - self.gamma * self.squared_distances(rows)
         largest = terms.amax(1, keepdim=True)
-        return self.log_offset - largest.squeeze(1) - ((terms - largest).exp() @ self.ones).log()
+        return self.log_offset - largest.squeeze(1) - (terms - largest).exp().sum(dim=1).log()
 
 
 class LinearNorm(nn.Module):
@@ -143,17 +135,15 @@ class LinearNorm(nn.Module):
 
     mean: Tensor
     matrix: Tensor
-    ones: Tensor
 
     def __init__(self, mean: ArrayLike, matrix: ArrayLike) -> None:
         super().__init__()
         self.register_buffer("mean", tensor(mean))
         self.register_buffer("matrix", tensor(matrix))
-        self.register_buffer("ones", tensor(np.ones(self.matrix.shape[1])))
 
     def forward(self, rows: Tensor) -> Tensor:
         squares = ((rows.flatten(1) - self.mean) @ self.matrix).square()
-        return (squares @ self.ones).sqrt()
+        return squares.sum(dim=1).sqrt()
 
 
 class Residual(nn.Module):
@@ -166,18 +156,16 @@ class Residual(nn.Module):
 
     mean: Tensor
     components: Tensor
-    ones: Tensor
 
     def __init__(self, mean: ArrayLike, components: ArrayLike) -> None:
         super().__init__()
         self.register_buffer("mean", tensor(mean))
         self.register_buffer("components", tensor(components))
-        self.register_buffer("ones", tensor(np.ones(len(self.mean))))
 
     def forward(self, rows: Tensor) -> Tensor:
         centred = rows.flatten(1) - self.mean
         residual = centred - centred @ self.components.T @ self.components
-        return (residual.square() @ self.ones).sqrt()
+        return residual.square().sum(dim=1).sqrt()
 
 
 class Surprise(nn.Module):
@@ -198,11 +186,12 @@ class Surprise(nn.Module):
         super().__init__()
         knots, bends = _surprise_knots(references)
         self.register_buffer("knots", tensor(knots, np.float64))
-        self.register_buffer("bends", tensor(bends, np.float64))
+        self.register_buffer("bends", tensor(bends[:, None], np.float64))
 
     def forward(self, scores: Tensor) -> Tensor:
         """(n,) → (n,) float64."""
-        return (scores.double().unsqueeze(1) - self.knots).clamp_min(0) @ self.bends
+        beyond = (scores.double().unsqueeze(1) - self.knots).clamp_min(0)
+        return (beyond @ self.bends).squeeze(1)
 
 
 class ForestAndNeighbours(nn.Module):
