@@ -154,10 +154,11 @@ def requests_of(
     learning: LearningFlags,
     kind: Kind,
 ) -> dict[str, TrainRequest]:
-    """One request a contender; a setting goes to those that have a parameter of that name.
+    """One request a contender; a setting goes to those that have a parameter of that name, the
+    encoder and its dimension to those that take one.
 
     Raises:
-        UsageError: a setting that none of them has.
+        UsageError: a setting that none of them has, an option that none of them takes.
     """
     from anoean_cli import environment, registry
     from anoean_cli.training.run import TrainRequest, encoder_for, parameter_names
@@ -165,10 +166,14 @@ def requests_of(
     settings = learning.settings()
     requests: dict[str, TrainRequest] = {}
     taken: set[str] = set()
+    options_taken: set[str] = set()
     for label, (name, preset) in contenders.items():
         plugin = registry.get("detectors", name)
         encoder = learning.encoder if plugin.uses_encoder else None
         of_detector, of_encoder = parameter_names(plugin, encoder_for(plugin, encoder, kind))
+        has_dimension = plugin.uses_encoder or "latent_dim" in of_detector
+        options_taken |= {"--encoder"} if plugin.uses_encoder else set()
+        options_taken |= {"--latent-dim"} if has_dimension else set()
         known = of_detector | of_encoder | {f"encoder.{each}" for each in of_encoder}
         own = {}
         for key, value in settings.items():
@@ -182,10 +187,13 @@ def requests_of(
             encoder=encoder,
             preset=preset,
             settings=own,
-            latent_dim=learning.latent_dim,
+            latent_dim=learning.latent_dim if has_dimension else None,
             covariance=learning.covariance,
             threads=environment.threads(learning.threads),
         )
+    for option, value in (("--encoder", learning.encoder), ("--latent-dim", learning.latent_dim)):
+        if value is not None and option not in options_taken:
+            raise UsageError(f"none of {', '.join(contenders)} takes {option}")
     for key in settings:
         if key not in taken:
             raise UsageError(f"none of {', '.join(contenders)} has a parameter {key!r}")

@@ -96,7 +96,7 @@ class LearningFlags:
 
     encoder: Annotated[str | None, typer.Option(autocompletion=options.complete_encoders)] = None
     latent_dim: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Dimension of the decision space.")
+        int | None, typer.Option(min=1, max=4096, help="Dimension of the decision or latent space.")
     ] = None
     epochs: Annotated[int | None, typer.Option(min=1)] = None
     patience: Annotated[

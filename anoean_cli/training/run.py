@@ -65,7 +65,8 @@ class TrainRequest:
         preset: of the detector.
         settings: parameters by name, ``detector.`` or ``encoder.`` before them where both have
             one of that name.
-        latent_dim: of the decision space; None: 32, or the number of features where smaller.
+        latent_dim: of the decision space, or of the detector's own latent space where it takes
+            no encoder; None: 32, or the number of features where smaller.
         covariance: estimator of Σ; None: what the detector finds fitting.
         seed: of everything random.
         threads: for torch; None: all cores for images, one for tables, whose networks are too
@@ -228,7 +229,10 @@ def encoder_for(detector: DetectorPlugin, asked: str | None, kind: Kind) -> str 
     """The name of the encoder that a detector gets for rows of that kind, if it takes one."""
     if not detector.uses_encoder:
         if asked is not None:
-            raise UsageError(f"the detector {detector.name} takes no --encoder")
+            raise UsageError(
+                f"the detector {detector.name} takes no --encoder: "
+                "leave it out, or take a detector that does, such as anoean"
+            )
         return None
     return asked or DEFAULT_ENCODERS[kind]
 
@@ -258,6 +262,13 @@ def _sort_settings(
     }
     if request.covariance is not None and "covariance" in of_detector:
         sorted_settings["detector"]["covariance"] = request.covariance
+    if request.latent_dim is not None and encoder_name is None:
+        if "latent_dim" not in of_detector:
+            raise UsageError(
+                f"the detector {detector.name} takes no --latent-dim: "
+                "leave it out, or take a detector that does, such as anoean"
+            )
+        sorted_settings["detector"]["latent_dim"] = request.latent_dim
     for key, value in request.settings.items():
         owner, dot, name = key.partition(".")
         if dot and owner in sorted_settings:

@@ -102,6 +102,15 @@ def test_a_table_gets_test_rows_and_settings_go_to_those_that_have_them(anoean: 
     assert "'nothing'" in unknown.error
 
 
+def test_an_encoder_and_a_dimension_go_to_those_that_take_one(anoean: Run):
+    few = "compare --dataset toy --epochs 1 --seeds 1 --encoder mlp --latent-dim 3 --json"
+    assert anoean(few, "--detectors anoean,knn,alad").returncode == 0
+    for option in ("--encoder mlp", "--latent-dim 3"):
+        none = anoean(f"compare --dataset toy --seeds 1 {option} --detectors knn,pca")
+        assert none.returncode == 2
+        assert f"none of knn, pca takes {option.split()[0]}" in none.error
+
+
 def test_what_cannot_be_compared_is_told_before_any_work(anoean: Run, table: Path):
     assert anoean(TOY, "--detectors nobody").returncode == 6
     assert anoean(TOY, "--detectors anoean,anoean").returncode == 2

@@ -206,6 +206,12 @@ def test_bad_parameters_are_named(toy, settings, culprit):
         train_model(toy, request(toy, settings=settings))
 
 
+def test_a_dimension_goes_to_a_detector_that_has_its_own(toy):
+    few = replace(request(toy, latent_dim=2, settings={"epochs": 1}), detector="egbad")
+    parameters = train_model(toy, few).config["detector"]["parameters"]
+    assert parameters["latent_dim"] == 2
+
+
 def test_an_encoder_that_cannot_say_what_it_supports_is_blamed(toy, monkeypatch):
     monkeypatch.setattr(Mlp, "supports", lambda self, spec: 1 / 0)
     with pytest.raises(PluginError, match=r"^encoder plugin 'mlp' failed: ZeroDivisionError"):
