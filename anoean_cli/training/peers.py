@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from anoean_cli.errors import TrainingError, UsageError
+from anoean_cli.errors import TrainingError
 from anoean_cli.interfaces import ExampleSpec, Fitted, Monitor, Rows, Scores
 from anoean_cli.training import progress
 from anoean_cli.training.batches import Plan, batches
@@ -23,15 +23,6 @@ from anoean_cli.training.distortions import distort
 from anoean_cli.training.export import onnx_graph, weights_of
 from anoean_cli.training.losses import Terms, total
 from anoean_cli.training.settings import LoopParameters
-
-
-def require_anomalies(train: Rows, detector: str) -> None:
-    """Raise UsageError where a detector has no known anomalies to learn from."""
-    if not train.is_anomaly.any():
-        raise UsageError(
-            f"{detector} learns from known anomalies, and no training row is one; "
-            "autoencoder and deep-sad learn without"
-        )
 
 
 @dataclass(frozen=True)

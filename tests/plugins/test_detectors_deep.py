@@ -17,7 +17,7 @@ from anoean_plugins.encoders.mlp import Mlp
 
 from anoean_cli import registry
 from anoean_cli.data.splits import SplitRequest
-from anoean_cli.errors import TrainingError, UsageError
+from anoean_cli.errors import DataError, TrainingError
 from anoean_cli.inference.model import Model, load_model
 from anoean_cli.interfaces import Apportionment, Dataset, Encoder, ExampleSpec, Fitted, Rows
 from anoean_cli.storage.checkpoint import Checkpoint
@@ -342,7 +342,9 @@ def test_images_are_distorted_as_asked_and_tables_are_not(name, monkeypatch):
 
 @pytest.mark.parametrize("name", ["mlp-classifier", "devnet"])
 def test_what_needs_anomalies_says_so(name):
-    with pytest.raises(UsageError, match=f"{name} learns from known anomalies"):
+    with pytest.raises(
+        DataError, match=f"detector {name} learns from known anomalies.*such as knn"
+    ):
         fit(name, rows(0))
 
 

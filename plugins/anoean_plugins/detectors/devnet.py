@@ -15,6 +15,7 @@ import numpy as np
 from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
 from anoean_cli.parameters import parameter
 from anoean_cli.training.settings import LabelledParameters
+from anoean_plugins.scorers.rows import of_both_classes
 
 if TYPE_CHECKING:
     import torch
@@ -56,14 +57,14 @@ class Devnet:
         20 units with an L2 penalty give way to what all peers have in common here.
 
         Raises:
-            UsageError: there are no known anomalies to deviate.
+            DataError: there are no known anomalies to deviate.
         """
         from anoean_cli.training import selection as figures
-        from anoean_cli.training.peers import Peer, fit_scorer, require_anomalies
+        from anoean_cli.training.peers import Peer, fit_scorer
         from anoean_cli.training.scorers import LinearScore
 
         assert encoder is not None  # uses_encoder
-        require_anomalies(train, self.name)
+        train = of_both_classes(train, self.name)
         peer = Peer(
             build=lambda: LinearScore(encoder.build(), encoder.latent_dim),
             terms=lambda normal, anomalous, generator: deviation_terms(

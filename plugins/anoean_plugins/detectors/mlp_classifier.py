@@ -9,6 +9,7 @@ import numpy as np
 
 from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
 from anoean_cli.training.settings import LabelledParameters
+from anoean_plugins.scorers.rows import of_both_classes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,14 +37,14 @@ class MlpClassifier:
         """Logistic regression on E(x); the score is the logit of "anomaly".
 
         Raises:
-            UsageError: there are no known anomalies to tell normals from.
+            DataError: there are no known anomalies to tell normals from.
         """
         from anoean_cli.training import selection as figures
-        from anoean_cli.training.peers import Peer, fit_scorer, require_anomalies
+        from anoean_cli.training.peers import Peer, fit_scorer
         from anoean_cli.training.scorers import LinearScore
 
         assert encoder is not None  # uses_encoder
-        require_anomalies(train, self.name)
+        train = of_both_classes(train, self.name)
         peer = Peer(
             build=lambda: LinearScore(encoder.build(), encoder.latent_dim),
             terms=lambda normal, anomalous, _: logistic_terms(normal, anomalous),

@@ -1,4 +1,4 @@
-"""The rows that a classical detector learns from. Importing this module imports no torch."""
+"""The rows that a detector learns from. Importing this module imports no torch."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def of_both_classes(train: Rows, detector: str) -> Rows:
     """
     if not train.is_anomaly.any():
         raise DataError(
-            f"the detector {detector} learns from known anomalies, and the training rows hold "
-            "none: give some, or take a detector that needs none, such as knn or gaussian"
+            f"the detector {detector} learns from known anomalies, and no training row is one: "
+            "give some (--anomaly-fraction 0 takes none), or take a detector that needs none, "
+            "such as knn or autoencoder"
         )
     return train
 
