@@ -185,11 +185,9 @@ class Columns:
 
     def _find(self, given: str, option: str) -> str:
         """The column of that name, or at that position from 1 (from the end when negative)."""
-        if given in self.names:
-            return given
-        position = _position(given)
-        if position is not None and -len(self.names) <= position < len(self.names):
-            return self.names[position]
+        found = column_of(given, self.names)
+        if found is not None:
+            return found
         if not self.first:
             has = ", ".join(self.names[:50])
             raise UsageError(f"{option} {given}: {self.file} has no such column; it has: {has}")
@@ -197,6 +195,15 @@ class Columns:
             f"{option} {given}: {self.file} has no such column; it was read as having no header, "
             f"and its first row holds {listed(self.first)}: if these are names, say --header yes"
         )
+
+
+def column_of(given: str, names: Sequence[str]) -> str | None:
+    """The column that an option names, or counts from 1, backwards from -1; None if none is."""
+    if given in names:
+        return given
+    position = _position(given)
+    is_there = position is not None and -len(names) <= position < len(names)
+    return names[position] if position is not None and is_there else None
 
 
 def _position(given: str) -> int | None:

@@ -148,6 +148,7 @@ def _tables(
         categorical=schema.categorical,
         source_columns=schema.source,
         label=reading.options.label or schema.label,
+        label_is_given=reading.options.label is not None,
         rest=schema.rest,
         keep=reading.keep,
         required_label=reading.labels,

@@ -11,7 +11,7 @@ can be written as ``""`` or ``NA``).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -33,6 +33,7 @@ from anoean_cli.data.columnar import (
 from anoean_cli.data.header import (
     Columns,
     Roles,
+    column_of,
     holds_given_name,
     is_doubtful,
     listed,
@@ -83,11 +84,12 @@ class Wanted:
         categorical: feature columns to be read as strings.
         source_columns: the fields of a training row in file order, the label included, without
             the unused ones at the end; what a file without a header is held against.
-        label: the label's name among ``source_columns``.
+        label: the label's name among ``source_columns``, or as the user gave it.
         keep: further columns to pass through as strings, exactly as they are written.
         required_label: whether the label is to be read too.
         sought_label: whether it is to be read where the file has it.
         rest: the unused fields at the end of a training row: no extras where a file has them.
+        label_is_given: whether the user gave the label, who may count the column.
     """
 
     numeric: tuple[str, ...] = ()
@@ -97,13 +99,16 @@ class Wanted:
     keep: tuple[str, ...] = ()
     required_label: bool = False
     sought_label: bool = False
-
-    def settled(self, columns: Collection[str]) -> Wanted:
-        """Return what is wanted of a file with these columns: with the label if it has it."""
-        is_there = self.sought_label and self.label in columns
-        return replace(self, required_label=self.required_label or is_there)
-
     rest: tuple[str, ...] = ()
+    label_is_given: bool = False
+
+    def settled(self, columns: Sequence[str]) -> Wanted:
+        """Return what is wanted of a file with these columns: with the label if it has it."""
+        label = self.label
+        if label is not None and self.label_is_given:
+            label = column_of(label, columns) or label
+        is_there = self.sought_label and label in columns
+        return replace(self, label=label, required_label=self.required_label or is_there)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -287,9 +292,9 @@ def _layout(
     else:
         order = _order(len(fields), name, wanted)
         wanted = wanted.settled(order)
+        _check_order(order, name, wanted)
         positions = {column: order.index(column) for column in wanted.read}
-        known = len(order) + len(wanted.rest)
-        extras = tuple(numbered(at) for at in range(known, len(fields)))
+        extras = tuple(column for column in order if column not in _known(wanted))
     is_guess = options.header is None and not has_header
     layout = Layout(
         file=name,
@@ -322,7 +327,7 @@ def _check_names(names: Sequence[str], file: str, wanted: Wanted) -> None:
 
 
 def _order(count: int, file: str, wanted: Wanted) -> tuple[str, ...]:
-    """Return the names of the fields of rows that have ``count`` of them and no header."""
+    """Return the names of all fields of rows that have ``count`` of them and no header."""
     order = wanted.source_columns
     if count == len(order) - 1 and wanted.label in order:
         order = tuple(column for column in order if column != wanted.label)
@@ -331,13 +336,17 @@ def _order(count: int, file: str, wanted: Wanted) -> tuple[str, ...]:
             f"{file}: has {count} column{'s'[: count != 1]}; the model needs {len(order)} "
             f"({listed(order)}), or a header that names them"
         )
+    known = (*order, *wanted.rest)
+    return (*known, *(numbered(at) for at in range(len(known), count)))[:count]
+
+
+def _check_order(order: Sequence[str], file: str, wanted: Wanted) -> None:
     missing = [column for column in wanted.read if column not in order]
     if missing:
         raise DataError(
             f"{file}: has no header, so column {listed(missing)} cannot be found; "
             "add a header line (and say --header yes if it is not recognised)"
         )
-    return order
 
 
 # ---------------------------------------------------------------------------- scoring Parquet

@@ -160,3 +160,29 @@ def test_what_cannot_be_done_is_told(anoean: Run, args: str, status: int, told: 
     assert told in found.error
     assert Path("anoean.h5").read_bytes() == before
     assert sorted(Path().iterdir()) == there
+
+
+def test_a_label_column_may_be_counted(anoean: Run, fresh: Path) -> None:
+    rows = table_rows(160, seed=2)
+    write_csv(Path("bare.csv"), rows, ())
+    write_csv(Path("moved.csv"), [[*row[:-1], "", row[-1]] for row in rows], ())
+    for command in ("evaluate --json", "calibrate --json"):
+        told = []
+        for file, label in (
+            ("fresh.csv", "label"),
+            ("fresh.csv", "6"),
+            ("fresh.csv", "-1"),
+            ("bare.csv", "label"),
+            ("bare.csv", "6"),
+            ("bare.csv", "-1"),
+            ("moved.csv", "7"),
+        ):
+            found = anoean(command, "--data", file, "--label", label)
+            assert found.returncode == 0, found.stderr
+            about = found.json.get("calibration", found.json)
+            told.append({key: about[key] for key in about if key not in ("data", "files")})
+        assert all(each == told[0] for each in told)
+        for file in ("fresh.csv", "bare.csv"):
+            found = anoean(command, "--data", file, "--label", "9")
+            assert found.returncode == 3
+            assert "column '9'" in found.error
