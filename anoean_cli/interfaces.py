@@ -176,7 +176,11 @@ class DatasetPlugin(Protocol):
 
 @runtime_checkable
 class EncoderPlugin(Protocol):
-    """A network E that maps preprocessed examples to the decision space."""
+    """A network E that maps preprocessed examples to the decision space.
+
+    An encoder may also have ``presets``, as detectors do: settings of its parameters that hold
+    under a preset of that name. Where it has none of that name, its defaults hold.
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]

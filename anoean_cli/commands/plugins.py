@@ -58,8 +58,8 @@ def _described(registration: Registration) -> dict[str, Any]:
     entry["summary"] = plugin.summary
     if registration.role != "datasets":
         entry["parameters"] = parameters.describe(plugin.Parameters)
-    if registration.role == "detectors":
-        entry["presets"] = {name: dict(values) for name, values in plugin.presets.items()}
+        presets = getattr(plugin, "presets", {})  # encoders need not have any
+        entry["presets"] = {name: dict(values) for name, values in presets.items()}
     return entry
 
 

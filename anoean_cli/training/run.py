@@ -246,6 +246,13 @@ def parameter_names(detector: DetectorPlugin, encoder: str | None) -> tuple[set[
     return {entry["name"] for entry in parameters.describe(detector.Parameters)}, of_encoder
 
 
+def _encoder_preset(name: str | None, preset: str) -> dict[str, Any]:
+    """What an encoder has set for a preset; encoders need not have any."""
+    if name is None:
+        return {}
+    return dict(getattr(registry.get("encoders", name), "presets", {}).get(preset, {}))
+
+
 def _sort_settings(
     request: TrainRequest, detector: DetectorPlugin, encoder_name: str | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -258,7 +265,7 @@ def _sort_settings(
     of_detector, of_encoder = parameter_names(detector, encoder_name)
     sorted_settings: dict[str, dict[str, Any]] = {
         "detector": dict(detector.presets[request.preset]),
-        "encoder": {},
+        "encoder": _encoder_preset(encoder_name, request.preset),
     }
     if request.covariance is not None and "covariance" in of_detector:
         sorted_settings["detector"]["covariance"] = request.covariance

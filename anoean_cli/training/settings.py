@@ -69,8 +69,8 @@ class AnoeanParameters(LabelledParameters):
 # Every choice that the paper leaves open is in the defaults above or here: Adam's beta1 from the
 # header of Algorithm 1, the learning rate from section 4.1 (the header says 2e-4), batches
 # that hold anomalies in the proportion of the training rows, ReLUs in conv and leaky ones in mlp
-# and D, no normalisation layer, the sample covariance, standardised inputs, and early stopping
-# after 20 epochs without a better AUC-PR.
+# and D, no normalisation layer (conv has a preset of this name, too), the sample covariance,
+# standardised inputs, and early stopping after 20 epochs without a better AUC-PR.
 PAPER: Mapping[str, Any] = {
     "epochs": 200,
     "anomaly_share": None,

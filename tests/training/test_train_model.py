@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+from anoean_plugins.datasets.mnist import Mnist
 from anoean_plugins.datasets.toy import Toy
 from anoean_plugins.encoders.mlp import Mlp
 
@@ -210,6 +211,15 @@ def test_a_dimension_goes_to_a_detector_that_has_its_own(toy):
     few = replace(request(toy, latent_dim=2, settings={"epochs": 1}), detector="egbad")
     parameters = train_model(toy, few).config["detector"]["parameters"]
     assert parameters["latent_dim"] == 2
+
+
+@pytest.mark.parametrize(("preset", "is_normalised"), [("default", True), ("paper", False)])
+def test_a_preset_holds_for_the_encoder_too(preset, is_normalised):
+    digits = replace(Mnist().load(LoadRequest(source="sample")), normal=("3",))
+    asked = request(digits, settings={"epochs": 1, "encoder.width": 0.1}, preset=preset)
+    model = train_model(digits, asked)
+    assert model.config["encoder"]["parameters"]["batch_norm"] is is_normalised
+    assert any("running_mean" in name for name in model.weights) is is_normalised
 
 
 def test_an_encoder_that_cannot_say_what_it_supports_is_blamed(toy, monkeypatch):
