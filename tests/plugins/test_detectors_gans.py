@@ -105,6 +105,51 @@ def test_a_step_moves_every_weight_of_both_sides():
     assert same == []
 
 
+MAPS = [(64, 1, 4, 4), (64, 64, 4, 4)]
+PUBLISHED = {  # for KDD99 and MNIST: shapes of weights, rates of dropout, batch normalisations
+    ("egbad", "encoder"): (
+        ([(64, 121), (32, 64)], [], 0),
+        ([(32, 1, 3, 3), (64, 32, 3, 3), (128, 64, 3, 3), (200, 6272)], [], 2),
+    ),
+    ("egbad", "generator"): (
+        ([(64, 32), (128, 64), (121, 128)], [], 0),
+        ([(1024, 200), (6272, 1024), (128, 64, 4, 4), (64, 1, 4, 4)], [], 3),
+    ),
+    ("egbad", "critic"): (
+        ([(128, 121), (128, 32), (128, 256), (1, 128)], [0.2] * 3, 0),
+        ([*MAPS, (512, 200), (1024, 3648), (1, 1024)], [0.5] * 4, 1),
+    ),
+    ("anogan", "critic"): (
+        ([(256, 121), (128, 256), (128, 128), (1, 128)], [0.2] * 3, 0),
+        ([*MAPS, (1024, 3136), (1, 1024)], [0.2], 1),  # published: no dropout, 2 normalisations
+    ),
+    ("alad", "critic_xz"): (
+        ([(128, 121), (128, 32), (128, 256), (1, 128)], [0.5] * 2, 1),
+        ([*MAPS, (512, 200), (512, 512), (1024, 3648), (1, 1024)], [0.2] * 3, 1),
+    ),
+    ("alad", "critic_xx"): (
+        ([(128, 242), (1, 128)], [0.2], 0),
+        ([(64, 2, 5, 5), (128, 64, 5, 5), (1, 6272)], [0.2] * 2, 0),
+    ),
+    ("alad", "critic_zz"): (
+        ([(32, 64), (1, 32)], [0.2], 0),
+        ([(64, 400), (32, 64), (1, 32)], [0.2] * 2, 0),
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "player"), PUBLISHED)
+def test_networks_are_those_published(name, player):
+    specs = (ExampleSpec("table", (121,)), 32), (ExampleSpec("image", (1, 28, 28)), 200)
+    for (spec, latent_dim), expected in zip(specs, PUBLISHED[name, player], strict=True):
+        playing = Alad(spec, 0.1, False, "features") if name == "alad" else game(name, spec)
+        parts = list(playing.build(latent_dim, width=1)[player].modules())
+        norms = [part for part in parts if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
+        weights = [part.weight for part in parts if hasattr(part, "weight") and part not in norms]
+        rates = [part.p for part in parts if isinstance(part, nn.Dropout)]
+        assert ([tuple(w.shape) for w in weights], rates, len(norms)) == expected
+
+
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 9, 13), (1, 70, 4), (1, 1, 1)])
 def test_networks_fit_images_of_any_size(shape):
     spec = ExampleSpec("image", shape)
@@ -132,10 +177,11 @@ def test_spectral_norms_are_one_and_folded_into_plain_weights():
     for _ in range(100):
         normalised(torch.rand(2, 6))
     plain = networks.folded(normalised)
-    layers = [part for part in plain.modules() if isinstance(part, nn.Linear)]
+    *layers, last = [part for part in plain.modules() if isinstance(part, nn.Linear)]
     assert not any(isinstance(part, networks.Spectral) for part in plain.modules())
     for layer in layers:
         assert torch.linalg.matrix_norm(layer.weight, ord=2) == pytest.approx(1, abs=1e-5)
+    assert torch.equal(last.weight, normalised[-1].weight)  # the last is left as it is
     x = torch.rand(5, 6)
     torch.testing.assert_close(plain(x), normalised.eval()(x), atol=1e-4, rtol=1e-4)
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from anoean_cli.interfaces import ExampleSpec
 from anoean_cli.training.losses import Terms
 from anoean_plugins.gans import networks
-from anoean_plugins.gans.egbad import pair_critic
 from anoean_plugins.gans.networks import (
     Critic,
     Noise,
@@ -31,7 +30,8 @@ from anoean_plugins.gans.training import (
 )
 
 SLOPE = 0.2
-DROPOUT, PAIR_DROPOUT = 0.2, 0.5
+DROPOUT = 0.2
+PAIR_DROPOUT = {"table": 0.5, "image": 0.2}
 
 
 class Alad:
@@ -52,10 +52,8 @@ class Alad:
             "scaling": Scaling(spec),
             "generator": networks.generator(spec, latent_dim, width),
             "encoder": networks.encoder(spec, latent_dim, width, SLOPE),
-            "critic_xz": pair_critic(
-                spec, latent_dim, width, SLOPE, PAIR_DROPOUT, self.noise, batch_norm
-            ),
-            "critic_xx": example_critic(spec, width, self.noise, batch_norm),
+            "critic_xz": pair_critic(spec, latent_dim, width, self.noise, batch_norm),
+            "critic_xx": example_critic(spec, width, self.noise),
             "critic_zz": latent_critic(spec, latent_dim, width),
         }
         if self.spectral_norm:
@@ -112,15 +110,42 @@ class AladScore(nn.Module):
         return residual(features(x, x), features(x, rebuilt))
 
 
-def example_critic(spec: ExampleSpec, width: float, noise: float, batch_norm: bool) -> Critic:
-    """D(x, x'). Tables: 128. Images: convolutions of 64 and 128 filters on both at once."""
+def pair_critic(
+    spec: ExampleSpec, latent_dim: int, width: float, noise: float, batch_norm: bool
+) -> Critic:
+    """D(x, z). Tables: 128 for each, 128 on both. Images: convolutions and 512, 512, then 1024."""
+    dropout = PAIR_DROPOUT[spec.kind]
+    if spec.kind == "table":
+        features, of_z, units = 128, [128], 128
+        norm = [nn.BatchNorm1d(features)] if batch_norm else []
+        of_x = [linear(spec.shape[0], features), *norm, nn.LeakyReLU(SLOPE)]
+    else:
+        filters, size, units = (scaled(size, width) for size in (64, 512, 1024))
+        of_z = [size, size]
+        of_x, features = networks.convolutions(
+            spec, 1, [filters, filters], SLOPE, batch_norm=batch_norm
+        )
+    return Critic(
+        [
+            nn.Sequential(Noise(noise), *of_x),
+            nn.Sequential(*dense([latent_dim, *of_z], SLOPE, dropout)),
+        ],
+        nn.Sequential(*dense([features + of_z[-1], units], SLOPE, dropout)),
+        linear(units, 1),
+    )
+
+
+def example_critic(spec: ExampleSpec, width: float, noise: float) -> Critic:
+    """D(x, x'). Tables: 128. Images: 5×5 convolutions of 64 and 128 filters on both at once."""
     both = [Noise(noise), Noise(noise)]
     if spec.kind == "table":
-        layers = dense([2 * spec.shape[0], 128], SLOPE, DROPOUT)
-        return Critic(both, nn.Sequential(*layers), linear(128, 1))
-    filters = [scaled(size, width) for size in (64, 128)]
-    layers, features = networks.convolutions(spec, 2, filters, SLOPE, batch_norm)
-    return Critic(both, nn.Sequential(*layers, nn.Dropout(DROPOUT)), linear(features, 1))
+        layers, features = dense([2 * spec.shape[0], 128], SLOPE, DROPOUT), 128
+    else:
+        filters = [scaled(size, width) for size in (64, 128)]
+        layers, features = networks.convolutions(
+            spec, 2, filters, SLOPE, DROPOUT, batch_norm=False, kernel=5
+        )
+    return Critic(both, nn.Sequential(*layers), linear(features, 1))
 
 
 def latent_critic(spec: ExampleSpec, latent_dim: int, width: float) -> Critic:

@@ -20,7 +20,8 @@ from anoean_plugins.gans.training import (
     told_apart,
 )
 
-SLOPE, DROPOUT = 0.1, 0.2
+SLOPE = 0.1
+DROPOUT = {"table": 0.2, "image": 0.5}
 
 
 class BiGan:
@@ -38,7 +39,7 @@ class BiGan:
             "scaling": Scaling(self.spec),
             "generator": networks.generator(self.spec, latent_dim, width),
             "encoder": networks.encoder(self.spec, latent_dim, width, SLOPE),
-            "critic": pair_critic(self.spec, latent_dim, width, SLOPE, DROPOUT, self.noise),
+            "critic": pair_critic(self.spec, latent_dim, width, self.noise),
         }
 
     def make(self, players: nn.ModuleDict, x: Tensor, z: Tensor) -> tuple[Tensor, ...]:
@@ -78,32 +79,20 @@ class BiGanScore(nn.Module):
         return (1 - self.weight) * residual(x, rebuilt) + self.weight * matching
 
 
-def pair_critic(
-    spec: ExampleSpec,
-    latent_dim: int,
-    width: float,
-    slope: float,
-    dropout: float,
-    noise: float,
-    batch_norm: bool = True,
-) -> Critic:
+def pair_critic(spec: ExampleSpec, latent_dim: int, width: float, noise: float) -> Critic:
     """D(x, z). Tables: 128 for each, 128 on both. Images: convolutions and 512, then 1024."""
+    dropout = DROPOUT[spec.kind]
     if spec.kind == "table":
-        return Critic(
-            [
-                nn.Sequential(Noise(noise), *dense([spec.shape[0], 128], slope, dropout)),
-                nn.Sequential(*dense([latent_dim, 128], slope, dropout)),
-            ],
-            nn.Sequential(*dense([256, 128], slope, dropout)),
-            linear(128, 1),
-        )
-    filters, of_z, units = (scaled(size, width) for size in (64, 512, 1024))
-    layers, features = networks.convolutions(spec, 1, [filters, filters], slope, batch_norm)
+        of_x, of_z, units = dense([spec.shape[0], 128], SLOPE, dropout), 128, 128
+        features = 128
+    else:
+        filters, of_z, units = (scaled(size, width) for size in (64, 512, 1024))
+        of_x, features = networks.convolutions(spec, 1, [filters, filters], SLOPE, dropout)
     return Critic(
         [
-            nn.Sequential(Noise(noise), *layers),
-            nn.Sequential(*dense([latent_dim, of_z], slope, dropout)),
+            nn.Sequential(Noise(noise), *of_x),
+            nn.Sequential(*dense([latent_dim, of_z], SLOPE, dropout)),
         ],
-        nn.Sequential(*dense([features + of_z, units], slope, dropout)),
+        nn.Sequential(*dense([features + of_z, units], SLOPE, dropout)),
         linear(units, 1),
     )

@@ -1,8 +1,12 @@
 """Networks of the generative adversarial detectors.
 
-The architectures are those that Zenati et al. publish for KDD99 and for MNIST in *Efficient
-GAN-Based Anomaly Detection* (2018, appendix): for their BiGAN and for the AnoGAN they compare it
-with. ALAD (Zenati et al., ICDM 2018) keeps them and adds two discriminators.
+For tables they are those that Zenati et al. publish for KDD99, for images those for MNIST, in
+*Efficient GAN-Based Anomaly Detection* (2018, appendix and code): of their BiGAN and of the AnoGAN
+that they compare it with. Images of other sizes are halved more often.
+
+*Adversarially Learned Anomaly Detection* (Zenati et al. 2018) keeps E and G for KDD99. For colour
+images of 32 × 32 it has deeper ones, of 128 to 512 filters. Here its images get those for MNIST as
+well, so that the three detectors differ by their games and not by their size.
 """
 
 from __future__ import annotations
@@ -31,7 +35,12 @@ def dense(sizes: Sequence[int], slope: float, dropout: float = 0.0) -> list[nn.M
 
 
 def linear(before: int, after: int) -> nn.Linear:
-    """Weights by Glorot's rule and biases of zero, as published."""
+    """Weights by Glorot's rule and biases of zero, as published for tables.
+
+    For images N(0, 0.02²) is published, by ALAD N(0, 0.01²). Glorot's rule comes to about 0.02 in
+    large layers of full width and to more in narrow ones, which learn more slowly from weights
+    that small. Convolutions begin as PyTorch has them for the same reason.
+    """
     layer = nn.Linear(before, after)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
@@ -73,9 +82,15 @@ def encoder(spec: ExampleSpec, latent_dim: int, width: float, slope: float) -> n
 
 
 def convolutions(
-    spec: ExampleSpec, inputs: int, filters: Sequence[int], slope: float, batch_norm: bool = True
+    spec: ExampleSpec,
+    inputs: int,
+    filters: Sequence[int],
+    slope: float,
+    dropout: float = 0.0,
+    batch_norm: bool = True,
+    kernel: int = 4,
 ) -> tuple[list[nn.Module], int]:
-    """4×4 convolutions of stride 2, the first without batch normalisation, and flattened.
+    """Convolutions of stride 2, the first without batch normalisation, and flattened.
 
     Returns the layers and how many features they give.
     """
@@ -84,9 +99,10 @@ def convolutions(
     sizes = [inputs * channels, *filters, *[filters[-1]] * (halvings - len(filters))]
     layers: list[nn.Module] = []
     for at, (before, after) in enumerate(pairwise(sizes)):
-        layers.append(nn.Conv2d(before, after, 4, stride=2, padding=1))
+        layers.append(nn.Conv2d(before, after, kernel, stride=2, padding=(kernel - 1) // 2))
         layers += [nn.BatchNorm2d(after)] if at and batch_norm else []
         layers.append(nn.LeakyReLU(slope))
+        layers += [nn.Dropout(dropout)] if dropout else []
     return [Even(2**halvings), *layers, nn.Flatten()], sizes[-1] * rows * columns
 
 
@@ -101,7 +117,7 @@ class Critic(nn.Module):
 
     def both(self, real: Sequence[Tensor], fake: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Logits of two batches, in one pass unless batch normalisation would mix them."""
-        if any(isinstance(part, nn.BatchNorm2d) for part in self.modules()):
+        if any(isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d) for part in self.modules()):
             return self(*real), self(*fake)
         logits = self(*(torch.cat(pair) for pair in zip(real, fake, strict=True)))
         return logits[: len(real[0])], logits[len(real[0]) :]
@@ -261,10 +277,11 @@ class Spectral(nn.Module):
 
 
 def normalised(module: nn.Module) -> nn.Module:
-    """Bind the spectral norm of every layer inside to 1."""
-    for name, part in module.named_children():
-        layer = Spectral(part) if isinstance(part, nn.Linear | nn.Conv2d) else normalised(part)
-        setattr(module, name, layer)
+    """Bind the spectral norm of every layer inside to 1, except the last, as published."""
+    layers = [(n, p) for n, p in module.named_modules() if isinstance(p, nn.Linear | nn.Conv2d)]
+    for name, layer in layers[:-1]:
+        parent, _, child = name.rpartition(".")
+        setattr(module.get_submodule(parent), child, Spectral(layer))
     return module
 
 
