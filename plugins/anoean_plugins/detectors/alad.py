@@ -1,4 +1,16 @@
-"""ALAD, *Adversarially Learned Anomaly Detection* (Zenati et al., ICDM 2018)."""
+"""ALAD, *Adversarially Learned Anomaly Detection* (Zenati et al., ICDM 2018, arXiv:1812.02288).
+
+Losses, score and the widths for tables (KDD99) are the publication's, and so are D(x, x) and
+D(z, z) for images; E, G and D(x, z) have fewer filters there (see `networks`). Of its ways to
+score, the distances of features and of examples, both L1, are here; L2 and the logit are not.
+
+Spectral normalisation is the publication's: in E and all discriminators, but in the last layer of
+none. Its code has it for images alone; here tables get it too. Discriminators that have it do
+without batch normalisation, which would undo the bound. The two images that D(x, x) sees are
+stacked by channels; the code puts one below the other.
+
+`GanParameters` says how training differs.
+"""
 
 from __future__ import annotations
 

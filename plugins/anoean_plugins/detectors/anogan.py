@@ -1,5 +1,20 @@
 """AnoGAN, *Unsupervised Anomaly Detection with Generative Adversarial Networks to Guide Marker
-Discovery* (Schlegl et al. 2017): a GAN on normals, and a search through its latent space."""
+Discovery* (Schlegl et al., IPMI 2017): a GAN on normals, and a search through its latent space.
+
+The score is the publication's, 0.9 of the residual and 0.1 of feature matching. Its DCGAN for
+patches of 64 × 64 pixels, with z from a uniform distribution, gives way to the networks and the
+Gaussian z by which Zenati et al. compare AnoGAN with EGBAD, because those exist for tables too.
+Only D's dense layer for images differs from theirs: it has dropout, as for tables, where theirs
+normalises batches. With that, G learned far more slowly in short training on few images.
+
+The search differs from both. They start from one z drawn at random for each row and take 500
+steps, Zenati et al. of sizes from 0.01 down. Here it starts from the best of 256 that are the same
+for all rows, takes 100 steps of sizes from 0.1 down, and the least loss counts, not the last: a
+fifth of the steps, and no chance in a score.
+
+`GanParameters` says how training differs. It ends sooner than EGBAD's, since each epoch is judged
+by a search.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""EGBAD, *Efficient GAN-Based Anomaly Detection* (Zenati et al. 2018): a BiGAN on normals."""
+"""EGBAD, *Efficient GAN-Based Anomaly Detection* (Zenati et al. 2018, arXiv:1802.06222): a BiGAN
+on normals.
+
+Networks, losses and score are the publication's: 0.9 of the residual and 0.1 of feature matching.
+Its other score, which takes cross-entropy for feature matching, is left out. `GanParameters` says
+how training differs.
+"""
 
 from __future__ import annotations
 

@@ -12,12 +12,19 @@ from anoean_cli.parameters import parameter
 class GanParameters:
     """What `anogan`, `egbad` and `alad` leave to their user.
 
-    The publications train at a rate of 1e-5, without noise, on hundreds of thousands of rows. On
+    Zenati et al., who published the last two and compare them with the first (2018; see
+    `networks`), train at a rate of 1e-5, without noise, on hundreds of thousands of rows. On
     some thousand rows discriminators then win before E and G have learned to be each other's
     inverse, most of all on one-hot columns, whose exact zeros and ones give generated rows away.
     Noise on what they see keeps the game open, and a higher rate ends it in minutes. Both were
-    chosen on selection rows of NSL-KDD. Images get 32 dimensions (published: 200) and a quarter
-    of the filters, for the time that training takes.
+    chosen on selection rows of NSL-KDD. Images get 32 dimensions (published: 200, by ALAD 100)
+    and a quarter of the filters, for the time that training takes.
+
+    Further, their code draws a second batch for the step of E and G; here one serves both steps,
+    so that nothing is made twice. It averages weights by 0.9999 in EGBAD on KDD99, which takes
+    many more steps, and else by 0.999. ALAD's settings for images, a rate of 2e-4 and batches of
+    32, belong to deeper networks. Training ends there after a number of epochs, or in ALAD when
+    held-out normals no longer score less; here rows with known anomalies pick the epoch.
     """
 
     epochs: int | None = parameter(None, "at most; none: as fits the data", low=1, high=1_000_000)
