@@ -4,6 +4,11 @@ For tables they are those that Zenati et al. publish for KDD99, for images those
 *Efficient GAN-Based Anomaly Detection* (2018, appendix and code): of their BiGAN and of the AnoGAN
 that they compare it with. Images of other sizes are halved more often.
 
+E has an activation behind its first convolution of images. Their code got it only in November 2018
+(its issue 11), after the publication. Batch normalisation has PyTorch's constants, 1e-5 beside the
+variance and a decay of 0.9; theirs are TensorFlow's, 1e-3 and 0.99. That decay forgets its first
+values over hundreds of steps, while an epoch can have 50 here.
+
 *Adversarially Learned Anomaly Detection* (Zenati et al. 2018) keeps E and G for KDD99. For colour
 images of 32 × 32 it has deeper ones, of 128 to 512 filters. Here its images get those for MNIST as
 well, so that the three detectors differ by their games and not by their size.
