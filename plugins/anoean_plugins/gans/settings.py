@@ -21,10 +21,12 @@ class GanParameters:
     and a quarter of the filters, for the time that training takes.
 
     Further, their code draws a second batch for the step of E and G; here one serves both steps,
-    so that nothing is made twice. It averages weights by 0.9999 in EGBAD on KDD99, which takes
-    many more steps, and else by 0.999. ALAD's settings for images, a rate of 2e-4 and batches of
-    32, belong to deeper networks. Training ends there after a number of epochs, or in ALAD when
-    held-out normals no longer score less; here rows with known anomalies pick the epoch.
+    so that nothing is made twice. It averages weights by 0.9999 in EGBAD, and in AnoGAN beside it,
+    on KDD99, which takes many more steps, and else by 0.999; but not what batch normalisation
+    counts, nor in effect AnoGAN's discriminator. Here all are averaged. ALAD's settings for images,
+    a rate of 2e-4 and batches of 32, belong to deeper networks. Training ends there after a number
+    of epochs, or in ALAD when held-out normals no longer score less; here rows with known anomalies
+    pick the epoch.
     """
 
     epochs: int | None = parameter(None, "at most; none: as fits the data", low=1, high=1_000_000)
