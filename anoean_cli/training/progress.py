@@ -22,6 +22,7 @@ from anoean_cli.errors import TrainingError, UsageError
 from anoean_cli.interfaces import FloatRows, Monitor, State
 from anoean_cli.training.batches import Plan
 from anoean_cli.training.losses import Terms
+from anoean_cli.training.selection import NEGLIGIBLE
 from anoean_cli.training.settings import LoopParameters
 
 ROWS_AT_ONCE = 1024
@@ -39,6 +40,7 @@ class Run:
     best: dict[str, Tensor] = field(default_factory=dict)
     best_figure: float = -math.inf
     best_epoch: int = 0
+    risen_epoch: int = 0  # the last whose figure was the highest so far
 
     @property
     def epoch(self) -> int:
@@ -182,7 +184,8 @@ def close_epoch(
             picks the epoch, and where the record lacks it the last epoch is taken.
     """
     run.history.append({"epoch": run.epoch + 1.0, **record, "seconds": seconds})
-    _keep_best(run, record.get(parameters.selection, float(run.epoch)))
+    figure = record.get(parameters.selection, float(run.epoch))
+    _keep_best(run, figure, NEGLIGIBLE.get(parameters.selection, 0.0))
     monitor.report(run.history[-1], epochs)
     is_stopping = monitor.stopping()
     monitor.save(lambda: state_of(run))
@@ -192,13 +195,15 @@ def close_epoch(
 def exhausted(run: Run, parameters: LoopParameters) -> bool:
     """Whether the figure has not become better for as long as patience lasts."""
     patience = parameters.patience
-    return patience is not None and run.epoch - run.best_epoch >= patience
+    return patience is not None and run.epoch - run.risen_epoch >= patience
 
 
-def _keep_best(run: AveragedRun, figure: float) -> None:
-    # An equal figure takes the later epoch: its weights have seen more.
+def _keep_best(run: AveragedRun, figure: float, negligible: float) -> None:
+    # An equal figure takes the later epoch: its weights have seen more, in smaller steps.
     if figure >= run.best_figure:
-        run.best_figure, run.best_epoch = figure, run.epoch
+        run.best_figure, run.risen_epoch = figure, run.epoch
+    if figure >= run.best_figure - negligible:
+        run.best_epoch = run.epoch
         run.best = {name: t.detach().clone() for name, t in run.scorer.state_dict().items()}
 
 
@@ -222,6 +227,7 @@ def state_of(run: Run) -> State:
         state[f"history/{name}"] = np.array([r.get(name, math.nan) for r in run.history])
     state["best_figure"] = np.array(run.best_figure)
     state["best_epoch"] = np.array(run.best_epoch)
+    state["risen_epoch"] = np.array(run.risen_epoch)
     return state
 
 
@@ -248,6 +254,7 @@ def restore(run: Run, state: State | None) -> None:
     ]
     run.best_figure = float(state["best_figure"])
     run.best_epoch = int(state["best_epoch"])
+    run.risen_epoch = int(state["risen_epoch"])
 
 
 def _generators(run: Run) -> dict[str, torch.Generator]:

@@ -338,6 +338,13 @@ def test_the_best_epoch_is_returned_and_the_later_of_equals(monkeypatch):
     assert not module.training
 
 
+def test_a_later_epoch_is_taken_unless_its_ranking_is_worse_by_more_than_nothing(monkeypatch):
+    given = iter([-0.5, -0.00001, -0.00009, -0.0002])
+    monkeypatch.setattr(adversarial, "_figures", lambda *args: {"ranking": next(given)})
+    run = fit(Parameters(epochs=4, batch_size=20))[1]
+    assert (run.best_epoch, run.risen_epoch, run.best_figure) == (3, 2, -0.00001)
+
+
 def test_selection_by_last_takes_the_last_epoch(monkeypatch):
     given = iter([4.0, 3.0, 2.0, 1.0])
     monkeypatch.setattr(adversarial, "_figures", lambda *args: {"ranking": next(given)})
