@@ -14,6 +14,7 @@ import torch
 from anoean_plugins.detectors import autoencoder, deep_sad, devnet, mlp_classifier
 from anoean_plugins.encoders.conv import Conv
 from anoean_plugins.encoders.mlp import Mlp
+from torch import nn
 
 from anoean_cli import registry
 from anoean_cli.data.splits import SplitRequest
@@ -153,7 +154,11 @@ def test_the_decoder_mirrors_the_encoder(kind):
     rows = torch.rand(2, *encoder(kind).spec.shape)
     assert mirrored(built(rows)).shape == rows.shape
     weights = [
-        [tuple(each.weight.shape) for each in network if hasattr(each, "weight")]
+        [
+            tuple(each.weight.shape)
+            for each in network
+            if isinstance(each, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+        ]
         for network in (built, mirrored)
     ]
     if kind == "image":  # a deconvolution stores its weights as the convolution it transposes

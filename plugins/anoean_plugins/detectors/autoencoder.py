@@ -84,7 +84,8 @@ def _figures(scores: Scores, is_anomaly: NDArray[np.bool_]) -> dict[str, float]:
 
 
 def mirror(encoder: Encoder) -> nn.Module:
-    """A decoder from (n, d) to (n, *shape) that mirrors `conv` for images and `mlp` for tables.
+    """A decoder from (n, d) to (n, *shape) that mirrors `conv` for images and `mlp` for tables,
+    without batch normalisation.
 
     It takes ``width`` and ``negative_slope`` from the encoder's parameters where it has them.
     """
