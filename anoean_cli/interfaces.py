@@ -7,7 +7,6 @@ module must not import torch: ``build`` and ``fit`` do that when they are called
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,15 +29,6 @@ FloatRows: TypeAlias = NDArray[np.float32]
 Scores: TypeAlias = NDArray[np.float64]
 State: TypeAlias = dict[str, NDArray[Any]]
 Scoring: TypeAlias = Callable[[FloatRows], NDArray[Any]]
-
-
-def is_json(value: object) -> bool:
-    """Whether our files and outputs can hold a value as JSON, in which NaN and ∞ are none."""
-    try:
-        json.dumps(value, allow_nan=False, sort_keys=True)
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return True
 
 
 @dataclass(frozen=True)

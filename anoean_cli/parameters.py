@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anoean_cli.errors import UsageError
-from anoean_cli.interfaces import is_json
 
 KINDS = (bool, int, float, str)
 
@@ -77,10 +77,23 @@ def describe(cls: type) -> list[dict[str, Any]]:
     ]
 
 
+def is_json(value: object) -> bool:
+    """Whether our files and outputs can hold a value as JSON, in which NaN and ∞ are none."""
+    try:
+        json.dumps(value, allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
 def breaches(cls: Any, presets: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What keeps a plugin's ``Parameters`` and presets from being used, a line each."""
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         return ["its Parameters is not a dataclass"]
+    if not isinstance(presets, Mapping) or not all(
+        isinstance(settings, Mapping) for settings in presets.values()
+    ):
+        return ["its presets is no mapping of names to settings"]
     kinds = typing.get_type_hints(cls)
     found = []
     for field, described in zip(dataclasses.fields(cls), describe(cls), strict=True):

@@ -106,7 +106,7 @@ def _breaches(role: Role, name: str, plugin: Any) -> list[str]:
         found += parameters.breaches(plugin.Parameters, getattr(plugin, "presets", {}))
     if getattr(plugin, "needs_plugin", False) and not callable(getattr(plugin, "restore", None)):
         found.append("it needs its plugin for scoring, but has no method restore")
-    if "presets" in wanted and "default" not in plugin.presets:
+    if not found and "presets" in wanted and "default" not in plugin.presets:
         found.append("it has no preset 'default'")
     return found
 

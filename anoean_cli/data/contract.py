@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from anoean_cli.errors import PluginError
-from anoean_cli.interfaces import Apportionment, Dataset, is_json
+from anoean_cli.interfaces import Apportionment, Dataset
+from anoean_cli.parameters import is_json
 
 
 def checked(dataset: object, plugin: str) -> Dataset:

@@ -286,12 +286,14 @@ def _layout(
         has_header = names_features(fields, wanted.features, dialect.decimal)
     if has_header:
         wanted = wanted.settled(names)
+        _check_label(name, wanted)
         _check_names(names, name, wanted)
         positions = {column: names.index(column) for column in wanted.read}
         extras = tuple(column for column in names if column not in _known(wanted))
     else:
         order = _order(len(fields), name, wanted)
         wanted = wanted.settled(order)
+        _check_label(name, wanted)
         _check_order(order, name, wanted)
         positions = {column: order.index(column) for column in wanted.read}
         extras = tuple(column for column in order if column not in _known(wanted))
@@ -314,6 +316,14 @@ def _layout(
 def _known(wanted: Wanted) -> set[str]:
     label = (wanted.label,) if wanted.label else ()
     return {*wanted.source_columns, *wanted.rest, *wanted.read, *label}
+
+
+def _check_label(file: str, wanted: Wanted) -> None:
+    if wanted.required_label and wanted.label in wanted.features:
+        raise DataError(
+            f"{file}: the label column cannot be {shown(wanted.label)}, a feature of the model; "
+            "where a file without a header has other columns than training, give it one"
+        )
 
 
 def _check_names(names: Sequence[str], file: str, wanted: Wanted) -> None:
@@ -359,6 +369,7 @@ def _parquet_batches(
     with ParquetTable(path) as file:
         names = tuple(file.schema.names)
         wanted = wanted.settled(names)
+        _check_label(name, wanted)
         _check_names(names, name, wanted)
         extras = tuple(column for column in names if column not in _known(wanted))
         done = 0

@@ -15,7 +15,8 @@ import numpy as np
 from anoean_cli.calibration.gaussian import COVARIANCES
 from anoean_cli.errors import FileFormatError, PluginError
 from anoean_cli.inference.runner import GraphRunner
-from anoean_cli.interfaces import Fitted, FloatRows, is_json
+from anoean_cli.interfaces import Fitted, FloatRows
+from anoean_cli.parameters import is_json
 from anoean_cli.storage.values import storable
 
 OUTPUTS = ("embedding", "score")

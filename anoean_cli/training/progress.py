@@ -254,7 +254,7 @@ def restore(run: Run, state: State | None) -> None:
     ]
     run.best_figure = float(state["best_figure"])
     run.best_epoch = int(state["best_epoch"])
-    run.risen_epoch = int(state["risen_epoch"])
+    run.risen_epoch = int(state.get("risen_epoch", state["best_epoch"]))  # older ones had one
 
 
 def _generators(run: Run) -> dict[str, torch.Generator]:

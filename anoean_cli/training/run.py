@@ -272,7 +272,7 @@ def _sort_settings(
     if request.latent_dim is not None and encoder_name is None:
         if "latent_dim" not in of_detector:
             raise UsageError(
-                f"the detector {detector.name} takes no --latent-dim: "
+                f"the detector {detector.name} takes no latent_dim (--latent-dim): "
                 "leave it out, or take a detector that does, such as anoean"
             )
         sorted_settings["detector"]["latent_dim"] = request.latent_dim

@@ -19,20 +19,23 @@ from anoean_cli.inference.guard import check_graph
 from anoean_cli.inference.runner import BLOCK, MEMORY, session
 
 SUMS = ("ReduceSum", "ReduceMean")
+LEAST_OPERATOR_SET = 10  # of the Slice that is put in
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def steady(graph: bytes) -> bytes:
     """Return the ONNX model with matrix products in place of sums along the last axes.
 
-    Sums whose axes are no constants stay, and so does all of a graph that cannot be run; who runs
-    it next will say why.
+    Sums whose axes are no constants stay, and so does all of a graph of an older operator set than
+    10, or that cannot be run; who runs it next will say why.
     """
     if not any(name.encode() in graph for name in SUMS):
         return graph
     try:
         check_graph(graph)
         model = onnx.load_model_from_string(graph)
+        if _operator_set(model) < LEAST_OPERATOR_SET:
+            return graph
         summed = _summed(model)
     except Exception:  # a plugin's bytes: protobuf and ONNX Runtime have errors of their own
         return graph
@@ -127,6 +130,18 @@ def _array(attribute: onnx.AttributeProto) -> Any:
     return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
 
 
+def _operator_set(model: onnx.ModelProto) -> int:
+    return max(int(each.version) for each in model.opset_import if each.domain in ("", "ai.onnx"))
+
+
+def _rows_of(model: onnx.ModelProto) -> onnx.ValueInfoProto:
+    """The input that is none of the weights, which older graphs count among their inputs."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    rows: onnx.ValueInfoProto
+    (rows,) = (each for each in model.graph.input if each.name not in weights)
+    return rows
+
+
 def _summed(model: onnx.ModelProto) -> dict[str, tuple[np.dtype[Any], int]]:
     """Type and number of axes of each tensor that is summed, as two rows of zeros have them.
 
@@ -136,7 +151,7 @@ def _summed(model: onnx.ModelProto) -> dict[str, tuple[np.dtype[Any], int]]:
     probe = onnx.ModelProto.FromString(model.SerializeToString())
     probe.graph.ClearField("output")
     probe.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    (rows,) = probe.graph.input
+    rows = _rows_of(probe)
     shape = [size.dim_value or 2 for size in rows.type.tensor_type.shape.dim]
     content = probe.SerializeToString()
     running = session(content, MEMORY + BLOCK["table"] * len(content))

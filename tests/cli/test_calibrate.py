@@ -186,3 +186,13 @@ def test_a_label_column_may_be_counted(anoean: Run, fresh: Path) -> None:
             found = anoean(command, "--data", file, "--label", "9")
             assert found.returncode == 3
             assert "column '9'" in found.error
+
+
+def test_a_label_that_stands_where_a_feature_should_is_refused(anoean: Run, fresh: Path) -> None:
+    rows = table_rows(160, seed=2)
+    write_csv(Path("moved.csv"), [[row[0], row[-1], *row[1:-1]] for row in rows], ())
+    for command in ("evaluate --json", "calibrate --json"):
+        for file, label in (("moved.csv", "2"), ("fresh.csv", "2"), ("fresh.csv", "size")):
+            found = anoean(command, "--data", file, "--label", label)
+            assert found.returncode == 3
+            assert "'size', a feature of the model" in found.error

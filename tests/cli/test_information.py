@@ -14,7 +14,7 @@ from anoean_cli.inference.model import load_model
 from .conftest import Result, Run, environment, words
 
 COMMANDS = ("prepare", "train", "calibrate", "score", "evaluate", "info", "plugins")
-HEAVY = ("torch", "matplotlib", "sklearn", "pandas")  # pandas takes longer than scoring a row
+HEAVY = ("torch", "matplotlib", "sklearn", "pandas", "numpy")  # each takes long to import
 
 
 def test_help_names_every_command(anoean: Run) -> None:
@@ -241,7 +241,8 @@ def imported(tmp_path: Path, *args: object) -> tuple[Result, set[str]]:
 def test_no_heavy_library_is_imported(tmp_path: Path, args: str, allowed: set[str]) -> None:
     result, found = imported(tmp_path, args)
     assert result.returncode == 0, result.stderr
-    assert found <= allowed
+    assert found - {"numpy"} <= allowed
+    assert "numpy" not in found or args not in ("--help", "--version")
 
 
 @pytest.mark.usefixtures("images")
@@ -249,7 +250,7 @@ def test_scoring_images_imports_no_heavy_library(tmp_path: Path) -> None:
     write_image(tmp_path / "one.png")
     result, found = imported(tmp_path, "score", "-m", "images.h5", "one.png")
     assert result.returncode == 0, result.stderr
-    assert found == set()
+    assert found <= {"numpy"}
 
 
 def write_image(path: Path) -> None:

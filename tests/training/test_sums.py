@@ -119,3 +119,21 @@ def test_the_same_graph_gives_the_same_bytes():
     made = GRAPHS["two"]
     assert steady(made) == steady(made)
     assert steady(steady(made)) == steady(made)
+
+
+def test_a_graph_of_an_older_operator_set_stays_as_it_is():
+    old = graph(node("ReduceMean", ["rows"], ["out"], axes=[1], keepdims=0), opset=9)
+    assert steady(old) == old
+
+
+def test_weights_may_be_inputs_too():
+    model = onnx.load_model_from_string(
+        graph(
+            node("Mul", ["rows", "factor"], ["scaled"]),
+            node("ReduceSum", ["scaled", "axes"], ["out"], keepdims=0),
+            factor=np.float32(2),
+            axes=[1],
+        )
+    )
+    model.graph.input.append(helper.make_tensor_value_info("factor", TensorProto.FLOAT, []))
+    assert steady(model.SerializeToString()) != model.SerializeToString()
