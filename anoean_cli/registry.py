@@ -7,6 +7,7 @@ Listing imports nothing; asking for a name imports that plugin's module only. Wh
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -102,11 +103,12 @@ def _breaches(role: Role, name: str, plugin: Any) -> list[str]:
         found.append(f"it calls itself {plugin.name!r}, its entry point {name!r}")
     if not isinstance(plugin.summary, str) or not plugin.summary.strip():
         found.append(f"its summary is {plugin.summary!r}; a line of text is needed")
+    presets = getattr(plugin, "presets", {})
     if "Parameters" in wanted:
-        found += parameters.breaches(plugin.Parameters, getattr(plugin, "presets", {}))
+        found += parameters.breaches(plugin.Parameters, presets)
     if getattr(plugin, "needs_plugin", False) and not callable(getattr(plugin, "restore", None)):
         found.append("it needs its plugin for scoring, but has no method restore")
-    if not found and "presets" in wanted and "default" not in plugin.presets:
+    if "presets" in wanted and isinstance(presets, Mapping) and "default" not in presets:
         found.append("it has no preset 'default'")
     return found
 

@@ -102,13 +102,22 @@ class Wanted:
     rest: tuple[str, ...] = ()
     label_is_given: bool = False
 
-    def settled(self, columns: Sequence[str]) -> Wanted:
-        """Return what is wanted of a file with these columns: with the label if it has it."""
+    def settled(self, columns: Sequence[str], file: str) -> Wanted:
+        """Return what is wanted of a file with these columns: with the label if it has it.
+
+        Raises:
+            DataError: the label to be read is a feature.
+        """
         label = self.label
         if label is not None and self.label_is_given:
             label = column_of(label, columns) or label
-        is_there = self.sought_label and label in columns
-        return replace(self, label=label, required_label=self.required_label or is_there)
+        is_read = self.required_label or (self.sought_label and label in columns)
+        if is_read and label in self.features:
+            raise DataError(
+                f"{file}: the label column cannot be {shown(label)}, a feature of the model; "
+                "where a file without a header has other columns than training, give it one"
+            )
+        return replace(self, label=label, required_label=is_read)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -285,15 +294,13 @@ def _layout(
     if has_header is None:
         has_header = names_features(fields, wanted.features, dialect.decimal)
     if has_header:
-        wanted = wanted.settled(names)
-        _check_label(name, wanted)
+        wanted = wanted.settled(names, name)
         _check_names(names, name, wanted)
         positions = {column: names.index(column) for column in wanted.read}
         extras = tuple(column for column in names if column not in _known(wanted))
     else:
         order = _order(len(fields), name, wanted)
-        wanted = wanted.settled(order)
-        _check_label(name, wanted)
+        wanted = wanted.settled(order, name)
         _check_order(order, name, wanted)
         positions = {column: order.index(column) for column in wanted.read}
         extras = tuple(column for column in order if column not in _known(wanted))
@@ -316,14 +323,6 @@ def _layout(
 def _known(wanted: Wanted) -> set[str]:
     label = (wanted.label,) if wanted.label else ()
     return {*wanted.source_columns, *wanted.rest, *wanted.read, *label}
-
-
-def _check_label(file: str, wanted: Wanted) -> None:
-    if wanted.required_label and wanted.label in wanted.features:
-        raise DataError(
-            f"{file}: the label column cannot be {shown(wanted.label)}, a feature of the model; "
-            "where a file without a header has other columns than training, give it one"
-        )
 
 
 def _check_names(names: Sequence[str], file: str, wanted: Wanted) -> None:
@@ -368,8 +367,7 @@ def _parquet_batches(
     nulls = text.nulls_of(options)
     with ParquetTable(path) as file:
         names = tuple(file.schema.names)
-        wanted = wanted.settled(names)
-        _check_label(name, wanted)
+        wanted = wanted.settled(names, name)
         _check_names(names, name, wanted)
         extras = tuple(column for column in names if column not in _known(wanted))
         done = 0

@@ -176,8 +176,7 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
             fit_rng,
             line,
         )
-        fitted = checked(given, culprit)
-        fitted = _steady(fitted)
+        fitted = _steady(checked(given, culprit))
     if not _uses_selection(detector) and fitted.output == "embedding":
         raise PluginError(
             f"{culprit} gives embeddings, whose Gaussian comes from the selection rows: "

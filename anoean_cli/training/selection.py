@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from anoean_cli.interfaces import Scores
 
 TEMPERATURE = 0.1
-# By how much figures may differ without telling epochs apart: of the pairs of
-# 500 normals and 50 anomalies, the paper's protocol, some three more or less in the wrong order.
+# By how much figures may differ without telling epochs apart: of the pairs of 500 normals and 50
+# anomalies, the paper's protocol, some three more or less in the wrong order.
 NEGLIGIBLE = {"ranking": 1e-4}
 MOST_ROWS = 2000
 

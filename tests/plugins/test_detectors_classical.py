@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from anoean_plugins.scorers.rows import at_most, random_state
+from made_up import dataset
 from scipy.ndimage import correlate
 from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
@@ -30,7 +31,7 @@ from anoean_cli.errors import DataError, ExitStatus, PluginError, UsageError
 from anoean_cli.inference.model import Model, load_model
 from anoean_cli.inference.recalibration import Rule, recalibrated
 from anoean_cli.inference.runner import GraphRunner
-from anoean_cli.interfaces import Apportionment, Dataset, ExampleSpec, Fitted, Rows
+from anoean_cli.interfaces import Dataset, ExampleSpec, Fitted, Rows
 from anoean_cli.training.run import TrainRequest, Watcher, take, train_model
 
 FAST = {
@@ -65,7 +66,7 @@ def table(normals: int = 400, anomalies: int = 60) -> Dataset:
         "z": rng.normal(size=n) + 3 * is_anomaly,
         "colour": rng.choice(["red", "green"], n),
     }
-    return dataset(pa.table(columns), is_anomaly, tuple(columns))
+    return dataset(pa.table(columns), is_anomaly, 0.25)
 
 
 def images(normals: int = 300, anomalies: int = 60) -> Dataset:
@@ -75,19 +76,7 @@ def images(normals: int = 300, anomalies: int = 60) -> Dataset:
     pixels = rng.integers(0, 155, (len(is_anomaly), 1, 8, 8))
     pixels[~is_anomaly, :, :, :4] += 80
     pixels[is_anomaly, :, :, 4:] += 80
-    return dataset(pixels.astype(np.uint8), is_anomaly, ())
-
-
-def dataset(examples: Any, is_anomaly: np.ndarray, columns: tuple[str, ...]) -> Dataset:
-    return Dataset(
-        name="made-up",
-        examples=examples,
-        labels=np.where(is_anomaly, "bad", "good"),
-        provenance={"files": {}},
-        normal=("good",),
-        apportionment=Apportionment(test_size=0.25),
-        columns=columns,
-    )
+    return dataset(pixels.astype(np.uint8), is_anomaly, 0.25)
 
 
 TOYS: dict[str, Callable[[], Dataset]] = {"table": cache(table), "image": cache(images)}

@@ -14,13 +14,14 @@ import torch
 from anoean_plugins.detectors import autoencoder, deep_sad, devnet, mlp_classifier
 from anoean_plugins.encoders.conv import Conv
 from anoean_plugins.encoders.mlp import Mlp
+from made_up import dataset
 from torch import nn
 
 from anoean_cli import registry
 from anoean_cli.data.splits import SplitRequest
 from anoean_cli.errors import DataError, TrainingError
 from anoean_cli.inference.model import Model, load_model
-from anoean_cli.interfaces import Apportionment, Dataset, Encoder, ExampleSpec, Fitted, Rows
+from anoean_cli.interfaces import Dataset, Encoder, ExampleSpec, Fitted, Rows
 from anoean_cli.storage.checkpoint import Checkpoint
 from anoean_cli.training import peers
 from anoean_cli.training import run as training
@@ -35,6 +36,7 @@ TERMS = {
 }
 KINDS = ("table", "image")
 NORMALS, ANOMALIES = 300, 60
+IS_ANOMALY = np.repeat([False, True], [NORMALS, ANOMALIES])
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -178,7 +180,7 @@ def table() -> Dataset:
     normals = rng.normal(size=(NORMALS, 2)) @ plane + 0.1 * rng.normal(size=(NORMALS, 6))
     anomalies = away + rng.normal(size=(ANOMALIES, 6))
     columns = dict(zip("abcdef", np.concatenate([normals, anomalies]).T, strict=True))
-    return dataset(pa.table(columns), tuple(columns))
+    return dataset(pa.table(columns), IS_ANOMALY, 0.3)
 
 
 def images() -> Dataset:
@@ -187,19 +189,7 @@ def images() -> Dataset:
     pixels = rng.integers(0, 60, size=(NORMALS + ANOMALIES, 1, 8, 9))
     pixels[:NORMALS, :, :, :4] += 150
     pixels[NORMALS:, :, 4:] += 150
-    return dataset(pixels.astype(np.uint8), ())
-
-
-def dataset(examples: object, columns: tuple[str, ...]) -> Dataset:
-    return Dataset(
-        name="made-up",
-        examples=examples,
-        labels=np.repeat(["good", "bad"], [NORMALS, ANOMALIES]),
-        provenance={"files": {}},
-        normal=("good",),
-        apportionment=Apportionment(test_size=0.3),
-        columns=columns,
-    )
+    return dataset(pixels.astype(np.uint8), IS_ANOMALY, 0.3)
 
 
 DATASETS = {"table": table(), "image": images()}

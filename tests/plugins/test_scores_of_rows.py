@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pytest
+from made_up import dataset
 
 from anoean_cli import registry
 from anoean_cli.data.splits import SplitRequest
-from anoean_cli.interfaces import Apportionment, Dataset
+from anoean_cli.interfaces import Dataset
 from anoean_cli.training.run import TrainRequest, train_model
 
 SHORT = {"epochs": 1, "max_iter": 5, "n_estimators": 10, "starts": 4, "steps": 3}
@@ -26,7 +25,7 @@ def table(width: int) -> Dataset:
     rng = np.random.default_rng(width)
     values = rng.normal(size=(len(IS_ANOMALY), width)) + 2 * IS_ANOMALY[:, None]
     names = tuple(f"x{column}" for column in range(width))
-    return dataset(pa.table(dict(zip(names, values.T, strict=True))), names)
+    return dataset(pa.table(dict(zip(names, values.T, strict=True))), IS_ANOMALY, 0.1)
 
 
 def images() -> Dataset:
@@ -34,19 +33,7 @@ def images() -> Dataset:
     pixels = (
         rng.integers(0, 200, (len(IS_ANOMALY), 1, 9, 11)) + 50 * IS_ANOMALY[:, None, None, None]
     )
-    return dataset(pixels.astype(np.uint8), ())
-
-
-def dataset(examples: Any, names: tuple[str, ...]) -> Dataset:
-    return Dataset(
-        name="made-up",
-        examples=examples,
-        labels=np.where(IS_ANOMALY, "bad", "good"),
-        provenance={"files": {}},
-        normal=("good",),
-        apportionment=Apportionment(test_size=0.1),
-        columns=names,
-    )
+    return dataset(pixels.astype(np.uint8), IS_ANOMALY, 0.1)
 
 
 def check_scores(name: str, data: Dataset, latent_dim: int | None = None) -> None:
