@@ -16,7 +16,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from anoean_cli import parameters, registry
-from anoean_cli.app import app
+from anoean_cli.app import built
 
 PAGE = Path(__file__).with_name("cli.md")
 HEAD = """\
@@ -40,13 +40,13 @@ def reference() -> str:
     for name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH"):
         os.environ.pop(name, None)
     sections = [HEAD, _section(())]
-    sections += [_section((name,)) for name in typer.main.get_command(app).commands]
+    sections += [_section((name,)) for name in typer.main.get_command(built()).commands]
     sections += [PARAMETERS, *_parameters("detectors"), *_parameters("encoders")]
     return "\n".join(sections)
 
 
 def _section(command: tuple[str, ...]) -> str:
-    result = CliRunner().invoke(app, [*command, "--help"], prog_name="anoean", color=False)
+    result = CliRunner().invoke(built(), [*command, "--help"], prog_name="anoean", color=False)
     assert result.exit_code == 0, result.output
     lines = [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", result.output).splitlines()]
     text = "\n".join(lines).strip("\n")

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from anoean_cli.app import app
+from anoean_cli.app import built
 from anoean_cli.errors import ExitStatus
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-COMMANDS = typer.main.get_command(app).commands
+COMMANDS = typer.main.get_command(built()).commands
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 # What the examples of a page leave to be checked.
 CLAIMS = {

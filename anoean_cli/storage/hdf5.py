@@ -131,9 +131,7 @@ def read(
         FileFormatError: it is not there, not such a file, newer, damaged or altered.
     """
     with _Source(path, format, version, volatile, max_bytes, chunked=False) as source:
-        source.verify()
-        values = {name: source.get(name) for name in source.names()}
-        return Content(values, source.attributes, source.digest)
+        return Content(source.whole(), source.attributes, source.digest)
 
 
 def kind_of(path: Path) -> str:
@@ -387,18 +385,25 @@ class _Source:
             stored = self._of(name)
             return decode(stored.kind, tuple(part.read() for part in stored.parts))
 
+    def whole(self) -> dict[str, Any]:
+        """Return all values; what was compared with digest and checksum is what is returned."""
+        with _guarded(self._path):
+            read = {name: tuple(p.read() for p in s.parts) for name, s in self._stored.items()}
+            self._compare({name: tuple(map(print_of, parts)) for name, parts in read.items()})
+            return {name: decode(self._stored[name].kind, read[name]) for name in self.names()}
+
     def verify(self) -> None:
         """Read everything, in blocks, and compare it with the digest and the checksum."""
         with _guarded(self._path):
-            manifest = {
-                name: Entry(stored.kind, tuple(_print(part) for part in stored.parts))
-                for name, stored in self._stored.items()
-            }
-            covered = {k: v for k, v in self.attributes.items() if k != "checksum"}
-            if manifest_checksum(manifest, covered) != self.attributes["checksum"]:
-                raise MalformedError("its checksum does not fit")
-            if manifest_digest(manifest, self._volatile) != self.digest:
-                raise MalformedError("its digest does not fit")
+            self._compare({n: tuple(map(_print, s.parts)) for n, s in self._stored.items()})
+
+    def _compare(self, prints: Mapping[str, tuple[Print, ...]]) -> None:
+        manifest = {name: Entry(self._stored[name].kind, prints[name]) for name in prints}
+        covered = {k: v for k, v in self.attributes.items() if k != "checksum"}
+        if manifest_checksum(manifest, covered) != self.attributes["checksum"]:
+            raise MalformedError("its checksum does not fit")
+        if manifest_digest(manifest, self._volatile) != self.digest:
+            raise MalformedError("its digest does not fit")
 
     def close(self) -> None:
         self._opening.__exit__(None, None, None)

@@ -14,7 +14,8 @@ from anoean_cli.inference.model import load_model
 from .conftest import Result, Run, environment, words
 
 COMMANDS = ("prepare", "train", "calibrate", "score", "evaluate", "info", "plugins")
-HEAVY = ("torch", "matplotlib", "sklearn", "pandas", "numpy")  # each takes long to import
+# Each takes long to import, the last two for what one row is.
+HEAVY = ("torch", "matplotlib", "sklearn", "pandas", "numpy", "pyarrow.compute", "numpy.ma")
 
 
 def test_help_names_every_command(anoean: Run) -> None:
@@ -231,10 +232,10 @@ def imported(tmp_path: Path, *args: object) -> tuple[Result, set[str]]:
         ("score fresh.csv", set()),
         ("score fresh.csv --embeddings e.h5 --format jsonl", set()),
         ("calibrate --fpr 0.1", set()),
-        ("calibrate --data fresh.csv --label label", set()),
+        ("calibrate --data fresh.csv --label label", {"pyarrow.compute", "numpy.ma"}),
         ("calibrate --covariance ledoit-wolf", {"sklearn"}),
-        ("calibrate --covariance mcd", {"sklearn"}),
-        ("evaluate --data fresh.csv", {"torch", "sklearn"}),
+        ("calibrate --covariance mcd", {"sklearn", "numpy.ma"}),
+        ("evaluate --data fresh.csv", {"torch", "sklearn", "pyarrow.compute", "numpy.ma"}),
     ],
 )
 @pytest.mark.usefixtures("model", "fresh")

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from anoean_cli.data.columnar import as_categories
 from anoean_cli.data.meaning import meaning
 from anoean_cli.data.preprocessing import TablePreprocessor, fit_table
 from anoean_cli.data.readers import Wanted, read_table, stream_table
@@ -107,3 +108,11 @@ def test_blanks_around_fields_are_no_part_of_them(tmp_path: Path) -> None:
         assert batch.table["kind"].to_pylist() == ["a", "b", None, "b"]
         assert batch.labels is not None
         assert batch.labels.to_pylist() == ["ok", "bad", None, "ok"]
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["a", "b c"], ["a", " b"], ["a\t"], ["", " "], ["ü "]])
+@pytest.mark.parametrize("start", [0, 1])
+def test_blanks_around_categories_are_dropped(texts: list[str], start: int) -> None:
+    column = pa.chunked_array([pa.array(texts, pa.string()).dictionary_encode()[start:]])
+    trimmed = [text.strip() for text in texts[start:]]
+    assert as_categories(column, nulls=()).to_pylist() == trimmed
