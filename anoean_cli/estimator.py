@@ -170,6 +170,21 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.offset_ = self._offset(self._scores(rows), share)
         return self
 
+    def fit_predict(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray[np.int64]:
+        """Return ``fit(X, y).predict(X)``; unlike in its base class the known anomalies count.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,), default=None
+            As `fit` takes it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        return self.fit(X, y).predict(X)
+
     def _offset(self, scores: Scores, share: float | None) -> float:
         if share is not None:
             return float(np.percentile(-scores, 100 * share))

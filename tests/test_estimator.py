@@ -58,6 +58,11 @@ def test_known_anomalies_are_learnt(fitted: AnoEAN, rows: Any) -> None:
     assert_array_equal(fitted.predict(X) == -1, fitted.decision_function(X) < 0)
 
 
+def test_known_anomalies_are_learnt_in_fit_predict_too(fitted: AnoEAN, rows: Any) -> None:
+    X, y = rows
+    assert_array_equal(AnoEAN(random_state=0).fit_predict(X, y), fitted.predict(X))
+
+
 def test_the_model_scores_alike_from_a_file(fitted: AnoEAN, rows: Any, tmp_path: Any) -> None:
     fitted.model_.save(tmp_path / "m.h5")
     scores = load_model(tmp_path / "m.h5").anomaly_score(rows[0])

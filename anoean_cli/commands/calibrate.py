@@ -10,6 +10,7 @@ import typer
 from anoean_cli.commands import options, shell
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
+from anoean_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from anoean_cli.inference.model import Model
@@ -60,9 +61,16 @@ def run(
     inputs = [] if data is None else [("--data", data)]
     check_outputs({"--out" if out else "--model": target}, inputs, force)
     observed = None
+    if data is None and (label is not None or normal is not None):
+        raise UsageError("--label and --normal say what rows are: give these with --data")
     if data is not None:
         observed = _observed(loaded, data, label, normal, table, contamination is not None)
         console.note(_described(observed))
+        if not observed.are_new:
+            console.warn(
+                f"{data}: the model learned from this file, and new rows score otherwise: "
+                "p-values are approximate; calibrate with rows that it has not seen"
+            )
     renewed = recalibrated(loaded, observed, rule, covariance, console.warn)
     digest = renewed.save(target, overwrite=force)
     show_model(console, replace(renewed, digest=digest), target, json)
@@ -83,6 +91,7 @@ def _observed(
     """
     import numpy as np
 
+    from anoean_cli.commands.loading import are_of_training, origin_of
     from anoean_cli.data.inputs import Expected, Reading, pieces
     from anoean_cli.data.labels import among, normal_labels
     from anoean_cli.data.text import nulls_of
@@ -90,7 +99,7 @@ def _observed(
 
     is_labelled = label is not None or normal is not None
     reading = Reading(
-        table.options(label),
+        table.options(label, trained=model.config["dataset"]),
         labels=is_labelled,
         seek_labels=not is_mixture,
         label_ending=model.config["dataset"].get("label_ending", ""),
@@ -101,13 +110,14 @@ def _observed(
         outputs.append(model.score(piece.examples).output)
         labels += piece.labels or []
     output = np.concatenate(outputs)
+    are_new = not are_of_training(origin_of(data)["files"], model.config)
     known = np.array([name != "" for name in labels], np.bool_)
     if not is_labelled and not known.any():
-        return Observed(output, None, data)
+        return Observed(output, None, data, are_new)
     nulls = nulls_of(reading.options)
     normals = normal_labels(normal, model.config["normal"], labels, data, nulls)
     is_anomaly = ~among(labels, normals)
-    return Observed(output[known], is_anomaly[known], data)
+    return Observed(output[known], is_anomaly[known], data, are_new)
 
 
 def _described(observed: Observed) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -90,26 +89,27 @@ def _given_rows(
     console: Console,
 ) -> tuple[Labelled, dict[str, Any]]:
     """The same for the rows of a file."""
-    from anoean_cli.data.content import digest_of
+    from anoean_cli.commands.loading import are_of_training, origin_of
     from anoean_cli.data.inputs import Expected, Reading, pieces
     from anoean_cli.data.labels import among, normal_labels
     from anoean_cli.data.text import nulls_of
     from anoean_cli.evaluation.run import Labelled, score_pieces
-    from anoean_cli.storage.prepared import is_prepared, provenance_of
 
-    ending = model.config["dataset"].get("label_ending", "")
-    reading = Reading(table.options(label), labels=True, label_ending=ending)
+    trained = model.config["dataset"]
+    ending = trained.get("label_ending", "")
+    reading = Reading(table.options(label, trained=trained), labels=True, label_ending=ending)
     expected = Expected(model.preprocessor.spec, model.schema)
     scores, labels = score_pieces(model, pieces(data, expected, reading))
     nulls = nulls_of(reading.options)
     normals = normal_labels(normal, model.config["normal"], labels, data, nulls)
     labelled = Labelled(scores, ~among(labels, normals), labels)
     _warn_of_other_names(data, labelled, model.config["seen_types"], console)
-    path, about = Path(data), {"source": "file", "files": {}}
-    if is_prepared(path):
-        about = provenance_of(path)
-    elif path.is_file():  # a pipe cannot be read twice
-        about["files"] = {path.name: digest_of(path)}
+    about = origin_of(data)
+    if are_of_training(about["files"], model.config):
+        console.warn(
+            f"{data}: the model learned from this file, so the figures are better than on new "
+            "rows; without --data they are of the rows that training set aside"
+        )
     return labelled, _origin(data, about)
 
 

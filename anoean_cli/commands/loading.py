@@ -10,6 +10,7 @@ from typing import Any
 
 from anoean_cli import environment, registry
 from anoean_cli.console import Console
+from anoean_cli.data.content import digest_of
 from anoean_cli.data.contract import checked
 from anoean_cli.errors import (
     DatasetUnavailableError,
@@ -40,18 +41,23 @@ def load_dataset(
         from_cache: whether the prepared form in the cache will do.
 
     Raises:
+        UsageError: a source beside a file.
         PluginError: no such plugin.
         DatasetUnavailableError, DataError, FileFormatError: what the plugin or reader says.
     """
     if is_file(name):
+        if source not in ("auto", name):
+            raise UsageError(f"--source {source}: {name} is a file already; name one of them")
         name, source = "table", name
+    reading = asdict(table)
     if is_file(source) and prepared.is_prepared(Path(source)):
         dataset = prepared.read_prepared(Path(source))
+        reading |= dataset.provenance.get("reload", {}).get("reading", {})  # of the text it was
     else:
         dataset = _from_plugin(name, source, table, console, seed, from_cache)
     if source in ("auto", "full"):
         source = "sample" if dataset.provenance.get("sample") else "full"
-    again = {"plugin": name, "source": source, "seed": seed, "reading": asdict(table)}
+    again = {"plugin": name, "source": source, "seed": seed, "reading": reading}
     return replace(dataset, provenance={**dataset.provenance, "reload": again})
 
 
@@ -152,6 +158,20 @@ def _takes_table_options(name: str, source: str) -> bool:
     if is_file(source) and prepared.is_prepared(Path(source)):
         return False
     return getattr(registry.get("datasets", name), "takes_table_options", False)
+
+
+def origin_of(data: str) -> Mapping[str, Any]:
+    """The provenance of rows given as a file: ``files`` are names and checksums."""
+    path = Path(data)
+    if prepared.is_prepared(path):
+        return prepared.provenance_of(path)
+    # A pipe cannot be read twice.
+    return {"source": "file", "files": {path.name: digest_of(path)} if path.is_file() else {}}
+
+
+def are_of_training(files: Mapping[str, str], config: Mapping[str, Any]) -> bool:
+    """Whether one of the files is one that a model of this configuration learned from."""
+    return not set(files.values()).isdisjoint(config["dataset"].get("files", {}).values())
 
 
 def is_file(name: str) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -108,10 +109,16 @@ class TableFlags:
     delimiter: Annotated[
         str | None, typer.Option(help="What stands between fields; by default found out.")
     ] = None
-    decimal: Annotated[str, typer.Option(help="The decimal mark: . or ,")] = "."
-    encoding: Annotated[str, typer.Option(help="The text encoding.")] = "utf-8"
+    decimal: Annotated[
+        str | None,
+        typer.Option(help="The decimal mark, . or , and by default . or as in training."),
+    ] = None
+    encoding: Annotated[str | None, typer.Option(help="By default utf-8, or as in training.")] = (
+        None
+    )
     null_values: Annotated[
-        str | None, typer.Option(help="Comma-separated markers of missing values.")
+        str | None,
+        typer.Option(help="Comma-separated markers of missing values; by default as in training."),
     ] = None
 
     def options(
@@ -120,20 +127,34 @@ class TableFlags:
         ignore: str | None = None,
         numeric: str | None = None,
         categorical: str | None = None,
+        trained: Mapping[str, Any] | None = None,
     ) -> TableOptions:
-        """Raises UsageError for marks that are not one character."""
+        """The options for one table.
+
+        Args:
+            trained: ``config["dataset"]`` of the model that the rows are for. How its text was
+                written holds for what is not given: a marker of missing values that is forgotten
+                would become a number, and no one would notice.
+
+        Raises:
+            UsageError: a mark that is not one character.
+        """
         from anoean_cli.interfaces import TableOptions
 
+        reading = (trained or {}).get("reload", {}).get("reading", {})
+        decimal = self.decimal or reading.get("decimal", ".")
+        null_values = self.null_values
+        nulls = reading.get("null_values") if null_values is None else null_values.split(",")
         delimiter = {"\\t": "\t", "tab": "\t"}.get(self.delimiter or "", self.delimiter)
-        for name, mark in (("--delimiter", delimiter), ("--decimal", self.decimal)):
+        for name, mark in (("--delimiter", delimiter), ("--decimal", decimal)):
             if mark is not None and len(mark) != 1:
                 raise UsageError(f"{name} is {mark!r}; one character is needed")
         return TableOptions(
             header=None if self.header is None else self.header == "yes",
             delimiter=delimiter,
-            decimal=self.decimal,
-            encoding=self.encoding,
-            null_values=None if self.null_values is None else tuple(self.null_values.split(",")),
+            decimal=decimal,
+            encoding=self.encoding or reading.get("encoding", "utf-8"),
+            null_values=None if nulls is None else tuple(nulls),
             label=label,
             ignore=listed(ignore),
             numeric=listed(numeric),

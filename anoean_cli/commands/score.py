@@ -94,7 +94,7 @@ def run(
     loaded = load_model(model)
     if fpr is not None:
         loaded = _at_rate(loaded, fpr)
-    reading = Reading(table.options(), keep=kept, on_error=on_error)
+    reading = Reading(table.options(trained=loaded.config["dataset"]), keep=kept, on_error=on_error)
     counts, census, began = Counts(), Census(), time.perf_counter()
     with ExitStack() as stack:
         output = stack.enter_context(opened_output(out, format, force, console.out))

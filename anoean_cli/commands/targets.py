@@ -22,12 +22,14 @@ def check_outputs(
         force: whether existing outputs may be replaced. Inputs never are.
 
     Raises:
-        UsageError: a file is to be written twice, or read and written.
+        UsageError: a file is to be written twice, read and written, or to go to stdout.
         OutputError: an output exists, or could not be written.
     """
     given = {option: path for option, path in outputs.items() if path is not None}
     taken = {os.path.realpath(path): name for name, path in inputs if os.path.isfile(path)}
     for option, path in given.items():
+        if str(path) == "-":
+            raise UsageError(f"{option} -: this needs a file, which stdout is not")
         other = taken.setdefault(os.path.realpath(path), option)
         if other != option:
             raise UsageError(f"{option} {path}: that file is {other} too; write elsewhere")

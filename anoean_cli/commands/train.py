@@ -259,6 +259,8 @@ def split_request(dataset: Dataset, flags: DataFlags, nulls: Sequence[str] = ())
     if flags.train_size is not None:
         sizes = replace(sizes, train_size=_train_size(flags.train_size))
     if flags.test_size is not None:
+        if flags.test_size > 1 and flags.test_size % 1:
+            raise UsageError(f"--test-size {flags.test_size:g} is neither a share nor whole rows")
         sizes = replace(sizes, test_size=flags.test_size)
     if flags.split == "publisher" and flags.test_size is None:
         sizes = replace(sizes, test_size=0)

@@ -22,6 +22,7 @@ class Reload(TypedDict):
 
 class Dataset(TypedDict):
     name: str
+    files: NotRequired[dict[str, str]]
     label_ending: NotRequired[str]
     reload: NotRequired[Reload]
 

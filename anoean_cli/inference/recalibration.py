@@ -66,11 +66,13 @@ class Observed:
         output: (n, d) embeddings or (n, 1) raw scores.
         is_anomaly: (n,) bool, or None where nothing is known of the rows.
         source: where the rows come from.
+        are_new: whether the model did not learn from them.
     """
 
     output: NDArray[np.float32]
     is_anomaly: NDArray[np.bool_] | None
     source: str = "the data"
+    are_new: bool = True
 
 
 def by_rate(
@@ -98,8 +100,8 @@ def recalibrated(
     Gaussian and new reference scores.
 
     The normals among the rows are split in halves at random (seed 0): one gives μ and Σ, the
-    other the references, so that p-values are exactly valid for rows like them. A contamination
-    is read off the rows as they are; the references then stay.
+    other the references, so that p-values are exactly valid for rows like them, if these are new
+    to the model. A contamination is read off the rows as they are; the references then stay.
 
     Without a rule, new references get the threshold by the rule that the model had, as far as it
     can do without the rows that it came from; else by the default rate.
@@ -197,7 +199,8 @@ def _from_rows(
             raise _too_alike(normals, observed.source) from error
     reference = np.sort(raw_scores(normals[halves["calibration"]], gaussian))
     rule = _or_before(rule, model.calibration, len(reference), warn)
-    model = _replaced(model, replace(model.calibration, reference=reference, exact=True), gaussian)
+    calibration = replace(model.calibration, reference=reference, exact=observed.are_new)
+    model = _replaced(model, calibration, gaussian)
     sizes = {role: len(rows) for role, rows in halves.items()}
     model = replace(
         model,

@@ -19,7 +19,7 @@ from shared import (
 
 from anoean_cli.evaluation import comparison
 
-PAPERS = "anoean,anoean:paper,alad,anogan,egbad,ocsvm,svm"
+PAPERS = "anoean,anoean:paper,alad,anogan,egbad,ocsvm,ocsvm:contaminated,svm"
 TODAYS = (
     "autoencoder,deep-sad,devnet,forest-knn,gaussian,hist-gradient-boosting,isolation-forest,knn,"
     "mlp-classifier,pca,random-forest"

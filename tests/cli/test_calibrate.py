@@ -137,6 +137,8 @@ def test_out_leaves_the_model_alone(anoean: Run) -> None:
         ("--contamination 2 --data mixed.csv", 2, "--contamination 2"),
         ("--contamination 0.1 --data mixed.csv --covariance mcd", 2, "--covariance"),
         ("--maximize-f1", 2, "--data"),
+        ("--label label", 2, "--data"),
+        ("--fpr 0.1 --out -", 2, "--out -"),
         ("--contamination 0.1 --data mixed.csv --normal ok", 2, "--label"),
         ("--maximize-f1 --data bare.csv", 2, "--label"),
         ("--data nosuch.csv", 3, "nosuch.csv"),
@@ -196,3 +198,15 @@ def test_a_label_that_stands_where_a_feature_should_is_refused(anoean: Run, fres
             found = anoean(command, "--data", file, "--label", label)
             assert found.returncode == 3
             assert "'size', a feature of the model" in found.error
+
+
+def test_rows_that_the_model_learned_from_make_p_values_approximate(
+    anoean: Run, table: Path, fresh: Path
+) -> None:
+    for file, is_new in ((table, False), (fresh, True)):
+        found = anoean("calibrate", "--data", file, "--json")
+        assert found.returncode == 0, found.stderr
+        assert found.json["calibration"]["exact"] is is_new
+        assert ("learned from this file" in found.stderr) is not is_new
+        found = anoean("evaluate", "--data", file, "--json")
+        assert ("learned from this file" in found.stderr) is not is_new

@@ -425,3 +425,23 @@ def test_a_reader_that_has_enough_ends_it_quietly(tmp_path: Path) -> None:
     )
     assert done.stdout == ",".join(COLUMNS) + "\n141\n"
     assert done.stderr == ""
+
+
+def test_what_stands_for_a_missing_value_is_remembered(anoean: Run, tmp_path: Path) -> None:
+    def written(count: int, seed: int, missing: str) -> Path:
+        rows = [[cell or missing for cell in row] for row in table_rows(count, seed)]
+        return write_csv(tmp_path / f"{count}{missing}.csv", rows)
+
+    settings = "--label label --normal ok --epochs 2 --test-size 0"
+    training = written(400, 1, "-999")
+    assert (
+        anoean("prepare", training, "--label label --null-values=-999,NA -o p.h5").returncode == 0
+    )
+    for data, marker in ((training, "--null-values=-999,NA"), ("p.h5", "")):
+        how = settings.replace("--label label", "") if data == "p.h5" else settings
+        done = anoean("train --dataset", data, how, marker, "-m m.h5 --force")
+        assert done.returncode == 0, done.stderr
+        plain = anoean("score -m m.h5", written(160, 2, ""), "--null-values ,NA")
+        marked = anoean("score -m m.h5", written(160, 2, "-999"))
+        assert marked.returncode == 0, marked.stderr
+        assert [row["score"] for row in marked.rows] == [row["score"] for row in plain.rows]

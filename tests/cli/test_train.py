@@ -95,6 +95,8 @@ def test_the_model_may_be_named_by_the_environment(anoean: Run) -> None:
         ("--dataset toy --train-size 0", 2, "--train-size"),
         ("--dataset toy --train-size ²", 2, "--train-size"),
         ("--dataset toy --test-size nan", 2, "--test-size"),
+        ("--dataset toy --test-size 1.5", 2, "--test-size 1.5"),
+        ("--dataset table.csv --source other.csv --label label", 2, "--source other.csv"),
         ("--dataset toy --test-size inf", 2, "--test-size"),
         ("--dataset toy --threads 2000", 2, "--threads"),
         ("--dataset toy --label state", 2, "--label"),
