@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import struct
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli.data.content import CHUNK, open_content
 from anoean_cli.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MAX_PIXELS = 1 << 26
 MAX_DIMENSIONS = 32  # IDX can declare 255, NumPy holds 64
@@ -64,11 +67,14 @@ def is_idx(path: Path) -> bool:
 def read_image(path: Path, channels: int) -> NDArray[np.uint8]:
     """Read an image file as grey (1 channel) or RGB (3 channels).
 
+    Of values of 16 bits the high byte counts, as Pillow has it for colours.
+
     Returns:
         (channels, height, width) uint8.
 
     Raises:
-        DataError: the file is no image, is damaged, or has more than ``MAX_PIXELS`` pixels.
+        DataError: the file is no image, is damaged, has more than ``MAX_PIXELS`` pixels, or
+            values of 32 bits.
         ValueError: another number of channels.
     """
     from PIL import Image
@@ -79,10 +85,30 @@ def read_image(path: Path, channels: int) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are too many")
-            pixels = np.asarray(image.convert(MODES[channels]))
+            pixels = np.asarray(_in_bytes(image).convert(MODES[channels]))
     except Exception as error:  # Pillow's decoders raise of every kind on damaged files
         raise DataError(f"{path}: cannot be read as an image ({error})") from error
     return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], channels).transpose(2, 0, 1))
+
+
+def _in_bytes(image: Image.Image) -> Image.Image:
+    """Return the image with a byte for each value; Pillow alone would clip larger ones to white.
+
+    Raises:
+        ValueError: what its values mean in bytes cannot be told.
+    """
+    from PIL import Image
+
+    # PNG and PGM hold at most 16 bits, also where Pillow makes integers of 32 bits of them.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        image.load()
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"its mode is {image.mode}, values of 32 bits whose black and white are not known; "
+            "save it with 8 or 16 bits a value"
+        )
+    return image
 
 
 def _is_magic(magic: bytes) -> bool:

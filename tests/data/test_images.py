@@ -145,6 +145,22 @@ def test_colour_and_grey_are_converted(tmp_path):
     np.testing.assert_array_equal(read_image(grey, 3), np.full((3, 4, 5), 9))
 
 
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif", "deep.pgm"])
+def test_the_high_byte_of_16_bits_counts(tmp_path, pixels, name):
+    deep = saved(tmp_path, pixels[0].astype(np.uint16) * 257, name)
+
+    np.testing.assert_array_equal(read_image(deep, 1), pixels[:1])
+    np.testing.assert_array_equal(read_image(deep, 3), np.repeat(pixels[:1], 3, axis=0))
+
+
+@pytest.mark.parametrize(("dtype", "mode"), [(np.int32, "I"), (np.float32, "F")])
+def test_values_of_32_bits_are_refused_with_what_to_do(tmp_path, pixels, dtype, mode):
+    path = saved(tmp_path, pixels[0].astype(dtype), "deep.tif")
+
+    with pytest.raises(DataError, match=rf"deep\.tif: .*mode is {mode}, .*save it with 8 or 16"):
+        read_image(path, 1)
+
+
 def test_image_of_too_many_pixels_is_refused(tmp_path, monkeypatch, pixels):
     monkeypatch.setattr(images, "MAX_PIXELS", 11)
 
