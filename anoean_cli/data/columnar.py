@@ -15,6 +15,7 @@ from anoean_cli.data.text import shown, without_nan
 from anoean_cli.errors import DataError
 
 _ROWS = 1 << 16
+_CELLS = 1 << 22  # as floats 32 MiB, however many columns a row of pixels has
 
 
 class ParquetTable:
@@ -50,8 +51,9 @@ class ParquetTable:
                     f"{self.name}, column {shown(name)}: holds nested values "
                     f"({self.schema.field(name).type}); flatten it or leave it out"
                 )
+        rows = max(1, min(_ROWS, _CELLS // max(1, len(columns))))
         with self._told():
-            yield from self._file.iter_batches(batch_size=_ROWS, columns=list(columns))
+            yield from self._file.iter_batches(batch_size=rows, columns=list(columns))
 
     @contextmanager
     def _told(self) -> Iterator[None]:

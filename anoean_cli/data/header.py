@@ -155,6 +155,13 @@ class Columns:
     names: tuple[str, ...]
     first: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, file: str, fields: tuple[str, ...], are_names: bool) -> Columns:
+        """Return the columns of a text with these fields in its first row."""
+        if are_names:
+            return cls(file, fields)
+        return cls(file, tuple(numbered(at) for at in range(len(fields))), fields)
+
     def roles(self, options: TableOptions) -> Roles:
         """Find the columns that options name or count.
 

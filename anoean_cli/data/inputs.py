@@ -5,7 +5,6 @@ Every input row comes out exactly once, as a good row or as a flagged one.
 
 from __future__ import annotations
 
-import io
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli.data.images import is_idx, read_idx, read_image
-from anoean_cli.data.readers import Batch, Flagged, Wanted, open_bytes, stream_table
+from anoean_cli.data.pixels import Pixels
+from anoean_cli.data.readers import Batch, Flagged, Wanted, stream_table
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import ExampleSpec, TableOptions
@@ -269,61 +269,15 @@ def _pixel_tables(
     source: Path | BinaryIO, name: str, expected: Expected, reading: Reading
 ) -> Iterator[Piece]:
     """Rows of pixel values, row by row of the image, one channel after the other."""
-    pixels, label, options = _pixel_columns(source, name, expected, reading)
-    wanted = Wanted(
-        numeric=pixels,
-        source_columns=pixels,
-        label=label,
+    sought = Pixels(
+        count=math.prod(expected.spec.shape),
+        label=reading.options.label,
         keep=reading.keep,
         required_label=reading.labels,
         sought_label=reading.seek_labels,
     )
-    for batch in stream_table(source, name, wanted, options, reading.on_error):
+    for batch in stream_table(source, name, sought, reading.options, reading.on_error):
         yield _checked_pixels(_piece(name, batch, reading), expected, reading)
-
-
-def _pixel_columns(
-    source: Path | BinaryIO, name: str, expected: Expected, reading: Reading
-) -> tuple[tuple[str, ...], str | None, TableOptions]:
-    """The names of the pixel columns: all columns of a header but the label and kept ones."""
-    count = math.prod(expected.spec.shape)
-    plain = tuple(f"column_{index + 1}" for index in range(count))
-    first = _first_line(source)
-    delimiter = reading.options.delimiter or ("," if "," in first else "\t")
-    fields = [field.strip().strip('"') for field in first.strip().split(delimiter)]
-    has_header = reading.options.header
-    if has_header is None:
-        has_header = bool(first) and not any(_is_number(field) for field in fields)
-    options = replace(reading.options, header=has_header)
-    if not has_header:
-        if reading.labels:
-            raise DataError(f"{name}: has no header, so its labels cannot be found; add one")
-        return plain, None, options
-    label = reading.options.label or ("label" if "label" in fields else None)
-    pixels = tuple(f for f in fields if f != label and f not in reading.keep)
-    if len(pixels) != count:
-        raise DataError(
-            f"{name}: has {len(pixels)} columns beside the label; "
-            f"the model takes rows of {count} pixel values"
-        )
-    return pixels, label, options
-
-
-def _first_line(source: Path | BinaryIO) -> str:
-    if isinstance(source, io.BufferedReader):
-        head = source.peek()
-        return head.split(b"\n", 1)[0].decode("utf-8", "replace")
-    assert isinstance(source, Path)
-    with open_bytes(source) as stream:
-        return stream.readline(1 << 20).decode("utf-8", "replace")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _checked_pixels(piece: Piece, expected: Expected, reading: Reading) -> Piece:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import Any, BinaryIO, Literal, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -47,7 +47,16 @@ from anoean_cli.data.text import Block, Dialect, Layout, Row, shown
 from anoean_cli.errors import DataError
 from anoean_cli.interfaces import TableOptions
 
-__all__ = ["Batch", "Flagged", "RawTable", "Wanted", "open_bytes", "read_table", "stream_table"]
+__all__ = [
+    "Batch",
+    "Flagged",
+    "RawTable",
+    "Sought",
+    "Wanted",
+    "open_bytes",
+    "read_table",
+    "stream_table",
+]
 
 OnError: TypeAlias = Literal["stop", "flag"]
 
@@ -102,6 +111,14 @@ class Wanted:
     rest: tuple[str, ...] = ()
     label_is_given: bool = False
 
+    def is_header(self, fields: Sequence[bytes], dialect: Dialect, file: str) -> bool:
+        """Whether the first row of a text names these columns."""
+        return names_features(fields, self.features, dialect.decimal)
+
+    def among(self, columns: Columns) -> Wanted:
+        """Return what is wanted of a table, here of any the same."""
+        return self
+
     def settled(self, columns: Sequence[str], file: str) -> Wanted:
         """Return what is wanted of a file with these columns: with the label if it has it.
 
@@ -128,6 +145,24 @@ class Wanted:
         """The names of all columns that have to be there, each once."""
         label = (self.label,) if self.required_label and self.label is not None else ()
         return tuple(dict.fromkeys((*self.features, *label, *self.keep)))
+
+
+class Sought(Protocol):
+    """Who knows which columns to stream, at the latest on seeing how the table begins."""
+
+    def is_header(self, fields: Sequence[bytes], dialect: Dialect, file: str) -> bool:
+        """Whether the first row of a text holds names; asked unless the user says it.
+
+        Raises:
+            DataError: it cannot be told.
+        """
+
+    def among(self, columns: Columns) -> Wanted:
+        """Return the columns to stream of a table that has these.
+
+        Raises:
+            DataError, UsageError: it cannot be told which.
+        """
 
 
 @dataclass(frozen=True)
@@ -175,7 +210,7 @@ class Batch:
 def stream_table(
     source: Path | BinaryIO,
     name: str,
-    wanted: Wanted,
+    sought: Sought,
     options: TableOptions,
     on_error: OnError,
     block_bytes: int = _BLOCK_BYTES,
@@ -186,7 +221,7 @@ def stream_table(
         source: a file, or a stream that need not be seekable (then not Parquet) and is not
             closed.
         name: what messages call it.
-        wanted: the columns.
+        sought: the columns, a :class:`Wanted` where they are known beforehand.
         options: how the text is written.
         on_error: whether a row that cannot be read ends the reading or is flagged.
         block_bytes: about how much text makes a batch; the rows do not depend on it.
@@ -195,6 +230,7 @@ def stream_table(
         DataError: the source cannot be read, lacks a column or has no rows; a row cannot be
             read and ``on_error`` is ``"stop"``.
         UsageError: an unknown encoding, an impossible delimiter or decimal sign.
+        Both: what ``sought`` raises.
     """
     path = None if hasattr(source, "read") else Path(source)
     raw = source if path is None else open_raw(path)
@@ -203,10 +239,10 @@ def stream_table(
         stream.close()
         if path is None or not path.is_file():
             raise DataError(f"{name}: Parquet cannot be read from a pipe; give it as a file")
-        batches = _parquet_batches(path, name, wanted, options, on_error)
+        batches = _parquet_batches(path, name, sought, options, on_error)
     else:
         content = decompressed(head, stream, name)
-        batches = _text_batches(content, name, wanted, options, on_error, block_bytes)
+        batches = _text_batches(content, name, sought, options, on_error, block_bytes)
     empty = True
     for batch in batches:
         empty = False
@@ -222,7 +258,7 @@ def _is_parquet(head: bytes, path: Path | None) -> bool:
 def _text_batches(
     stream: BinaryIO,
     name: str,
-    wanted: Wanted,
+    sought: Sought,
     options: TableOptions,
     on_error: OnError,
     block_bytes: int,
@@ -230,11 +266,11 @@ def _text_batches(
     with stream:
         dialect, blocks = _opened(stream, name, options, block_bytes)
         first, row, blocks = _first_row(blocks, dialect, name)
-        layout, extras, has_header = _layout(row, name, wanted, options, dialect)
-        if has_header:
-            blocks = chain([text.without_first(first, row)], blocks)
-        else:
-            blocks = chain([first], blocks)
+        columns = _columns(row, name, sought, options, dialect)
+        wanted = sought.among(columns)
+        is_guess = bool(columns.first) and options.header is None
+        layout, extras = _layout(columns, wanted, dialect, row.line if is_guess else 0)
+        blocks = chain([first if columns.first else text.without_first(first, row)], blocks)
         done = 0
         for block in blocks:
             batch, count = _text_batch(block, layout, wanted, on_error, done)
@@ -284,40 +320,40 @@ def _text_batch(
 # ---------------------------------------------------------------------------- matching columns
 
 
-def _layout(
-    first: Row, name: str, wanted: Wanted, options: TableOptions, dialect: Dialect
-) -> tuple[Layout, tuple[str, ...], bool]:
-    """Match the first row with the wanted columns: where they are, what is extra, header or not."""
+def _columns(
+    first: Row, name: str, sought: Sought, options: TableOptions, dialect: Dialect
+) -> Columns:
+    """Return the columns of a text, named by its first row if that is a header."""
     fields = text.fields_of(first, dialect.delimiter)
-    names = names_of(fields)
     has_header = options.header
     if has_header is None:
-        has_header = names_features(fields, wanted.features, dialect.decimal)
-    if has_header:
-        wanted = wanted.settled(names, name)
-        _check_names(names, name, wanted)
-        positions = {column: names.index(column) for column in wanted.read}
-        extras = tuple(column for column in names if column not in _known(wanted))
-    else:
-        order = _order(len(fields), name, wanted)
-        wanted = wanted.settled(order, name)
-        _check_order(order, name, wanted)
-        positions = {column: order.index(column) for column in wanted.read}
-        extras = tuple(column for column in order if column not in _known(wanted))
-    is_guess = options.header is None and not has_header
+        has_header = sought.is_header(fields, dialect, name)
+    return Columns.of(name, names_of(fields), has_header)
+
+
+def _layout(
+    columns: Columns, wanted: Wanted, dialect: Dialect, guessed: int
+) -> tuple[Layout, tuple[str, ...]]:
+    """Match the columns of a text with the wanted ones: where they are, and what is extra."""
+    file, order = columns.file, columns.names
+    if columns.first:
+        order = _order(len(order), file, wanted)
+    wanted = wanted.settled(order, file)
+    (_check_order if columns.first else _check_names)(order, file, wanted)
+    positions = {column: order.index(column) for column in wanted.read}
     layout = Layout(
-        file=name,
+        file=file,
         dialect=dialect,
-        width=len(fields),
+        width=len(order),
         numeric={column: positions[column] for column in wanted.numeric},
         categorical={column: positions[column] for column in wanted.categorical},
         text={wanted.label: positions[wanted.label]}
         if wanted.required_label and wanted.label is not None
         else {},
         kept={column: positions[column] for column in wanted.keep},
-        guessed=first.line if is_guess else 0,
+        guessed=guessed,
     )
-    return layout, extras, has_header
+    return layout, tuple(column for column in order if column not in _known(wanted))
 
 
 def _known(wanted: Wanted) -> set[str]:
@@ -362,12 +398,12 @@ def _check_order(order: Sequence[str], file: str, wanted: Wanted) -> None:
 
 
 def _parquet_batches(
-    path: Path, name: str, wanted: Wanted, options: TableOptions, on_error: OnError
+    path: Path, name: str, sought: Sought, options: TableOptions, on_error: OnError
 ) -> Iterator[Batch]:
     nulls = text.nulls_of(options)
     with ParquetTable(path) as file:
         names = tuple(file.schema.names)
-        wanted = wanted.settled(names, name)
+        wanted = sought.among(Columns(name, names)).settled(names, name)
         _check_names(names, name, wanted)
         extras = tuple(column for column in names if column not in _known(wanted))
         done = 0
@@ -496,11 +532,9 @@ def _read_strings(
     first, row, blocks = _first_row(blocks, dialect, file)
     rows = text.sample(first, dialect.delimiter, 1 + _HEADER_ROWS)
     fields = names_of(rows[0])
-    if _has_header(rows, dialect, options, file, warn):
-        columns = Columns(file, fields)
+    columns = Columns.of(file, fields, _has_header(rows, dialect, options, file, warn))
+    if not columns.first:
         first = text.without_first(first, row)
-    else:
-        columns = Columns(file, tuple(numbered(at) for at in range(len(fields))), fields)
     _check_distinct(columns.names, file, options.header is None)
     roles = columns.roles(options)
     positions = {name: at for at, name in enumerate(columns.names) if name not in roles.ignored}

@@ -180,6 +180,9 @@ def test_images_from_every_source_score_alike(anoean: Run, images: Path) -> None
     np.savetxt("pixels.csv", pixels, "%d", ",")
     names = [f"p{i}" for i in range(784)]
     write_csv(Path("named.csv"), pixels.tolist(), names)
+    numbered = pa.table(list(pixels.T), [str(i) for i in range(784)])
+    pa.parquet.write_table(numbered, "pixels.parquet")
+    pa.csv.write_csv(numbered, "numbered.csv")
 
     def scores(*sources: str) -> list[str]:
         found = anoean("score", "-m", images, *sources)
@@ -187,7 +190,8 @@ def test_images_from_every_source_score_alike(anoean: Run, images: Path) -> None
         return [row["score"] for row in found.rows]
 
     expected = load_model(images).anomaly_score(pixels)
-    for source in ("images-idx3-ubyte", "i.gz", "png", "pixels.csv", "named.csv"):
+    tables = ("pixels.csv", "named.csv", "numbered.csv", "pixels.parquet")
+    for source in ("images-idx3-ubyte", "i.gz", "png", *tables):
         assert [float(score) for score in scores(source)] == expected.tolist(), source
     found = anoean("score", "-m", images, "png", "png/03.png", "--embeddings", "e.h5").rows
     assert [(row["file"], row["row"]) for row in found] == [
@@ -200,6 +204,15 @@ def test_images_from_every_source_score_alike(anoean: Run, images: Path) -> None
         assert file["embedding"].shape == (21, 8)
     piped = anoean("score", "-m", images, "-", input=Path("pixels.csv").read_text())
     assert [float(row["score"]) for row in piped.rows] == expected.tolist()
+
+
+def test_columns_beside_pixels_are_named_once(anoean: Run, images: Path) -> None:
+    header = ["id", "label", *(f"pixel{i}" for i in range(784))]
+    write_csv(Path("a.csv"), [["x", "3", *["0"] * 784]] * 2, header)
+    Path("b.csv").write_bytes(Path("a.csv").read_bytes())
+    found = anoean("score", "-m", images, "a.csv", "b.csv")
+    assert len(found.rows) == 4
+    assert found.stderr.splitlines() == ["a.csv: columns that the model does not know: id"]
 
 
 def test_unreadable_images(anoean: Run, images: Path) -> None:

@@ -218,10 +218,166 @@ def test_pixel_rows_may_carry_labels_and_columns_to_keep(tmp_path):
     assert piece.examples.ravel().tolist() == [0, 1, 2, 3, 4, 5]
 
 
+PIXEL_ROWS = [[7, 0, 1, 2, 3, 4, 5], [8, 5, 5, 5, 5, 5, 255]]
+KAGGLE = "label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5"
+
+
+def pixel_table(header: str, delimiter: str = ",", extra: str = "") -> str:
+    """Two rows of a label and six pixels beneath a header, each after a value of another column."""
+    rows = [extra + ",".join(map(str, row)) for row in PIXEL_ROWS]
+    return "".join(line.replace(",", delimiter) + "\n" for line in [header, *rows])
+
+
+def pixels_of(found: list[Piece]) -> list[list[int]]:
+    return np.concatenate([piece.examples for piece in found]).reshape(-1, 6).tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        (pixel_table(KAGGLE).encode("utf-8-sig"), {}),
+        (pixel_table(KAGGLE).encode("utf-16"), {"encoding": "utf-16"}),
+        (gzip.compress(pixel_table(KAGGLE).encode()), {}),
+        (("\n" + pixel_table(KAGGLE)).encode(), {}),
+        (pixel_table(KAGGLE, ";").encode(), {}),
+        (pixel_table(KAGGLE, "|").encode(), {}),
+        (pixel_table(KAGGLE).replace("\n", "\r").encode(), {}),
+        (pixel_table('"label","1x1","1x2","1x3","2x1","2x2","2x3"').encode(), {}),
+        (pixel_table("label,0,1,2,3,4,5").encode(), {}),
+        (pixel_table("class,0,1,2,3,4,5").encode(), {}),
+        (pixel_table("digit,0,1,2,3,4,5").encode(), {"label": "digit"}),
+        (pixel_table("digit,a,b,c,d,e,f").encode(), {"label": "1"}),
+        (pixel_table("0,1,2,3,4,5,6").encode(), {"label": "0", "header": True}),
+        (pixel_table("").partition("\n")[2].encode(), {"label": "1"}),
+    ],
+    ids=[
+        "mark",
+        "utf-16",
+        "gzip",
+        "blank",
+        "semicolon",
+        "bar",
+        "cr",
+        "rows-and-columns",
+        "numbers",
+        "class",
+        "label",
+        "position",
+        "said",
+        "no-header",
+    ],
+)
+def test_pixels_and_labels_are_found_however_their_table_is_written(tmp_path, content, options):
+    (tmp_path / "pixels").write_bytes(content)
+    found = read(tmp_path / "pixels", GREY, labels=True, options=TableOptions(**options))
+    assert pixels_of(found) == [row[1:] for row in PIXEL_ROWS]
+    assert [label for piece in found for label in piece.labels or ()] == ["7", "8"]
+    assert found[0].extras == ()
+
+
+@pytest.mark.parametrize("names", [KAGGLE.split(","), ["label", *"012345"], ["label", *"abcdef"]])
+def test_pixels_in_parquet(tmp_path, names):
+    columns = [pa.array(column, pa.uint8()) for column in zip(*PIXEL_ROWS, strict=True)]
+    table = pa.table(columns, names)
+    pq.write_table(table, tmp_path / "labelled.parquet")
+    pq.write_table(table.drop_columns(["label"]), tmp_path / "plain.parquet")
+    for name in ("labelled", "plain"):
+        found = read(tmp_path / f"{name}.parquet", GREY)
+        assert pixels_of(found) == [row[1:] for row in PIXEL_ROWS], name
+    assert read(tmp_path / "labelled.parquet", GREY, labels=True)[0].labels == ["7", "8"]
+
+
+class Slowly(io.RawIOBase):
+    """A pipe whose writer gives a few bytes at a time."""
+
+    def __init__(self, content: bytes) -> None:
+        self._rest = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        part = self._rest.read(min(3, len(buffer)))
+        buffer[: len(part)] = part
+        return len(part)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_pixels_from_a_slow_pipe(monkeypatch, pack):
+    class Stdin:
+        buffer = io.BufferedReader(Slowly(pack(pixel_table(KAGGLE).encode())))
+
+    monkeypatch.setattr(sys, "stdin", Stdin)
+    assert pixels_of(read("-", GREY)) == [row[1:] for row in PIXEL_ROWS]
+
+
+@pytest.mark.parametrize("header", [KAGGLE, "label,0,1,2,3,4,5"])
+@pytest.mark.parametrize("keep", [(), ("id",)])
+def test_extra_columns_beside_pixels_are_told_once_or_kept(tmp_path, header, keep):
+    (tmp_path / "p.csv").write_text(pixel_table("id," + header, extra="x,"))
+    (piece,) = read(tmp_path / "p.csv", GREY, keep=keep)
+    assert pixels_of([piece]) == [row[1:] for row in PIXEL_ROWS]
+    assert piece.extras == (() if keep else ("id",))
+    assert (piece.kept.to_pydict() if keep else {}) == ({"id": ["x", "x"]} if keep else {})
+
+
+def test_numbered_pixels_are_put_in_order(tmp_path):
+    (tmp_path / "p.csv").write_text("p1,p10,p5,p6,p8,p9\n0,5,1,2,3,4\n")
+    assert pixels_of(read(tmp_path / "p.csv", GREY)) == [[0, 1, 2, 3, 4, 5]]
+
+
+def test_numbers_that_are_no_pixels_name_columns(tmp_path):
+    wide = Expected(ExampleSpec("image", (1, 15, 20)), None)
+    row = ",".join(["9"] * 300)
+    (tmp_path / "p.csv").write_text(",".join(map(str, range(300))) + f"\n{row}\n")
+    (piece,) = read(tmp_path / "p.csv", wide)
+    assert piece.examples.shape == (1, 1, 15, 20)
+    assert np.unique(piece.examples).tolist() == [9]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("0,1,2,3,4,5\n9,9,9,9,9,9\n", "--header yes if .* names, --header no if"),
+        ("7,0,9,2,3,4,5\n", "has 7 columns; .* 6 pixel values; .* add a header"),
+        ("id,a,b,c,d,e,f\nx,0,9,2,3,4,5\n", "has 7 columns; .* 6 pixel values; .* pixel0, pixel1"),
+        ("label,a,b,c\n7,0,9,2\n", "has 3 columns beside the label.* 6 pixel values$"),
+        (",".join(f"r{i},g{i}" for i in range(6)) + "\n" + "1," * 11 + "1\n", "has 12 columns"),
+    ],
+)
+def test_pixels_that_cannot_be_told_are_refused(tmp_path, text, told):
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(DataError, match=rf"p\.csv: .*{told}"):
+        read(tmp_path / "p.csv", GREY)
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_who_counts_from_0_says_whether_these_are_names(tmp_path, header):
+    (tmp_path / "p.csv").write_text("0,1,2,3,4,5\n9,9,9,9,9,9\n")
+    found = read(tmp_path / "p.csv", GREY, options=TableOptions(header=header))
+    assert pixels_of(found) == [[0, 1, 2, 3, 4, 5], [9] * 6][header:]
+
+
+def test_labels_of_pixels_need_a_column(tmp_path):
+    (tmp_path / "named.csv").write_text("a,b,c,d,e,f\n0,9,2,3,4,5\n")
+    (tmp_path / "bare.csv").write_text("0,9,2,3,4,5\n")
+    with pytest.raises(UsageError, match="--label"):
+        read(tmp_path / "named.csv", GREY, labels=True)
+    with pytest.raises(DataError, match="no header, so its labels"):
+        read(tmp_path / "bare.csv", GREY, labels=True)
+
+
+def test_a_first_row_that_is_damaged_is_still_a_row(tmp_path):
+    (tmp_path / "p.csv").write_text("0,1,long,3,4,5\n,,,,,\n9,9,9,9,9,9\n")
+    (piece,) = read(tmp_path / "p.csv", GREY, on_error="flag")
+    assert piece.rows.tolist() == [3]
+    assert [flagged.row for flagged in piece.flagged] == [1, 2]
+
+
 @pytest.mark.parametrize("value", ["256", "-1", "0.5", ""])
 def test_what_is_no_pixel_stops_or_is_flagged(tmp_path, value):
     path = tmp_path / "pixels.csv"
-    path.write_text(f"0,1,2,3,4,5\n0,1,{value},3,4,5\n1,1,1,1,1,1\n")
+    path.write_text(f"0,9,2,3,4,5\n0,1,{value},3,4,5\n1,1,1,1,1,1\n")
     with pytest.raises(DataError, match="0 to 255"):
         read(path, GREY)
     (piece,) = read(path, GREY, on_error="flag")
@@ -267,6 +423,6 @@ def test_an_empty_file_is_told(tmp_path, text):
 
 def test_pixel_tables_follow_the_table_options(tmp_path):
     path = tmp_path / "pixels.txt"
-    path.write_text("0;1;2;3;4;5\n")
+    path.write_text("0;1;2;3;4;9\n")
     (piece,) = read(path, GREY, options=TableOptions(delimiter=";"))
-    assert piece.examples.ravel().tolist() == [0, 1, 2, 3, 4, 5]
+    assert piece.examples.ravel().tolist() == [0, 1, 2, 3, 4, 9]

@@ -598,6 +598,15 @@ def test_streaming_parquet(tmp_path: Path, name: str) -> None:
     assert batches[0].labels[0].as_py() == "0"
 
 
+def test_a_wide_parquet_file_comes_in_parts_that_fit_in_memory(tmp_path: Path) -> None:
+    names, rows = tuple(f"x{at}" for at in range(784)), 12_000
+    path = parquet(tmp_path, **dict.fromkeys(names, np.zeros(rows, np.uint8)))
+    batches = list(stream_table(path, "t", Wanted(numeric=names), OPTIONS, "stop"))
+    assert max(batch.table.nbytes for batch in batches) < 50e6
+    found = np.concatenate([batch.rows for batch in batches])
+    np.testing.assert_array_equal(found, np.arange(1, rows + 1))
+
+
 def test_parquet_rows_that_cannot_be_scored(tmp_path: Path) -> None:
     path = parquet(
         tmp_path, size=[1.0, float("inf"), float("nan")], kind=["a", "b", None], z=[1] * 3
