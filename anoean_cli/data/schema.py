@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anoean_cli.errors import DataError, FileFormatError
 
@@ -17,6 +18,11 @@ ColumnKind: TypeAlias = Literal["numeric", "categorical"]
 
 IDENTIFIER_SHARE = 0.9
 FEWEST_FOR_IDENTIFIER = 50
+# A counter may skip as many numbers as it gives, where rows were dropped after counting.
+NUMBERS_PER_ROW = 2
+# As many pairs of equal numbers as chance would give; that it gives none has odds of e^-12.
+PAIRS_BY_CHANCE = 12
+LARGEST_COUNT = 2.0**62
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ def infer_schema(
     source: Sequence[str] = (),
     label: str | None = None,
     vouched: Collection[str] = (),
+    positions: NDArray[np.int64] | None = None,
 ) -> TableSchema:
     """Decide from the training rows which columns are features and of what kind.
 
@@ -85,19 +92,22 @@ def infer_schema(
     differ, or a whole-numbered column counts its rows), are dropped, unless they are vouched for.
 
     Args:
-        table: the training rows, feature columns only: float64 or strings.
+        table: n training rows, feature columns only: float64 or strings.
         source: the fields of a row in file order; by default the table's columns.
         label: the label's name among ``source``.
         vouched: columns that are never dropped.
+        positions: (n,) where the training rows stand in the data, rising; by default they are all
+            there is.
 
     Raises:
         DataError: no column is left.
     """
+    at = np.arange(len(table)) if positions is None else positions
     columns: dict[str, ColumnKind] = {}
     dropped: dict[str, str] = {}
     for name in table.column_names:
         column = table.column(name)
-        reason = None if name in vouched else _reason_to_drop(column)
+        reason = None if name in vouched else _reason_to_drop(column, at)
         if reason is not None:
             dropped[name] = reason
         else:
@@ -119,7 +129,7 @@ def _is_numeric(column: pa.ChunkedArray) -> bool:
     return bool(pa.types.is_floating(column.type))
 
 
-def _reason_to_drop(column: pa.ChunkedArray) -> str | None:
+def _reason_to_drop(column: pa.ChunkedArray, positions: NDArray[np.int64]) -> str | None:
     import pyarrow.compute as pc
 
     rows, missing = len(column), column.null_count
@@ -131,12 +141,34 @@ def _reason_to_drop(column: pa.ChunkedArray) -> str | None:
     if rows - missing < FEWEST_FOR_IDENTIFIER:
         return None
     if _is_numeric(column):
-        return "counts the rows" if distinct == rows and _counts_rows(column) else None
+        is_counter = distinct == rows and _counts_rows(column.to_numpy(), positions)
+        return "counts the rows" if is_counter else None
     if distinct > IDENTIFIER_SHARE * (rows - missing):
         return "is nearly unique to each row, like an identifier"
     return None
 
 
-def _counts_rows(column: pa.ChunkedArray) -> bool:
-    values = np.sort(column.to_numpy())
-    return bool(values[0] == np.floor(values[0]) and (np.diff(values) == 1).all())
+def _counts_rows(values: NDArray[np.float64], positions: NDArray[np.int64]) -> bool:
+    """Whether distinct values number the rows: an index, an id, or a time in even steps.
+
+    Training rows are some of a table's rows, so their numbers have gaps; it is their positions
+    that tell whether the numbers would be about as many as the rows. That much could be said of a
+    measurement too. But it would not rise, or fall, from each row to the next, and if its rows
+    are in no order, some of its values would be equal: by chance n values of r possible ones
+    have n²/2r pairs of equals.
+
+    Args:
+        values: (n,), all different.
+        positions: (n,) of the rows in their table, rising.
+    """
+    if not (np.abs(values) < LARGEST_COUNT).all() or (values != np.floor(values)).any():
+        return False
+    steps = np.diff(values.astype(np.int64))
+    steps //= np.gcd.reduce(steps)  # ids may be given in tens, and times are seconds or minutes
+    numbers = np.concatenate([[0], np.cumsum(steps)])
+    span, rows = int(np.ptp(numbers)) + 1, int(np.ptp(positions)) + 1
+    if span > NUMBERS_PER_ROW * rows:
+        return False
+    between = np.diff(positions)  # in which a counter goes on by one for each row, or more
+    is_ordered = bool((steps >= between).all() or (-steps >= between).all())
+    return is_ordered or len(values) ** 2 >= 2 * PAIRS_BY_CHANCE * span

@@ -317,7 +317,9 @@ def _fit_preprocessing(
         channels, height, width = dataset.examples.shape[1:]
         return None, ImagePreprocessor((channels, height, width))
     training = dataset.examples.take(split.training)
-    schema = infer_schema(training, dataset.columns, dataset.label_column, dataset.vouched)
+    schema = infer_schema(
+        training, dataset.columns, dataset.label_column, dataset.vouched, split.training
+    )
     for name, reason in schema.dropped.items():
         watcher.warn(f"column {name!r} {reason}: dropped")
     used = training.select(list(schema.columns))

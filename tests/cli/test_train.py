@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from anoean_cli.inference.model import load_model
@@ -146,6 +147,22 @@ def test_rows_without_a_label(anoean: Run) -> None:
         sizes[unlabeled] = tuple(sum(part[i] for part in split.values()) for i in (0, 1))
     # One of the eight was an anomaly.
     assert sizes == {"drop": (168, 24), "normal": (176, 24)}
+
+
+@pytest.mark.parametrize("order", ["in order", "shuffled"])
+def test_a_column_that_counts_the_rows_is_dropped(anoean: Run, order: str) -> None:
+    numbers = np.arange(500)
+    if order == "shuffled":
+        numbers[:400] = np.random.default_rng(0).permutation(400)
+    rows = [[str(n + 1), *row[1:]] for n, row in zip(numbers, table_rows(500, 1), strict=True)]
+    write_csv(Path("table.csv"), rows[:400])
+    found = anoean(TABLE, "--normal ok --test-size 0.2")
+    assert found.returncode == 0, found.stderr
+    assert "column 'id' counts the rows: dropped" in found.stderr
+    normals = [row for row in rows[400:] if row[-1] == "ok"]  # numbered on
+    write_csv(Path("fresh.csv"), normals)
+    scored = anoean("score", "fresh.csv").rows
+    assert sum(row["anomaly"] == "true" for row in scored) < 0.1 * len(normals)
 
 
 @pytest.mark.usefixtures("table")

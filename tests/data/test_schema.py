@@ -12,6 +12,8 @@ from anoean_cli.errors import DataError, FileFormatError
 N = 200
 RNG = np.random.default_rng(0)
 VARYING = RNG.normal(size=N)
+ROWS = np.arange(1000)  # of the table that N of them are drawn from for training
+DRAWN = np.sort(RNG.choice(ROWS, N, replace=False))
 
 
 def infer(columns: dict, **options) -> TableSchema:
@@ -27,6 +29,7 @@ def infer(columns: dict, **options) -> TableSchema:
         ([f"user-{i}" for i in range(N)], "identifier"),
         ([f"user-{i % (N - 15)}" for i in range(N)], "identifier"),  # 185 of 200 differ
         (np.arange(N, dtype=float), "counts the rows"),
+        (np.arange(N) * -600.0, "counts the rows"),
         (RNG.permutation(N) + 1000.0, "counts the rows"),
     ],
 )
@@ -40,7 +43,6 @@ def test_columns_that_say_nothing_are_dropped_with_the_reason(column, reason):
     ("column", "kind"),
     [
         (RNG.normal(size=N), "numeric"),
-        (np.arange(N) * 2.0, "numeric"),  # evenly spaced, but no counter
         (np.arange(N) + 0.5, "numeric"),
         (np.arange(N) // 2 * 1.0, "numeric"),
         (pa.array([1.0, None] * (N // 2)), "numeric"),  # missing or not is something
@@ -51,6 +53,50 @@ def test_columns_that_say_nothing_are_dropped_with_the_reason(column, reason):
 )
 def test_columns_that_may_say_something_are_kept(column, kind):
     assert infer({"c": column}).columns == {"varies": "numeric", "c": kind}
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        ROWS,
+        ROWS + 4711,
+        5000 - ROWS,
+        1_700_000_000 + 600 * ROWS,  # seconds, every ten minutes
+        np.sort(RNG.choice(1500, 1000, replace=False)),  # a third of the rows was dropped
+        np.concatenate([ROWS[:300], ROWS[300:] + 700]),
+        RNG.permutation(ROWS),
+        RNG.permutation(1500)[:1000],
+    ],
+)
+def test_some_of_the_rows_show_that_a_column_counts_them_all(column):
+    schema = infer({"c": column[DRAWN] * 1.0}, positions=DRAWN)
+    assert schema.dropped == {"c": "counts the rows"}
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        ROWS // 200,  # a counter of five values
+        ROWS // 2,
+        np.cumsum(RNG.integers(1, 50, 1000)),  # a meter
+        RNG.integers(0, 1500, 1000),
+        RNG.choice(10**9, 1000, replace=False),
+        np.sort(RNG.choice(10**6, 1000, replace=False)),
+        ROWS + 0.5,
+        ROWS * 1e300,
+    ],
+)
+def test_measurements_do_not_count_the_rows(column):
+    assert "c" in infer({"c": column[DRAWN] * 1.0}, positions=DRAWN).columns
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whole_numbers_in_a_small_table_do_not_count_its_rows(seed):
+    rng = np.random.default_rng(seed)
+    for most in (60, 100, 1000):
+        ages = rng.permutation(rng.integers(0, most, 60)).astype(float)
+        table = pa.table({"age": ages, "days": np.sort(ages * 365)})
+        assert list(infer_schema(table).columns) == ["age", "days"]
 
 
 def test_a_few_rows_do_not_make_an_identifier():
