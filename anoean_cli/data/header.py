@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -10,6 +11,10 @@ from anoean_cli.data import text
 from anoean_cli.data.text import Dialect, shown
 from anoean_cli.errors import UsageError
 from anoean_cli.interfaces import TableOptions
+
+_COUNT = re.compile(rb"0|[1-9]\d{0,15}")
+_WHOLE = re.compile(rb"[+-]?\d+")
+ENOUGH_COLUMNS = 5  # of however many, to tell names from values
 
 
 def names_of(fields: Sequence[bytes]) -> tuple[str, ...]:
@@ -62,8 +67,8 @@ def looks_like_header(
     """Whether the first row names the columns of those that follow.
 
     Text above a column of numbers is a name. Else, if all fields are words, they are names if none
-    shows up again in its own column. If they are not, such as the numbers that pandas gives, the
-    label tells: its name is no label, and labels repeat.
+    shows up again in its own column. Numbers are names, such as pandas gives, if both signs of it
+    are there. Else the label tells: its name is no label, and labels repeat.
     """
     columns = _present(following, len(first), dialect)
     if any(
@@ -73,6 +78,8 @@ def looks_like_header(
         return True
     if _could_be_names(first, dialect):
         return not any(value in column for value, column in zip(first, columns, strict=False))
+    if _signs_of_numbers_as_names(first, following, dialect) == 2:
+        return True
     position = None if label is None else _position(label)
     if position is None or not -len(columns) <= position < len(columns):
         return False
@@ -83,6 +90,57 @@ def looks_like_header(
 def is_doubtful(first: Sequence[bytes], dialect: Dialect) -> bool:
     """Whether a row that looks like a header could be data as well: it holds numbers."""
     return _has_numbers(first, dialect.decimal)
+
+
+def could_be_header(
+    first: Sequence[bytes], following: Sequence[Sequence[bytes]], dialect: Dialect
+) -> bool:
+    """Whether a row that does not look like a header could be one as well: of numbers as names."""
+    return _signs_of_numbers_as_names(first, following, dialect) == 1
+
+
+def _signs_of_numbers_as_names(
+    first: Sequence[bytes], following: Sequence[Sequence[bytes]], dialect: Dialect
+) -> int:
+    """How many of two signs there are that numbers in a first row are names; 0 if they cannot be.
+
+    Names that come from counting go up by one, which rows of data hardly do, and no other row may.
+    And they are unlike the values below them: whole numbers above fractions or words, or far from
+    all values. Years and wavelengths above fractions have this sign, if not the other one.
+    """
+    at = [i for i, value in enumerate(first) if _is_number(value, dialect)]
+    names = [first[i] for i in at]
+    if len(at) < 2 or len(set(names)) < len(names) or not all(map(_COUNT.fullmatch, names)):
+        return 0
+    columns = _present(following, len(first), dialect)
+    for i, (value, column) in enumerate(zip(first, columns, strict=False)):
+        is_index = i == 0 and not value
+        if i not in at and not is_index and (value in column or not _is_word(value, dialect)):
+            return 0
+    others = ([row[i] for i in at] for row in following if len(row) > at[-1])
+    counts_alone = _counts_up(names) and not any(map(_counts_up, others))
+    unlike = sum(_is_unlike(first[i], columns[i], dialect) for i in at if i < len(columns))
+    is_unlike = unlike >= min(ENOUGH_COLUMNS, max(2, len(at) / 2))
+    return counts_alone + is_unlike
+
+
+def _counts_up(values: Sequence[bytes]) -> bool:
+    if not all(map(_COUNT.fullmatch, values)):
+        return False
+    numbers = [int(value) for value in values]
+    return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def _is_unlike(name: bytes, column: Sequence[bytes], dialect: Dialect) -> bool:
+    """Whether a whole number is hardly one of a column's values: none of them is whole, or it lies
+    beyond them by more than they span."""
+    if not any(map(_WHOLE.fullmatch, column)):
+        return bool(column)
+    found = [text.number(value, dialect.decimal) for value in column]
+    values = [number for number in found if number is not None]
+    low, high = min(values), max(values)
+    beyond = max(low - int(name), int(name) - high)
+    return len(values) == len(found) and beyond > high - low
 
 
 def _could_be_names(first: Sequence[bytes], dialect: Dialect) -> bool:

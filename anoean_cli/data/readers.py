@@ -34,6 +34,7 @@ from anoean_cli.data.header import (
     Columns,
     Roles,
     column_of,
+    could_be_header,
     holds_given_name,
     is_doubtful,
     listed,
@@ -562,6 +563,11 @@ def _has_header(
         warn(
             f"{file}: its first row, {listed(names_of(rows[0]))}, is taken for column names; "
             "say --header no if it is data"
+        )
+    if not found and could_be_header(rows[0], rows[1:], dialect):
+        warn(
+            f"{file}: its first row, {listed(names_of(rows[0]))}, is taken for data; "
+            "say --header yes if it holds names"
         )
     return found
 

@@ -91,6 +91,23 @@ def test_columns_are_found_by_position(
     assert without_file(anoean("score", "bare.csv", "--header", "no").rows) == expected
 
 
+def test_numbers_that_are_names_are_no_row(anoean: Run) -> None:
+    rows = np.random.default_rng(0).normal(size=(200, 3)).tolist()
+    write_csv(Path("numbered.csv"), rows, ("0", "1", "2"))  # as pandas writes an array
+    trained = anoean("train --dataset numbered.csv --detector knn -m numbered.h5 --json")
+    assert trained.returncode == 0, trained.stderr
+    assert "'0', '1', '2', is taken for column names" in trained.stderr
+    assert trained.json["dataset"]["rows"] == 200
+    write_csv(Path("bare.csv"), rows[:5], ())
+    write_csv(Path("moved.csv"), [row[::-1] for row in rows[:5]], ("2", "1", "0"))
+    named, *others = (
+        without_file(anoean("score", file, "-m", "numbered.h5").rows)
+        for file in ("numbered.csv", "bare.csv", "moved.csv")
+    )
+    assert len(named) == 200
+    assert all(other == named[:5] for other in others)
+
+
 def test_extra_columns_are_told_once(anoean: Run, expected: list[dict[str, str]]) -> None:
     rows = [[*row, "1", "2"] for row in ROWS]
     for name in ("a.csv", "b.csv"):

@@ -14,6 +14,8 @@ from anoean_cli.interfaces import TableOptions
 
 PANDAS = "0,1,y\n0.5,7,ok\n0.25,8,ok\n1.5,9,bad\n"  # its names of an array's columns
 DATA = PANDAS.split("\n", 1)[1]
+FRACTIONS = "0.5,7.25,3.5\n0.25,8.5,NA\n1.5,9.75,2.5\n"
+WHOLE = "4,2,7\n0,8,1\n2,2,2\n"
 
 
 def explore(folder: Path, content: str, warnings: list[str], **options: Any) -> RawTable:
@@ -27,11 +29,17 @@ def explore(folder: Path, content: str, warnings: list[str], **options: Any) -> 
     [
         (PANDAS, {"label": "y"}, False),
         (PANDAS, {"ignore": ("y",)}, False),
+        (PANDAS, {}, True),
+        (PANDAS, {"label": "2"}, True),
         (PANDAS, {"label": "-1"}, True),
         (PANDAS, {"label": "3"}, True),
         (PANDAS.replace("y", ""), {"header": True}, False),
         ("a,1,y\n" + DATA, {}, True),  # a above numbers
         ("a,b,a b\n" + DATA, {}, False),
+        ("0,1,2\n" + FRACTIONS, {}, True),
+        ("2019,2020,2021\n" + FRACTIONS, {}, True),
+        (",0,1\n0,0.5,1.5\n1,0.25,2.5\n2,1.5,3.5\n", {}, True),  # with the index
+        ("0,1,2,3\n0.5,17,0,a\n0.25,18,1,b\n1.5,16,0,b\n", {}, True),
     ],
 )
 def test_a_header(tmp_path: Path, content: str, options: dict[str, Any], warned: bool) -> None:
@@ -46,16 +54,40 @@ def test_a_header(tmp_path: Path, content: str, options: dict[str, Any], warned:
 @pytest.mark.parametrize(
     ("content", "options"),
     [
-        (PANDAS, {}),
-        (PANDAS, {"label": "2"}),  # its values do not repeat
+        (FRACTIONS, {}),
+        (WHOLE, {}),
+        ("0,1,2\n3,4,5\n6,7,8\n9,10,11\n", {}),  # every row goes up by one
+        ("0,0,0\n" + FRACTIONS, {}),
+        ("0,1,ok\n" + DATA, {}),
+        (WHOLE.replace("2,7", "2,9"), {"label": "2"}),
         (DATA, {"label": "-1"}),
         (PANDAS, {"label": "-1", "header": False}),
     ],
 )
 def test_no_header(tmp_path: Path, content: str, options: dict[str, Any]) -> None:
-    found = explore(tmp_path, content, [], **options)
+    warnings: list[str] = []
+    found = explore(tmp_path, content, warnings, **options)
     assert not found.had_header
     assert len(found.table) == content.count("\n")
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "0,1,2\n" + WHOLE,
+        "400,410,420\n" + FRACTIONS,  # wavelengths
+    ],
+)
+def test_names_that_could_be_data_are_told(tmp_path: Path, content: str) -> None:
+    warnings: list[str] = []
+    found = explore(tmp_path, content, warnings)
+    assert not found.had_header
+    assert len(warnings) == 1
+    assert "is taken for data; say --header yes" in warnings[0]
+    for header in (True, False):
+        explore(tmp_path, content, warnings, header=header)
+    assert len(warnings) == 1
 
 
 @pytest.mark.parametrize("options", [{}, {"label": "y"}, {"label": "-1"}])
@@ -66,8 +98,8 @@ def test_doubled_names_are_refused(tmp_path: Path, options: dict[str, Any], rows
 
 
 def test_a_name_that_is_not_found_for_want_of_a_header(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"holds '0', '1', 'y': .*--header yes"):
-        explore(tmp_path, PANDAS, [], label="Y")
+    with pytest.raises(UsageError, match=r"holds '0', '1', '2': .*--header yes"):
+        explore(tmp_path, "0,1,2\n" + WHOLE, [], label="Y")
     with pytest.raises(UsageError, match=r"t\.csv has no such column; it has: 0, 1, y$"):
         explore(tmp_path, PANDAS, [], label="Y", header=True)
 
