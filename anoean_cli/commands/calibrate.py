@@ -64,7 +64,8 @@ def run(
     if data is None and (label is not None or normal is not None):
         raise UsageError("--label and --normal say what rows are: give these with --data")
     if data is not None:
-        observed = _observed(loaded, data, label, normal, table, contamination is not None)
+        is_mixture = contamination is not None
+        observed = _observed(loaded, data, label, normal, table, is_mixture, console)
         console.note(_described(observed))
         if not observed.are_new:
             console.warn(
@@ -83,17 +84,19 @@ def _observed(
     normal: str | None,
     table: TableFlags,
     is_mixture: bool,
+    console: Console,
 ) -> Observed:
     """What the graph gives for the rows of a file.
 
     Labels are those of the column that is named, or of the model's where the file has it; without
-    any all rows are normal, or of a mixture nothing is known.
+    any all rows are normal, or of a mixture nothing is known. Rows without a label among others
+    are what they were in training.
     """
     import numpy as np
 
     from anoean_cli.commands.loading import are_of_training, origin_of
     from anoean_cli.data.inputs import Expected, Reading, pieces
-    from anoean_cli.data.labels import among, normal_labels
+    from anoean_cli.data.labels import about_unlabelled, normal_labels, told_apart
     from anoean_cli.data.text import nulls_of
     from anoean_cli.inference.recalibration import Observed
 
@@ -111,12 +114,15 @@ def _observed(
         labels += piece.labels or []
     output = np.concatenate(outputs)
     are_new = not are_of_training(origin_of(data)["files"], model.config)
-    known = np.array([name != "" for name in labels], np.bool_)
-    if not is_labelled and not known.any():
+    if not is_labelled and not any(labels):
         return Observed(output, None, data, are_new)
     nulls = nulls_of(reading.options)
-    normals = normal_labels(normal, model.config["normal"], labels, data, nulls)
-    is_anomaly = ~among(labels, normals)
+    unlabeled = model.config.get("unlabeled", "drop")
+    normals = normal_labels(normal, model.config["normal"], labels, data, nulls, unlabeled)
+    is_anomaly, known = told_apart(labels, normals, unlabeled)
+    told = about_unlabelled(labels, unlabeled)
+    if told is not None:
+        console.warn(f"{data}: {told}")
     return Observed(output[known], is_anomaly[known], data, are_new)
 
 

@@ -7,12 +7,15 @@ alike wherever they come from.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anoean_cli.data.meaning import meaning
 from anoean_cli.errors import DataError, UsageError
+
+Unlabelled: TypeAlias = Literal["drop", "normal"]  # what rows without a label are
 
 
 def among(labels: ArrayLike, wanted: Collection[str]) -> NDArray[np.bool_]:
@@ -40,8 +43,11 @@ def normal_labels(
     labels: ArrayLike,
     source: str,
     nulls: Collection[str] = (),
+    unlabeled: Unlabelled = "drop",
 ) -> tuple[str, ...]:
     """Return the labels of some rows that are normal, as they are spelled there.
+
+    There may be none if rows without a label are there and are normal.
 
     Args:
         text: what ``--normal`` names, or None.
@@ -49,12 +55,15 @@ def normal_labels(
         labels: (n,) of the rows, ``""`` where there is none.
         source: where the rows come from, for messages.
         nulls: what is read as a missing label.
+        unlabeled: what rows without a label are.
 
     Raises:
         UsageError: nobody says which labels are normal.
         DataError: no row has such a label.
     """
-    present = [label for label in np.unique(np.asarray(labels, dtype=str)).tolist() if label]
+    distinct = np.unique(np.asarray(labels, dtype=str)).tolist()
+    present = [label for label in distinct if label]
+    others_are_normal = unlabeled == "normal" and "" in distinct
     named = () if text is None else parts(text, present)
     for label in named:
         require(label, present, source, nulls)
@@ -66,12 +75,28 @@ def normal_labels(
             f"the labels are: {some(present)}"
         )
     found = spelled(named or known, present)
-    if not found:
+    if not found and not others_are_normal:
         raise DataError(
             f"no row of {source} has a label that is normal ({some(known)}); "
             f"the labels are: {some(present)}; name normal ones with --normal"
         )
     return tuple(found)
+
+
+def told_apart(
+    labels: ArrayLike, normal: Collection[str], unlabeled: Unlabelled
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(n,) which rows are anomalies, and (n,) which rows are known to be that or normal."""
+    is_labelled = np.asarray(labels, dtype=str) != ""
+    return is_labelled & ~among(labels, normal), is_labelled | (unlabeled == "normal")
+
+
+def about_unlabelled(labels: ArrayLike, unlabeled: Unlabelled) -> str | None:
+    """Return what to tell of the rows that have no label, if there are any."""
+    count = int((np.asarray(labels, dtype=str) == "").sum())
+    what = "taken as normal" if unlabeled == "normal" else "left out"
+    told = f"{count:,} unlabelled rows {what}: the model was trained with --unlabeled {unlabeled}"
+    return told if count else None
 
 
 def require(label: str, present: Collection[str], source: str, nulls: Collection[str] = ()) -> None:

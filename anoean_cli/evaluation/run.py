@@ -106,7 +106,7 @@ def _has_columns(dataset: Dataset, schema: TableSchema | None) -> bool:
 
 
 def score_pieces(model: Model, pieces: Iterable[Piece]) -> tuple[Scores, NDArray[np.str_]]:
-    """Score labelled input; returns scores and labels of the rows that have one.
+    """Score labelled input; returns (n,) scores and (n,) labels, ``""`` for rows that have none.
 
     Raises:
         DataError: no row has a label.
@@ -116,10 +116,9 @@ def score_pieces(model: Model, pieces: Iterable[Piece]) -> tuple[Scores, NDArray
         scores.append(model.score(piece.examples).scores)
         found.append(np.array(piece.labels or [], dtype=np.str_))
     labels = np.concatenate(found)
-    known = labels != ""
-    if not known.any():
+    if not (labels != "").any():
         raise DataError("no row has a label; --label names the column that holds them")
-    return np.concatenate(scores)[known], labels[known]
+    return np.concatenate(scores), labels
 
 
 def figures(model: Model, labelled: Labelled, bootstrap: int = 1000) -> dict[str, Json]:

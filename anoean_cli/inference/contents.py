@@ -5,6 +5,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
+from anoean_cli.data.labels import Unlabelled
 from anoean_cli.interfaces import TableOptions
 
 Output: TypeAlias = Literal["embedding", "score"]
@@ -67,6 +68,7 @@ class Recalibration:
 class Config(TypedDict):
     dataset: Dataset
     normal: list[str]
+    unlabeled: NotRequired[Unlabelled]
     split: Sizes
     seen_types: list[str]
     detector: Detector

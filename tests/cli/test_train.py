@@ -417,6 +417,23 @@ def test_unseen_types_are_told_apart(anoean: Run, tmp_path: Path) -> None:
     assert found["unseen"]["n_anomalies"] > 0
 
 
+@pytest.mark.parametrize("unlabeled", ["drop", "normal"])
+def test_rows_without_a_label_are_what_they_were_in_training(anoean: Run, unlabeled: str) -> None:
+    rows = table_rows(240, seed=1)
+    for row in rows[1::16]:
+        row[-1] = ""
+    write_csv(Path("table.csv"), rows)
+    assert anoean(TABLE, "--normal ok --unlabeled", unlabeled).returncode == 0
+    evaluated = anoean("evaluate --data table.csv --json")
+    calibrated = anoean("calibrate --data table.csv")
+    normals, what = (210, "taken as normal") if unlabeled == "normal" else (195, "left out")
+    told = f"table.csv: 15 unlabelled rows {what}: the model was trained with --unlabeled"
+    assert told in evaluated.stderr
+    assert told in calibrated.stderr
+    assert (evaluated.json["n_normals"], evaluated.json["n_anomalies"]) == (normals, 30)
+    assert f"table.csv: {normals} normals and 30 anomalies by label" in calibrated.stderr
+
+
 def test_evaluate_says_when_there_is_nothing_to_evaluate(
     anoean: Run, model: Path, fresh: Path
 ) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anoean_cli.data.labels import among, normal_labels, parts
+from anoean_cli.data.labels import (
+    Unlabelled,
+    about_unlabelled,
+    among,
+    normal_labels,
+    parts,
+    told_apart,
+)
 from anoean_cli.errors import DataError, UsageError
 
 
@@ -50,6 +57,29 @@ def test_labels_that_are_not_there(
 ) -> None:
     with pytest.raises(kind, match=told):
         normal_labels(text, known, [" ok", "a,b", ""], "t.csv", ("", "None"))
+
+
+@pytest.mark.parametrize(
+    ("unlabeled", "known", "told"),
+    [
+        ("drop", [True, True, False], "left out"),
+        ("normal", [True, True, True], "taken as normal"),
+    ],
+)
+def test_rows_without_a_label(unlabeled: Unlabelled, known: list[bool], told: str) -> None:
+    labels = ["ok", "bad", ""]
+    is_anomaly, is_known = told_apart(labels, ["ok"], unlabeled)
+    assert is_anomaly.tolist() == [False, True, False]
+    assert is_known.tolist() == known
+    assert f"1 unlabelled rows {told}" in (about_unlabelled(labels, unlabeled) or "")
+    assert about_unlabelled(labels[:2], unlabeled) is None
+
+
+def test_rows_without_a_label_may_be_all_normals_there_are() -> None:
+    assert normal_labels(None, ("ok",), ["bad", ""], "t.csv", unlabeled="normal") == ()
+    for labels in (["bad"], ["bad", "worse"]):
+        with pytest.raises(DataError, match="has a label that is normal"):
+            normal_labels(None, ("ok",), labels, "t.csv", unlabeled="normal")
 
 
 def test_no_row_is_among_no_labels() -> None:

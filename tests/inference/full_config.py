@@ -16,6 +16,7 @@ CONFIG = {
         "reload": {"plugin": "table", "source": "table.csv", "seed": 0, "reading": READING},
     },
     "normal": ["n"],
+    "unlabeled": "drop",
     "split": {role: {"normals": 3, "anomalies": 0} for role in ROLES},
     "seen_types": ["bad"],
     "detector": {

@@ -34,7 +34,8 @@ SETTINGS = {
 # What may be missing, and what may be null.
 READING = ("dataset", "reload", "reading")
 OPTIONAL = {(*READING, name) for name in CONFIG["dataset"]["reload"]["reading"]}
-OPTIONAL |= {("dataset", "reload"), ("dataset", "label_ending"), ("recalibration",)}
+OPTIONAL |= {("dataset", "reload"), ("dataset", "label_ending")}
+OPTIONAL |= {("unlabeled",), ("recalibration",)}
 OF_RULE = {("rule", "fpr"), ("rule", "covariance")}
 NULLABLE = {(*READING, name) for name in ("header", "delimiter", "null_values", "label")}
 NULLABLE |= {("encoder",)}
@@ -136,6 +137,7 @@ def test_every_part_of_its_json_is_needed_and_of_its_type(
     ("name", "path", "garbage"),
     [
         ("config", ("normal",), [["a", "b", "c"]]),
+        ("config", ("unlabeled",), "kept"),
         ("config", ("seen_types",), [1]),
         ("config", READING, {"zzz": 1}),
         ("config", (*READING, "ignore"), [None]),
