@@ -68,7 +68,7 @@ def _lines(about: dict[str, Any]) -> list[tuple[str, Any]]:
     calibration = about["calibration"]
     lines = [
         ("data", data_text(data["name"], data)),
-        ("normal", some(about["normal"])),
+        ("normal", _normal(about)),
         ("anomalies seen", some(about["seen_types"]) or "none"),
         *sizes.items(),
         ("detector", f"{detector['name']}, preset {detector['preset']}"),
@@ -91,6 +91,11 @@ def _lines(about: dict[str, Any]) -> list[tuple[str, Any]]:
     if "fit_seconds" in about["timing"]:
         lines.append(("seconds", f"{about['timing']['fit_seconds']:.1f}"))
     return lines
+
+
+def _normal(about: Mapping[str, Any]) -> str:
+    others = ["rows without a label"] if about.get("unlabeled") == "normal" else []
+    return some([*about["normal"], *others])
 
 
 def _rule(rule: dict[str, Any]) -> str:

@@ -46,7 +46,8 @@ class DataFlags:
         str | None, typer.Option(metavar="COLS", help="Columns to take as categories.")
     ] = None
     unlabeled: Annotated[
-        Literal["drop", "normal"], typer.Option(help="What rows without a label are.")
+        Literal["drop", "normal"],
+        typer.Option(help="What rows without a label are; if normal, --normal may be left out."),
     ] = "drop"
     anomaly_types: Annotated[
         str | None,
@@ -250,7 +251,9 @@ def split_request(dataset: Dataset, flags: DataFlags, nulls: Sequence[str] = ())
     from anoean_cli.data.labels import normal_labels
     from anoean_cli.data.splits import SplitRequest
 
-    normal = normal_labels(flags.normal, dataset.normal, dataset.labels, dataset.name, nulls)
+    normal = normal_labels(
+        flags.normal, dataset.normal, dataset.labels, dataset.name, nulls, flags.unlabeled
+    )
     sizes = dataset.apportionment
     if flags.anomaly_fraction is not None:
         sizes = replace(sizes, anomaly_fraction=_anomaly_fraction(flags.anomaly_fraction))

@@ -47,7 +47,8 @@ def normal_labels(
 ) -> tuple[str, ...]:
     """Return the labels of some rows that are normal, as they are spelled there.
 
-    There may be none if rows without a label are there and are normal.
+    There may be none if rows without a label are there and are normal; then nobody needs to name
+    any.
 
     Args:
         text: what ``--normal`` names, or None.
@@ -69,9 +70,10 @@ def normal_labels(
         require(label, present, source, nulls)
     if not named and text is not None:
         raise UsageError(f"--normal {text!r} names no label; the labels are: {some(present)}")
-    if not named and not known:
+    if not named and not known and not others_are_normal:
+        others = ", or --unlabeled normal if rows without a label are" if "" in distinct else ""
         raise UsageError(
-            f"which labels of {source} are normal? Give --normal V[,V...]; "
+            f"which labels of {source} are normal? Give --normal V[,V...]{others}; "
             f"the labels are: {some(present)}"
         )
     found = spelled(named or known, present)

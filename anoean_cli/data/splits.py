@@ -41,7 +41,8 @@ class SplitRequest:
     """What the user asks for.
 
     Attributes:
-        normal: labels that are normal; everything else that has a label is an anomaly.
+        normal: labels that are normal; everything else that has a label is an anomaly. None if
+            only rows without a label are.
         apportionment: how many rows of which kind.
         anomaly_types: labels or families that training may show; None draws
             ``apportionment.seen_types`` of them, or takes all.
@@ -149,7 +150,11 @@ def _usable(
     if not unknown.any():
         return np.ones(len(anomalous), bool), []
     if request.unlabeled == "normal":
-        return np.ones(len(anomalous), bool), [f"{unknown.sum()} unlabelled rows taken as normal"]
+        note = f"{unknown.sum()} unlabelled rows taken as normal"
+        if not request.normal:
+            types = some(np.unique(dataset.labels[anomalous]).tolist())
+            note += f", and all others as anomalies, for want of --normal: {types}"
+        return np.ones(len(anomalous), bool), [note]
     return ~unknown, [f"{unknown.sum()} unlabelled rows left out (--unlabeled normal keeps them)"]
 
 

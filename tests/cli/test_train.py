@@ -149,6 +149,27 @@ def test_rows_without_a_label(anoean: Run) -> None:
     assert sizes == {"drop": (168, 24), "normal": (176, 24)}
 
 
+def test_a_label_that_only_anomalies_have(anoean: Run) -> None:
+    rows = [[*row[:-1], "" if row[-1] == "ok" else row[-1]] for row in table_rows(400, seed=1)]
+    write_csv(Path("table.csv"), rows)
+    refused = anoean(TABLE)
+    assert refused.returncode == 2
+    assert "--unlabeled normal" in refused.error
+    trained = anoean(TABLE, "--unlabeled normal --test-size 0.2 --json")
+    assert trained.returncode == 0, trained.stderr
+    assert "350 unlabelled rows taken as normal, and all others as anomalies" in trained.stderr
+    assert split_of(trained.json)["test"] == (70, 10)
+    assert trained.json["seen_types"] == ["burst", "leak"]
+    assert "rows without a label" in anoean("info").stdout
+    set_aside = anoean("evaluate --json").json
+    assert (set_aside["n_normals"], set_aside["n_anomalies"]) == (70, 10)
+    given = anoean("evaluate --data table.csv --json").json
+    assert (given["n_normals"], given["n_anomalies"]) == (350, 50)
+    calibrated = anoean("calibrate --data table.csv --maximize-f1")
+    assert "350 normals and 50 anomalies by label" in calibrated.stderr
+    assert len(anoean("score table.csv").rows) == 400
+
+
 @pytest.mark.parametrize("order", ["in order", "shuffled"])
 def test_a_column_that_counts_the_rows_is_dropped(anoean: Run, order: str) -> None:
     numbers = np.arange(500)

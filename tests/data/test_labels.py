@@ -76,7 +76,10 @@ def test_rows_without_a_label(unlabeled: Unlabelled, known: list[bool], told: st
 
 
 def test_rows_without_a_label_may_be_all_normals_there_are() -> None:
-    assert normal_labels(None, ("ok",), ["bad", ""], "t.csv", unlabeled="normal") == ()
+    for known in (("ok",), ()):
+        assert normal_labels(None, known, ["bad", ""], "t.csv", unlabeled="normal") == ()
+    with pytest.raises(UsageError, match="Give --normal"):
+        normal_labels(None, (), ["bad", "ok"], "t.csv", unlabeled="normal")
     for labels in (["bad"], ["bad", "worse"]):
         with pytest.raises(DataError, match="has a label that is normal"):
             normal_labels(None, ("ok",), labels, "t.csv", unlabeled="normal")
