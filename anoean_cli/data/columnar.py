@@ -15,7 +15,7 @@ from anoean_cli.data.text import shown, without_nan
 from anoean_cli.errors import DataError
 
 _ROWS = 1 << 16
-_CELLS = 1 << 22  # as floats 32 MiB, however many columns a row of pixels has
+_CELLS = 1 << 21  # as floats 16 MiB, however many columns a row of pixels has
 
 
 class ParquetTable:

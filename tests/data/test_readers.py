@@ -602,7 +602,7 @@ def test_a_wide_parquet_file_comes_in_parts_that_fit_in_memory(tmp_path: Path) -
     names, rows = tuple(f"x{at}" for at in range(784)), 12_000
     path = parquet(tmp_path, **dict.fromkeys(names, np.zeros(rows, np.uint8)))
     batches = list(stream_table(path, "t", Wanted(numeric=names), OPTIONS, "stop"))
-    assert max(batch.table.nbytes for batch in batches) < 50e6
+    assert max(batch.table.nbytes for batch in batches) < 25e6
     found = np.concatenate([batch.rows for batch in batches])
     np.testing.assert_array_equal(found, np.arange(1, rows + 1))
 
