@@ -138,9 +138,10 @@ def _is_unlike(name: bytes, column: Sequence[bytes], dialect: Dialect) -> bool:
         return bool(column)
     found = [text.number(value, dialect.decimal) for value in column]
     values = [number for number in found if number is not None]
+    if len(values) < len(found):
+        return False
     low, high = min(values), max(values)
-    beyond = max(low - int(name), int(name) - high)
-    return len(values) == len(found) and beyond > high - low
+    return max(low - int(name), int(name) - high) > high - low
 
 
 def _could_be_names(first: Sequence[bytes], dialect: Dialect) -> bool:
