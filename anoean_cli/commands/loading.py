@@ -19,8 +19,10 @@ from anoean_cli.errors import (
     blaming,
     with_remedy,
 )
+from anoean_cli.inference.contents import Reload
 from anoean_cli.interfaces import Dataset, DatasetPlugin, Json, LoadRequest, TableOptions
 from anoean_cli.storage import prepared
+from anoean_cli.storage.typed_json import check_json
 
 TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".gz", ".zst", ".parquet", ".pq", ".h5", ".hdf5")
 
@@ -52,13 +54,22 @@ def load_dataset(
     reading = asdict(table)
     if is_file(source) and prepared.is_prepared(Path(source)):
         dataset = prepared.read_prepared(Path(source))
-        reading |= dataset.provenance.get("reload", {}).get("reading", {})  # of the text it was
+        reading |= _reading_before(dataset, source)
     else:
         dataset = _from_plugin(name, source, table, console, seed, from_cache)
     if source in ("auto", "full"):
         source = "sample" if dataset.provenance.get("sample") else "full"
     again = {"plugin": name, "source": source, "seed": seed, "reading": reading}
     return replace(dataset, provenance={**dataset.provenance, "reload": again})
+
+
+def _reading_before(dataset: Dataset, path: str) -> Mapping[str, Any]:
+    """How the text was read that became a prepared file."""
+    how = dataset.provenance.get("reload")
+    if how is None:
+        return {}
+    check_json(how, Reload, f"{path}: its provenance.reload")
+    return how["reading"]  # type: ignore[no-any-return]
 
 
 def load_again(about: Mapping[str, Json], source: str | None, console: Console) -> Dataset:
@@ -164,14 +175,27 @@ def origin_of(data: str) -> Mapping[str, Any]:
     """The provenance of rows given as a file: ``files`` are names and checksums."""
     path = Path(data)
     if prepared.is_prepared(path):
-        return prepared.provenance_of(path)
+        about = prepared.provenance_of(path)
+        return {**about, "files": _checksums(about)}
     # A pipe cannot be read twice.
     return {"source": "file", "files": {path.name: digest_of(path)} if path.is_file() else {}}
 
 
 def are_of_training(files: Mapping[str, str], config: Mapping[str, Any]) -> bool:
-    """Whether one of the files is one that a model of this configuration learned from."""
-    return not set(files.values()).isdisjoint(config["dataset"].get("files", {}).values())
+    """Whether one of the files is one that a model of this configuration learned from.
+
+    Of a publisher's files it is not noted which of them are for the test: none is taken for one.
+    """
+    if config.get("scheme") == "publisher":
+        return False
+    return not set(files.values()).isdisjoint(_checksums(config["dataset"]).values())
+
+
+def _checksums(about: Mapping[str, Any]) -> dict[str, str]:
+    """The files of a provenance whose checksums are text, as a plugin may say what it likes."""
+    files = about.get("files")
+    known = files.items() if isinstance(files, Mapping) else ()
+    return {name: value for name, value in known if isinstance(value, str)}
 
 
 def is_file(name: str) -> bool:

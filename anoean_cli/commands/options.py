@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from anoean_cli.errors import UsageError
+from anoean_cli.errors import FileFormatError, UsageError
 
 if TYPE_CHECKING:
     from anoean_cli.interfaces import TableOptions
@@ -138,11 +138,13 @@ class TableFlags:
 
         Raises:
             UsageError: a mark that is not one character.
+            FileFormatError: what the model says cannot be.
         """
         from anoean_cli.interfaces import TableOptions
 
-        reading = (trained or {}).get("reload", {}).get("reading", {})
-        decimal = self.decimal or reading.get("decimal", ".")
+        reading = _reading(trained or {})
+        decimal = reading.get("decimal", ".") if self.decimal is None else self.decimal
+        encoding = reading.get("encoding", "utf-8") if self.encoding is None else self.encoding
         null_values = self.null_values
         nulls = reading.get("null_values") if null_values is None else null_values.split(",")
         delimiter = {"\\t": "\t", "tab": "\t"}.get(self.delimiter or "", self.delimiter)
@@ -153,13 +155,25 @@ class TableFlags:
             header=None if self.header is None else self.header == "yes",
             delimiter=delimiter,
             decimal=decimal,
-            encoding=self.encoding or reading.get("encoding", "utf-8"),
+            encoding=encoding,
             null_values=None if nulls is None else tuple(nulls),
             label=label,
             ignore=listed(ignore),
             numeric=listed(numeric),
             categorical=listed(categorical),
         )
+
+
+def _reading(trained: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options that the text of a training was read with, checked like the user's."""
+    reading: Mapping[str, Any] = trained.get("reload", {}).get("reading", {})
+    try:
+        "".encode(reading.get("encoding", "utf-8"))
+        if reading.get("decimal", ".") not in (".", ","):
+            raise ValueError(reading["decimal"])
+    except (LookupError, ValueError) as error:
+        raise FileFormatError(f"the model's reading of text cannot be: {error}") from error
+    return reading
 
 
 def listed(text: str | None) -> tuple[str, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import islice, zip_longest
 
 from anoean_cli.data import text
 from anoean_cli.data.text import Dialect, shown
@@ -119,9 +120,9 @@ def _signs_of_numbers_as_names(
             return 0
     others = ([row[i] for i in at] for row in following if len(row) > at[-1])
     counts_alone = _counts_up(names) and not any(map(_counts_up, others))
-    unlike = sum(_is_unlike(first[i], columns[i], dialect) for i in at if i < len(columns))
-    is_unlike = unlike >= min(ENOUGH_COLUMNS, max(2, len(at) / 2))
-    return counts_alone + is_unlike
+    enough = math.ceil(min(ENOUGH_COLUMNS, max(2, len(at) / 2)))
+    unlike = (i for i in at if i < len(columns) and _is_unlike(first[i], columns[i], dialect))
+    return counts_alone + (len(list(islice(unlike, enough))) == enough)
 
 
 def _counts_up(values: Sequence[bytes]) -> bool:

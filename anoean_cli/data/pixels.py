@@ -71,12 +71,20 @@ class Pixels:
         pixels = self._pixels(columns, label)
         return Wanted(
             numeric=pixels,
-            source_columns=columns.names if columns.first else pixels,
+            source_columns=self._up_to_last(columns, pixels, label) if columns.first else pixels,
             label=label,
             keep=self.keep,
             required_label=self.required_label,
             sought_label=self.sought_label,
         )
+
+    def _up_to_last(
+        self, columns: Columns, pixels: tuple[str, ...], label: str | None
+    ) -> tuple[str, ...]:
+        """The columns of a table without a header, as far as they are needed."""
+        needed = {*pixels, label, *self.keep}
+        last = max(at for at, name in enumerate(columns.names) if name in needed)
+        return columns.names[: last + 1]
 
     def _label(self, columns: Columns) -> str | None:
         if self.label is not None:
@@ -96,14 +104,14 @@ class Pixels:
         others = {label, *self.keep}.intersection(columns.names)
         rest = tuple(name for name in columns.names if name not in others)
         pixels = _numbered_alike(columns.names, self.count) or rest
+        if columns.first:  # what follows is not needed, as in other tables without a header
+            pixels = pixels[: self.count]
         if len(pixels) == self.count:
             return pixels
         beside = " beside the label and those to keep" if others else ""
         remedy = ""
         if len(rest) > self.count:
-            remedy = "; which ones these are cannot be told: " + (
-                "add a header" if columns.first else "name them pixel0, pixel1 and so on"
-            )
+            remedy = "; which ones these are cannot be told: name them pixel0, pixel1 and so on"
         raise DataError(
             f"{columns.file}: has {len(rest)} column{'s'[: len(rest) != 1]}{beside}; "
             f"the model takes rows of {self.count} pixel values{remedy}"

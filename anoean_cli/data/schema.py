@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 ColumnKind: TypeAlias = Literal["numeric", "categorical"]
 
+EMPTY, CONSTANT = "is empty", "is constant in the training rows"
 IDENTIFIER_SHARE = 0.9
 FEWEST_FOR_IDENTIFIER = 50
-# A counter may skip as many numbers as it gives, where rows were dropped after counting.
+# A counter may skip as many numbers as it gives, where rows were dropped after counting. A dense
+# measurement that the table is sorted by looks alike, and as with a counter, rows to come are
+# likely to lie beyond it.
 NUMBERS_PER_ROW = 2
 # As many pairs of equal numbers as chance would give; that it gives none has odds of e^-12.
 PAIRS_BY_CHANCE = 12
@@ -134,10 +137,10 @@ def _reason_to_drop(column: pa.ChunkedArray, positions: NDArray[np.int64]) -> st
 
     rows, missing = len(column), column.null_count
     if missing == rows:
-        return "is empty"
+        return EMPTY
     distinct = len(pc.unique(column.drop_null()))
     if distinct == 1 and missing == 0:
-        return "is constant in the training rows"
+        return CONSTANT
     if rows - missing < FEWEST_FOR_IDENTIFIER:
         return None
     if _is_numeric(column):

@@ -23,7 +23,7 @@ class Reload(TypedDict):
 
 class Dataset(TypedDict):
     name: str
-    files: NotRequired[dict[str, str]]
+    files: NotRequired[dict[str, Any]]
     label_ending: NotRequired[str]
     reload: NotRequired[Reload]
 

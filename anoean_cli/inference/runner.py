@@ -12,6 +12,7 @@ many operators a file holds, each on tensors of no more than that.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -26,6 +27,9 @@ from anoean_cli.interfaces import ExampleSpec, FloatRows, State
 BLOCK = {"image": 64, "table": 1024}
 PLUGIN_BLOCK = 64
 MEMORY = 2**30
+# Before ONNX Runtime is imported: newer builds keep an identifier and a log of their use in
+# the home folder, and send them out. Who wants that sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 Runner: TypeAlias = Callable[[FloatRows], NDArray[np.float32]]
 
 

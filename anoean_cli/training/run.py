@@ -25,7 +25,7 @@ from anoean_cli.calibration.gaussian import (
 )
 from anoean_cli.data.content import digest_of_rows
 from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor, fit_table
-from anoean_cli.data.schema import TableSchema, infer_schema
+from anoean_cli.data.schema import CONSTANT, EMPTY, TableSchema, infer_schema
 from anoean_cli.data.splits import Split, SplitRequest, draw
 from anoean_cli.errors import PluginError, TrainingError, UsageError, blaming
 from anoean_cli.inference.contents import ROLES
@@ -321,7 +321,8 @@ def _fit_preprocessing(
         training, dataset.columns, dataset.label_column, dataset.vouched, split.training
     )
     for name, reason in schema.dropped.items():
-        watcher.warn(f"column {name!r} {reason}: dropped")
+        kept = "" if reason in (EMPTY, CONSTANT) else "; --numeric or --categorical keeps it"
+        watcher.warn(f"column {name!r} {reason}: dropped{kept}")
     used = training.select(list(schema.columns))
     return schema, fit_table(used, split.is_anomaly[split.training], schema, inputs)
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from anoean_cli.commands.loading import load_dataset
+from anoean_cli.console import Console
 from anoean_cli.inference.model import load_model
+from anoean_cli.interfaces import TableOptions
+from anoean_cli.storage.prepared import write_prepared
 
 from .conftest import HEADER, Run, table_rows, write_csv
 
@@ -210,3 +215,28 @@ def test_rows_that_the_model_learned_from_make_p_values_approximate(
         assert ("learned from this file" in found.stderr) is not is_new
         found = anoean("evaluate", "--data", file, "--json")
         assert ("learned from this file" in found.stderr) is not is_new
+
+
+@pytest.mark.parametrize("about", [{}, {"files": None}, {"files": {"a": None, "b": ["x"]}}])
+def test_a_prepared_file_may_say_nothing_of_its_origin(
+    anoean: Run, fresh: Path, about: dict[str, object]
+) -> None:
+    dataset = load_dataset("fresh.csv", "auto", TableOptions(label="label"), Console())
+    write_prepared(replace(dataset, provenance=about), Path("p.h5"), overwrite=False)
+    for command in ("evaluate", "calibrate"):
+        found = anoean(command, "--data p.h5")
+        assert found.returncode == 0, found.stderr
+        assert "learned from" not in found.stderr
+
+
+@pytest.mark.parametrize("reload", [0, {"reading": None}, {"reading": {"zzz": 1}}])
+def test_a_prepared_file_that_garbles_its_origin_is_refused(
+    anoean: Run, fresh: Path, reload: object
+) -> None:
+    dataset = load_dataset("fresh.csv", "auto", TableOptions(label="label"), Console())
+    write_prepared(
+        replace(dataset, provenance={"files": {}, "reload": reload}), Path("p.h5"), overwrite=False
+    )
+    found = anoean("train --dataset p.h5 --normal ok -m new.h5")
+    assert found.returncode == 4
+    assert "p.h5: its provenance.reload" in found.error

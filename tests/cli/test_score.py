@@ -8,6 +8,7 @@ import json
 import math
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -475,3 +476,25 @@ def test_what_stands_for_a_missing_value_is_remembered(anoean: Run, tmp_path: Pa
         marked = anoean("score -m m.h5", written(160, 2, "-999"))
         assert marked.returncode == 0, marked.stderr
         assert [row["score"] for row in marked.rows] == [row["score"] for row in plain.rows]
+
+
+@pytest.mark.usefixtures("model")
+def test_scoring_reports_to_nobody(anoean: Run, fresh: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    assert anoean("score", fresh, env={"HOME": str(home)}).returncode == 0
+    assert not list(home.rglob("*"))
+
+
+@pytest.mark.parametrize(("part", "value"), [("decimal", "ab"), ("encoding", "nope")])
+def test_a_model_whose_text_cannot_have_been_read_is_refused(
+    anoean: Run, model: Path, fresh: Path, part: str, value: str
+) -> None:
+    trained = load_model(model)
+    data = trained.config["dataset"]
+    reading = {**data["reload"]["reading"], part: value}
+    data = {**data, "reload": {**data["reload"], "reading": reading}}
+    replace(trained, config={**trained.config, "dataset": data}).save("odd.h5")
+    found = anoean("score -m odd.h5", fresh)
+    assert (found.returncode, found.stdout) == (4, "")
+    assert value in found.error

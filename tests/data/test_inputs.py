@@ -339,7 +339,6 @@ def test_numbers_that_are_no_pixels_name_columns(tmp_path):
     ("text", "told"),
     [
         ("0,1,2,3,4,5\n9,9,9,9,9,9\n", "--header yes if .* names, --header no if"),
-        ("7,0,9,2,3,4,5\n", "has 7 columns; .* 6 pixel values; .* add a header"),
         ("id,a,b,c,d,e,f\nx,0,9,2,3,4,5\n", "has 7 columns; .* 6 pixel values; .* pixel0, pixel1"),
         ("label,a,b,c\n7,0,9,2\n", "has 3 columns beside the label.* 6 pixel values$"),
         (",".join(f"r{i},g{i}" for i in range(6)) + "\n" + "1," * 11 + "1\n", "has 12 columns"),
@@ -349,6 +348,13 @@ def test_pixels_that_cannot_be_told_are_refused(tmp_path, text, told):
     (tmp_path / "p.csv").write_text(text)
     with pytest.raises(DataError, match=rf"p\.csv: .*{told}"):
         read(tmp_path / "p.csv", GREY)
+
+
+def test_what_follows_pixels_without_a_header_is_not_read(tmp_path):
+    (tmp_path / "p.csv").write_text("7,0,9,2,3,4,cat\n")
+    (piece,) = read(tmp_path / "p.csv", GREY)
+    assert pixels_of([piece]) == [[7, 0, 9, 2, 3, 4]]
+    assert piece.extras == ("column_7",)
 
 
 @pytest.mark.parametrize("header", [True, False])
