@@ -96,7 +96,7 @@ def _observed(
 
     from anoean_cli.commands.loading import are_of_training, origin_of
     from anoean_cli.data.inputs import Expected, Reading, pieces
-    from anoean_cli.data.labels import about_unlabelled, normal_labels, told_apart
+    from anoean_cli.data.labels import as_trained
     from anoean_cli.data.text import nulls_of
     from anoean_cli.inference.recalibration import Observed
 
@@ -117,12 +117,7 @@ def _observed(
     if not is_labelled and not any(labels):
         return Observed(output, None, data, are_new)
     nulls = nulls_of(reading.options)
-    unlabeled = model.config.get("unlabeled", "drop")
-    normals = normal_labels(normal, model.config["normal"], labels, data, nulls, unlabeled)
-    is_anomaly, known = told_apart(labels, normals, unlabeled)
-    told = about_unlabelled(labels, unlabeled)
-    if told is not None:
-        console.warn(f"{data}: {told}")
+    is_anomaly, known = as_trained(normal, model.config, labels, data, nulls, console.warn)
     return Observed(output[known], is_anomaly[known], data, are_new)
 
 

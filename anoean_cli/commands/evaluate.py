@@ -91,7 +91,7 @@ def _given_rows(
     """The same for the rows of a file."""
     from anoean_cli.commands.loading import are_of_training, origin_of
     from anoean_cli.data.inputs import Expected, Reading, pieces
-    from anoean_cli.data.labels import about_unlabelled, normal_labels, told_apart
+    from anoean_cli.data.labels import as_trained
     from anoean_cli.data.text import nulls_of
     from anoean_cli.evaluation.run import Labelled, score_pieces
 
@@ -101,13 +101,8 @@ def _given_rows(
     expected = Expected(model.preprocessor.spec, model.schema)
     scores, labels = score_pieces(model, pieces(data, expected, reading))
     nulls = nulls_of(reading.options)
-    unlabeled = model.config.get("unlabeled", "drop")
-    normals = normal_labels(normal, model.config["normal"], labels, data, nulls, unlabeled)
-    is_anomaly, known = told_apart(labels, normals, unlabeled)
+    is_anomaly, known = as_trained(normal, model.config, labels, data, nulls, console.warn)
     labelled = Labelled(scores[known], is_anomaly[known], labels[known])
-    told = about_unlabelled(labels, unlabeled)
-    if told is not None:
-        console.warn(f"{data}: {told}")
     _warn_of_other_names(data, labelled, model.config["seen_types"], console)
     about = origin_of(data)
     if are_of_training(about["files"], model.config):

@@ -109,23 +109,26 @@ def _signs_of_numbers_as_names(
     And they are unlike the values below them: whole numbers above fractions or words, or far from
     all values. Years and wavelengths above fractions have this sign, if not the other one.
     """
-    at = [i for i, value in enumerate(first) if _is_number(value, dialect)]
+    is_number = [_is_number(value, dialect) for value in first]
+    at = [i for i, found in enumerate(is_number) if found]
     names = [first[i] for i in at]
     if len(at) < 2 or len(set(names)) < len(names) or not all(map(_COUNT.fullmatch, names)):
         return 0
     columns = _present(following, len(first), dialect)
     for i, (value, column) in enumerate(zip(first, columns, strict=False)):
         is_index = i == 0 and not value
-        if i not in at and not is_index and (value in column or not _is_word(value, dialect)):
+        is_name = is_number[i] or is_index
+        if not is_name and (value in column or not _is_word(value, dialect)):
             return 0
     others = ([row[i] for i in at] for row in following if len(row) > at[-1])
-    counts_alone = _counts_up(names) and not any(map(_counts_up, others))
+    counts_alone = counts_up(names) and not any(map(counts_up, others))
     enough = math.ceil(min(ENOUGH_COLUMNS, max(2, len(at) / 2)))
     unlike = (i for i in at if i < len(columns) and _is_unlike(first[i], columns[i], dialect))
     return counts_alone + (len(list(islice(unlike, enough))) == enough)
 
 
-def _counts_up(values: Sequence[bytes]) -> bool:
+def counts_up(values: Sequence[bytes]) -> bool:
+    """Whether one or more values are whole numbers, without sign or leading zeros, up by one."""
     if not all(map(_COUNT.fullmatch, values)):
         return False
     numbers = [int(value) for value in values]

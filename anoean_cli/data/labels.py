@@ -6,8 +6,8 @@ alike wherever they come from.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -83,6 +83,32 @@ def normal_labels(
             f"the labels are: {some(present)}; name normal ones with --normal"
         )
     return tuple(found)
+
+
+def as_trained(
+    text: str | None,
+    config: Mapping[str, Any],
+    labels: ArrayLike,
+    source: str,
+    nulls: Collection[str],
+    warn: Callable[[str], None],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell the rows of a file apart by what was normal in a model's training: `told_apart`.
+
+    Args:
+        text, labels, source, nulls: see `normal_labels`.
+        config: the model's.
+        warn: told of rows without a label.
+
+    Raises:
+        DataError, UsageError: see `normal_labels`.
+    """
+    unlabeled = config.get("unlabeled", "drop")
+    normal = normal_labels(text, config["normal"], labels, source, nulls, unlabeled)
+    told = about_unlabelled(labels, unlabeled)
+    if told is not None:
+        warn(f"{source}: {told}")
+    return told_apart(labels, normal, unlabeled)
 
 
 def told_apart(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anoean_cli.data import text
-from anoean_cli.data.header import Columns, column_of, names_of
+from anoean_cli.data.header import Columns, column_of, counts_up, names_of
 from anoean_cli.data.readers import Wanted
 from anoean_cli.data.text import Dialect
 from anoean_cli.errors import DataError, UsageError
@@ -50,7 +50,9 @@ class Pixels:
         ]
         if {*LABELS, *self.keep, self.label}.intersection(names).difference(numbers):
             return True
-        if len(numbers) >= self.count and _count_up(numbers):
+        written = [name.encode() for name in numbers]
+        # From 0, as pandas has it, or from 1.
+        if len(numbers) >= self.count and counts_up(written) and int(numbers[0]) <= 1:
             if len(numbers) == len(names) and int(numbers[-1]) <= _BRIGHTEST:
                 raise DataError(
                     f"{file}: its first row counts from {numbers[0]} to {numbers[-1]}; say "
@@ -116,14 +118,6 @@ class Pixels:
             f"{columns.file}: has {len(rest)} column{'s'[: len(rest) != 1]}{beside}; "
             f"the model takes rows of {self.count} pixel values{remedy}"
         )
-
-
-def _count_up(names: Sequence[str]) -> bool:
-    """Whether names are 0, 1, 2 and so on, as pandas gives them, or 1, 2, 3."""
-    return any(
-        list(names) == [str(number) for number in range(first, first + len(names))]
-        for first in (0, 1)
-    )
 
 
 def _numbered_alike(names: Sequence[str], count: int) -> tuple[str, ...]:

@@ -286,9 +286,10 @@ def _kept(values: Mapping[str, Any], gaussian: Gaussian | None) -> dict[str, Kep
         part = _under(f"embeddings/{role}", values)
         if not part:
             continue
+        check_json(part["label"], list[str], f"embeddings/{role}/label")
         rows = KeptRows(
             _array(f"embeddings/{role}/embedding", part["embedding"], "f", 2),
-            _texts(f"embeddings/{role}/label", part["label"]),
+            part["label"],
             _array(f"embeddings/{role}/is_anomaly", part["is_anomaly"], "b", 1),
             _positions(f"embeddings/{role}/row", part["row"]),
         )
@@ -325,12 +326,6 @@ def _array(name: str, value: Any, kinds: str, dimensions: int) -> NDArray[Any]:
     if isinstance(value, np.ndarray) and value.dtype.kind in kinds and value.ndim == dimensions:
         return value
     raise FileFormatError(f"its {name} is no array of its kind")
-
-
-def _texts(name: str, value: Any) -> list[str]:
-    if isinstance(value, list) and all(isinstance(text, str) for text in value):
-        return value
-    raise FileFormatError(f"its {name} is no list of texts")
 
 
 def _under(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
