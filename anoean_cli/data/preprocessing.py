@@ -27,6 +27,9 @@ CLIP = 10.0
 MOST_KNOTS = 256
 MOST_CATEGORIES = 255
 OUTERMOST_QUANTILE = 1e-4
+MOST_BINS = 32
+FEWEST_ROWS_A_BIN = 10
+NARROWEST_BIN = 1e-6  # of quantiles; float32 tells its ends apart
 NEARLY_ALL = 0.9
 BY_CHANCE = 0.01
 
@@ -98,11 +101,13 @@ def _shape(shape: Sequence[int]) -> str:
 
 @dataclass(frozen=True)
 class NumericColumn:
-    """How one numeric column becomes one to three features.
+    """How one numeric column becomes features.
 
     Attributes:
         knots, quantiles: (k,) values and the normal quantiles they map to, linearly between;
             empty when the column is only standardised.
+        bins: (m + 1,) rising edges of m bins of these quantiles, each of which has a feature that
+            is 0 below the bin, 1 above it and rises linearly within; empty when there are none.
         center, scale: of the standardised feature, clipped at ±10.
         fill: stands for a missing value.
         indicator: whether a feature of its own says that the value is missing.
@@ -111,6 +116,7 @@ class NumericColumn:
 
     knots: NDArray[np.float64]
     quantiles: NDArray[np.float64]
+    bins: NDArray[np.float64]
     center: float
     scale: float
     fill: float
@@ -119,7 +125,7 @@ class NumericColumn:
 
     @property
     def width(self) -> int:
-        return 1 + bool(len(self.knots)) + self.indicator
+        return 1 + bool(len(self.knots)) + max(0, len(self.bins) - 1) + self.indicator
 
     def transform(self, values: NDArray[np.float64], out: FloatRows) -> int:
         """Write the features of (n,) values into out (n, width); returns how many are missing."""
@@ -130,6 +136,10 @@ class NumericColumn:
         out[:, 0] = ((filled - self.center) / self.scale).clip(-CLIP, CLIP)
         if len(self.knots):
             out[:, 1] = np.interp(filled, self.knots, self.quantiles)
+        if len(self.bins):
+            low, high = self.bins[:-1].astype(np.float32), self.bins[1:].astype(np.float32)
+            within = (out[:, 1:2] - low) / (high - low)
+            np.clip(within, 0, 1, out=out[:, 2 : 2 + len(low)])
         if self.indicator:
             out[:, -1] = missing
         return int(missing.sum())
@@ -231,6 +241,8 @@ class TablePreprocessor:
             "knot_counts": np.array([len(c.knots) for c in numeric], np.int64),
             "knots": _joined([c.knots for c in numeric]),
             "quantiles": _joined([c.quantiles for c in numeric]),
+            "bin_counts": np.array([len(c.bins) for c in numeric], np.int64),
+            "bins": _joined([c.bins for c in numeric]),
             "center": np.array([c.center for c in numeric], np.float64),
             "scale": np.array([c.scale for c in numeric], np.float64),
             "fill": np.array([c.fill for c in numeric], np.float64),
@@ -265,6 +277,8 @@ def _columns_from(
     numeric, categorical = schema.numeric, schema.categorical
     knots = _parted(arrays["knots"], arrays["knot_counts"], len(numeric))
     quantiles = _parted(arrays["quantiles"], arrays["knot_counts"], len(numeric))
+    none = np.zeros(len(numeric), np.int64)  # older files have no bins
+    bins = _parted(arrays.get("bins", _none()), arrays.get("bin_counts", none), len(numeric))
     categories = _parted(arrays["categories"], arrays["category_counts"], len(categorical))
     if not all(isinstance(value, str) for value in arrays["categories"]):
         raise ValueError("categories are not text")
@@ -281,9 +295,12 @@ def _columns_from(
     for i, name in enumerate(numeric):
         if not np.isfinite([*knots[i], *quantiles[i]]).all() or (np.diff(knots[i]) <= 0).any():
             raise ValueError(f"the knots of {name} are not increasing")
+        if not _are_bins(bins[i], knots[i]):
+            raise ValueError(f"the bins of {name} are not increasing, or have no quantiles")
         built[name] = NumericColumn(
             np.asarray(knots[i], np.float64),
             np.asarray(quantiles[i], np.float64),
+            np.asarray(bins[i], np.float64),
             float(arrays["center"][i]),
             float(arrays["scale"][i]),
             float(arrays["fill"][i]),
@@ -294,6 +311,14 @@ def _columns_from(
         texts = tuple(categories[i - len(numeric)])
         built[name] = CategoricalColumn(texts, bool(indicator[i]), float(missing[i]))
     return [(name, built[name]) for name in schema.columns]
+
+
+def _are_bins(edges: NDArray[np.float64], knots: NDArray[np.float64]) -> bool:
+    if len(edges) == 0:
+        return True
+    widths = np.diff(edges.astype(np.float32))
+    rise = np.isfinite(edges).all() and (widths > 0).all()
+    return bool(len(knots) and len(widths) and rise)
 
 
 def fit_table(
@@ -307,8 +332,10 @@ def fit_table(
     Args:
         table: (n rows) of the schema's columns.
         is_anomaly: (n,); center and scale come from the normals alone.
-        inputs: ``"quantile"`` gives each numeric column its normal quantile beside the
-            standardised value, ``"standard"`` the latter alone.
+        inputs: ``"standard"`` standardises numeric columns, ``"quantile"`` gives each its normal
+            quantile beside that, and ``"bins"`` the quantile's piecewise-linear encoding as well
+            (Gorishniy et al. 2022, On Embeddings for Numerical Features, section 3.2), with bins
+            of about the same number of training rows.
     """
     columns: dict[str, NumericColumn | CategoricalColumn] = {}
     for name, kind in schema.columns.items():
@@ -329,10 +356,14 @@ def _fit_numeric(
     if len(normal) == 0:
         normal = present
     spread = next((s for s in (normal.std(), present.std()) if s > 0), 1.0)
-    knots, quantiles = _normal_quantiles(present) if inputs == "quantile" else (_none(), _none())
+    knots, quantiles = _normal_quantiles(present) if inputs != "standard" else (_none(), _none())
+    bins = _none()
+    if inputs == "bins" and len(knots):
+        bins = _even_bins(np.interp(present, knots, quantiles))
     return NumericColumn(
         knots,
         quantiles,
+        bins,
         center=float(normal.mean()) if len(normal) else 0.0,
         scale=float(spread),
         fill=float(np.median(normal)) if len(normal) else 0.0,
@@ -357,6 +388,14 @@ def _normal_quantiles(
         kept = np.unique(np.concatenate([[0], wanted, [len(ranks) - 1]]))
         distinct, ranks = distinct[kept], ranks[kept]
     return distinct, ndtri(ranks.clip(OUTERMOST_QUANTILE, 1 - OUTERMOST_QUANTILE))
+
+
+def _even_bins(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Edges that part (n,) values into bins of about the same number; none if there is but one."""
+    bins = min(MOST_BINS, len(values) // FEWEST_ROWS_A_BIN)
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1), method="inverted_cdf"))
+    edges = edges[np.diff(edges, prepend=-np.inf) > NARROWEST_BIN]
+    return edges if len(edges) > 2 else _none()
 
 
 def _fit_categorical(values: pa.Array) -> CategoricalColumn:

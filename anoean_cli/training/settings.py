@@ -9,6 +9,9 @@ from typing import Any
 from anoean_cli.calibration.gaussian import COVARIANCES, DEFAULT_COVARIANCE
 from anoean_cli.parameters import parameter
 
+INPUTS_HELP = "table columns: standardised values, normal quantiles beside them, bins of these too"
+INPUTS = ("bins", "quantile", "standard")
+
 
 @dataclass(frozen=True)
 class LoopParameters:
@@ -33,11 +36,7 @@ class LoopParameters:
     patience: int | None = parameter(
         None, "epochs without a better figure before training ends", low=1, high=1_000_000
     )
-    inputs: str = parameter(
-        "quantile",
-        "table columns: normal quantiles beside standardised values, or the latter alone",
-        choices=("quantile", "standard"),
-    )
+    inputs: str = parameter("quantile", INPUTS_HELP, choices=INPUTS)
     device: str = parameter("cpu", "torch device")
 
 
@@ -45,6 +44,7 @@ class LoopParameters:
 class LabelledParameters(LoopParameters):
     """Of a loop whose batches hold anomalies as well."""
 
+    inputs: str = parameter("bins", INPUTS_HELP, choices=INPUTS)
     anomaly_share: float | None = parameter(
         0.5, "m_a / m; none: the anomalies' share of the training rows", low=0.001, high=0.999
     )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from anoean_cli.data.preprocessing import (
+    MOST_BINS,
     MOST_CATEGORIES,
     MOST_KNOTS,
     Census,
@@ -43,7 +44,7 @@ def training(seed: int = 0) -> tuple[pa.Table, np.ndarray]:
     return table(sizes, kinds, speeds), np.repeat([False, True], [300, 100])
 
 
-@pytest.fixture(params=["quantile", "standard"])
+@pytest.fixture(params=["bins", "quantile", "standard"])
 def fitted(request) -> TablePreprocessor:
     return fit_table(*training(), SCHEMA, request.param)
 
@@ -100,6 +101,43 @@ def test_quantiles_are_exact_where_every_value_has_a_knot():
     at = norm.ppf([0.05, 0.2, 0.45, 0.8])
     expected = [*at, (at[2] + at[3]) / 2, at[0], at[3]]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def with_bins(x: np.ndarray) -> tuple[TablePreprocessor, pa.Table]:
+    """A preprocessor with bins for one column, and its rows."""
+    rows = pa.table({"x": x})
+    return fit_table(rows, np.zeros(len(x), bool), TableSchema({"x": "numeric"}), "bins"), rows
+
+
+def test_bins_hold_about_the_same_number_of_rows_and_rise_within():
+    fit, rows = with_bins(np.random.default_rng(0).lognormal(size=3200))
+    quantile, *bins = fit.transform(rows).T[1:]
+    edges = fit.columns["x"].bins
+    assert len(bins) == len(edges) - 1 == MOST_BINS
+    for low, high, feature in zip(edges[:-1], edges[1:], bins, strict=True):
+        np.testing.assert_allclose(feature, np.interp(quantile, [low, high], [0, 1]), atol=1e-4)
+        assert ((feature > 0) & (feature < 1)).sum() == pytest.approx(100, abs=10)
+
+
+@pytest.mark.parametrize(
+    ("x", "bins"),
+    [(np.arange(100.0), 10), (np.arange(15.0), 0), (np.repeat([1.0, 2, 3], 50), 2), ([7.0], 0)],
+    ids=["a bin for ten rows", "too few rows", "a bin between two values", "one value"],
+)
+def test_few_rows_and_few_values_have_few_bins(x, bins):
+    assert len(with_bins(np.asarray(x))[0].columns["x"].bins) == (bins + 1 if bins else 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-1e300, 1e300) | st.integers(-3, 3).map(float), min_size=1, max_size=700))
+def test_bins_are_few_and_their_features_lie_between_0_and_1(x):
+    fit, rows = with_bins(np.array(x))
+    edges = fit.columns["x"].bins
+    assert len(edges) <= MOST_BINS + 1
+    assert (np.diff(edges) > 0).all()
+    features = fit.transform(rows)
+    assert np.isfinite(features).all()
+    assert ((features[:, 2:] >= 0) & (features[:, 2:] <= 1)).all()
 
 
 @settings(max_examples=60, deadline=None)
@@ -230,7 +268,7 @@ def test_huge_values_stay_finite_wherever_they_stand(fitted, huge):
     assert np.isfinite(fitted.transform(table([huge], ["tcp"], [huge]))).all()
     rows, is_anomaly = training()
     trained = rows.set_column(0, "size", pa.array([huge, *([1.0, 2.0] * N)[: N - 1]]))
-    for inputs in ("quantile", "standard"):
+    for inputs in ("bins", "quantile", "standard"):
         features = fit_table(trained, is_anomaly, SCHEMA, inputs).transform(trained)
         assert np.isfinite(features).all()
         assert np.abs(features).max() <= 10
@@ -270,6 +308,14 @@ DAMAGE = {
     "a knot less": {"knots": lambda a: a[1:]},
     "a quantile less": {"quantiles": lambda a: a[1:]},
     "quantiles not finite": {"quantiles": lambda a: a + np.inf},
+    "bins not increasing": {"bins": lambda a: a[::-1].copy()},
+    "bins not finite": {"bins": lambda a: a * np.nan},
+    "a bin less": {"bins": lambda a: a[1:]},
+    "bins of columns without quantiles": {
+        "knots": lambda a: a[:0],
+        "quantiles": lambda a: a[:0],
+        "knot_counts": lambda a: a * 0,
+    },
     "counts negative": {"knot_counts": lambda a: -a},
     "a column less": {"knot_counts": lambda a: a[:-1]},
     "scale zero": {"scale": lambda a: a * 0},
@@ -284,14 +330,17 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=list(DAMAGE))
 def test_damaged_arrays_are_refused(damage):
-    arrays = fit_table(*training(), SCHEMA).arrays()
+    arrays = fit_table(*training(), SCHEMA, "bins").arrays()
     for name, change in damage.items():
         arrays[name] = change(arrays[name])
     with pytest.raises(FileFormatError):
         TablePreprocessor.from_arrays(SCHEMA, arrays)
 
 
-@pytest.mark.parametrize("name", sorted({*fit_table(*training(), SCHEMA).arrays()} - {"missing"}))
+OPTIONAL = {"missing", "bins", "bin_counts"}  # older files lack them
+
+
+@pytest.mark.parametrize("name", sorted({*fit_table(*training(), SCHEMA).arrays()} - OPTIONAL))
 def test_missing_arrays_are_refused(name):
     arrays = fit_table(*training(), SCHEMA).arrays()
     del arrays[name]
