@@ -54,6 +54,9 @@ class Preprocessor(Protocol):
     @property
     def spec(self) -> ExampleSpec: ...
 
+    @property
+    def unbinned(self) -> int: ...
+
     def transform(self, examples: Any, census: Census | None = None) -> FloatRows: ...
 
     def surprises(self, census: Census) -> list[tuple[str, str]]: ...
@@ -73,6 +76,10 @@ class ImagePreprocessor:
     @property
     def spec(self) -> ExampleSpec:
         return ExampleSpec("image", self.shape)
+
+    @property
+    def unbinned(self) -> int:
+        return int(np.prod(self.shape))
 
     def transform(self, examples: NDArray[np.uint8], census: Census | None = None) -> FloatRows:
         """(n, channels, height, width) uint8 → float32 of the same shape."""
@@ -125,7 +132,12 @@ class NumericColumn:
 
     @property
     def width(self) -> int:
-        return 1 + bool(len(self.knots)) + max(0, len(self.bins) - 1) + self.indicator
+        return 1 + bool(len(self.knots)) + self.binned + self.indicator
+
+    @property
+    def binned(self) -> int:
+        """How many of the features are bins."""
+        return max(0, len(self.bins) - 1)
 
     def transform(self, values: NDArray[np.float64], out: FloatRows) -> int:
         """Write the features of (n,) values into out (n, width); returns how many are missing."""
@@ -196,6 +208,12 @@ class TablePreprocessor:
     @property
     def spec(self) -> ExampleSpec:
         return ExampleSpec("table", (sum(column.width for column in self.columns.values()),))
+
+    @property
+    def unbinned(self) -> int:
+        """How many features there are besides bins, which only spell out others."""
+        numeric = [c for c in self.columns.values() if isinstance(c, NumericColumn)]
+        return self.spec.shape[0] - sum(column.binned for column in numeric)
 
     def transform(self, examples: pa.Table, census: Census | None = None) -> FloatRows:
         """Rows of the schema's columns → (n, features) float32."""

@@ -157,7 +157,7 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
     schema, preprocessor = _fit_preprocessing(
         dataset, split, request, getattr(detector_parameters, "inputs", "quantile"), watcher
     )
-    encoder = _encoder(encoder_name, encoder_settings, preprocessor.spec, request)
+    encoder = _encoder(encoder_name, encoder_settings, preprocessor, request)
     config = _config(dataset, request, split, detector, detector_parameters, encoder)
     watcher.begin(config)
 
@@ -292,10 +292,11 @@ def _sort_settings(
 
 
 def _encoder(
-    name: str | None, settings: Mapping[str, Any], spec: ExampleSpec, request: TrainRequest
+    name: str | None, settings: Mapping[str, Any], preprocessor: Preprocessor, request: TrainRequest
 ) -> Encoder | None:
     if name is None:
         return None
+    spec = preprocessor.spec
     plugin = registry.get("encoders", name)
     with blaming(f"encoder plugin {name!r}"):
         is_supported = plugin.supports(spec)
@@ -304,8 +305,8 @@ def _encoder(
             f"the encoder {name} does not take {spec.kind} rows of shape {spec.shape}; "
             "anoean plugins shows the encoders"
         )
-    features = int(np.prod(spec.shape))
-    latent_dim = int(request.latent_dim or min(LARGEST_LATENT_DIM, max(2, features)))
+    narrow = min(LARGEST_LATENT_DIM, max(2, preprocessor.unbinned))
+    latent_dim = int(request.latent_dim or narrow)
     built = parameters.build(f"encoder {name}", plugin.Parameters, settings)
     return Encoder(plugin, spec, latent_dim, built)
 
