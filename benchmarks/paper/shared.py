@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from anoean_cli.commands.compare import compare, contenders_of, requests_of
 from anoean_cli.commands.train import DataFlags, LearningFlags, split_request
 from anoean_cli.console import Console
 from anoean_cli.evaluation import comparison
+from anoean_cli.evaluation.comparison import Cell, CellStore
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,18 @@ class Point:
     learning: LearningFlags = field(default_factory=LearningFlags)
 
 
-def arguments(name: str, about: str, detectors: str, seeds: int) -> argparse.Namespace:
-    """The options that all reproductions take."""
+def arguments(
+    name: str, about: str, detectors: str, seeds: int, slow: str = ""
+) -> argparse.Namespace:
+    """The options that all reproductions take; slow detectors get fewer seeds."""
     made = argparse.ArgumentParser(
         description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("--out", type=Path, default=Path("docs/results") / name)
     made.add_argument("--detectors", default=detectors, help="NAME[:PRESET],...")
     made.add_argument("--seeds", type=int, default=seeds)
+    made.add_argument("--slow", default=slow, help="detectors that get --slow-seeds seeds")
+    made.add_argument("--slow-seeds", type=int, default=1)
     made.add_argument("--jobs", type=int, default=1, help="processes at once")
     made.add_argument(
         "--cells",
@@ -53,23 +59,43 @@ def arguments(name: str, about: str, detectors: str, seeds: int) -> argparse.Nam
         default=Path(".reproduce") / name,
         help="where finished cells are kept",
     )
+    made.add_argument(
+        "--earlier",
+        type=Path,
+        help="results.json of a run of this version, whose cells are taken over, as the page says",
+    )
     return made.parse_args()
 
 
 def results_of(points: Sequence[Point], given: argparse.Namespace) -> dict[str, list[Any]]:
     """The results of each point by its ``x``; finished cells are not run again."""
     console = Console()
+    earlier = json.loads(given.earlier.read_text())["results"] if given.earlier else {}
     found = {}
     for point in points:
         console.note(f"{point.dataset}, {point.x}")
         rows = load(point.dataset, "full" if point.dataset != "toy" else "auto")
         split = split_request(rows, point.data)
-        requests = requests_of(contenders_of(given.detectors), split, point.learning, rows.kind)
-        cells = comparison.cells_of(requests, point.learning.seed, given.seeds)
-        folder = given.cells
-        folder.mkdir(parents=True, exist_ok=True)
-        found[point.x] = compare(console, rows, cells, folder, given.jobs)
+        cells = []
+        for names, seeds in ((given.detectors, given.seeds), (given.slow, given.slow_seeds)):
+            if names:
+                requests = requests_of(contenders_of(names), split, point.learning, rows.kind)
+                cells += comparison.cells_of(requests, point.learning.seed, seeds)
+        given.cells.mkdir(parents=True, exist_ok=True)
+        _take_over(earlier.get(point.x, []), comparison.CellStore(given.cells, rows), cells)
+        found[point.x] = compare(console, rows, cells, given.cells, given.jobs)
     return found
+
+
+def _take_over(
+    results: Sequence[Mapping[str, Any]], store: CellStore, cells: Sequence[Cell]
+) -> None:
+    """Keep results of an earlier run as if the cells had been run here."""
+    known = {(r["detector"], r["seed"]): dict(r) for r in results if "metrics" in r}
+    for cell in cells:
+        result = known.get((cell.label, cell.seed))
+        if result is not None and store.load(cell) is None:
+            store.keep(cell, result)
 
 
 def write(
@@ -81,6 +107,11 @@ def write(
 
     given.out.mkdir(parents=True, exist_ok=True)
     about = machine()
+    before = json.loads(given.earlier.read_text())["about"] if given.earlier else None
+    if before is not None:
+        about["earlier"] = before
+        taken = f"made before by {before['command']} ({before['date']}, {before['cpu']})"
+        lines = [f"The cells that it has in common were {taken}.", "", *lines]
     head = [
         f"# {title}",
         "",
@@ -187,11 +218,14 @@ def curve_page(
     """Figure and table of AUC-PR along the points."""
     names = detectors_in(results)
     picture = save_figure(curves(results, names, axis, title), given)
-    rows = [
-        [name, *(percent(spread) for spread in mean_over_points(results, name))] for name in names
-    ]
+    rows = []
+    for name in names:
+        spreads = mean_over_points(results, name)
+        means = [spread["mean"] for spread in spreads if spread is not None]
+        whole = f"{100 * statistics.mean(means):.2f}" if len(means) == len(results) else ""
+        rows.append([name, *(percent(spread) for spread in spreads), whole])
     lines = [picture, "", *notes, "", "AUC-PR in %, mean ± standard deviation over seeds:", ""]
-    lines += markdown([axis, *results], rows)
+    lines += markdown([axis, *results, "mean"], rows)
     for some in results.values():
         lines += failures(comparison.summarise(some))
     write(given, title, results, lines)
