@@ -3,20 +3,16 @@
 make reproduce NAME=fig6
 """
 
-from shared import PROTOCOL, Point, arguments, curve_page, results_of
+from shared import PROTOCOL, Point, arguments, curve_page, results_of, seeds_of
 
 from anoean_cli.commands.train import DataFlags
 
-DETECTORS = (
-    "anoean,anoean:paper,svm,ocsvm,deep-sad,mlp-classifier,random-forest,knn,gaussian,"
-    "isolation-forest"
-)
-GANS = "alad,egbad,anogan"
+DETECTORS = "anoean,anoean:paper,svm,ocsvm,random-forest,knn,gaussian,isolation-forest"
+SLOW = "deep-sad,mlp-classifier,alad,egbad,anogan"
 
 if __name__ == "__main__":
-    given = arguments("fig6", __doc__ or "", DETECTORS, 3, slow=GANS)
+    given = arguments("fig6", __doc__ or "", DETECTORS, 3, slow=SLOW)
     points = [Point(str(digit), "mnist", DataFlags(normal=str(digit))) for digit in range(10)]
-    seeds = f"Seeds: {given.seeds}" + (f"; of {given.slow}: {given.slow_seeds}" * bool(given.slow))
     shown = "Four of the nine other digits, drawn by the seed, are in training."
-    notes = [f"{seeds}.", "", PROTOCOL, "", shown]
+    notes = [seeds_of(given), "", PROTOCOL, "", shown]
     curve_page(given, "Figure 6: MNIST, 1 against all", "digit", results_of(points, given), notes)

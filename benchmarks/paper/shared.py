@@ -87,6 +87,11 @@ def results_of(points: Sequence[Point], given: argparse.Namespace) -> dict[str, 
     return found
 
 
+def seeds_of(given: argparse.Namespace) -> str:
+    slow = f"; of {given.slow}: {given.slow_seeds}" if given.slow else ""
+    return f"Seeds: {given.seeds}{slow}."
+
+
 def _take_over(
     results: Sequence[Mapping[str, Any]], store: CellStore, cells: Sequence[Cell]
 ) -> None:
