@@ -1,4 +1,4 @@
-"""What the environment says: ANOEAN_MODEL, ANOEAN_DATA, ANOEAN_CACHE, ANOEAN_THREADS."""
+"""What the environment says: ANOEAN_MODEL, _DATA, _CACHE and _THREADS, and OMP_NUM_THREADS."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ def cache_folder() -> Path:
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def own_cores() -> int:
+    """How many of these are meant for this process.
+
+    Batch systems, Dask and joblib divide the cores of a machine by OMP_NUM_THREADS. Processes that
+    take no notice wait for each other's threads, and run many times slower.
+    """
+    share = positive(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0])
+    return cores() if share is None else min(share, cores())
 
 
 def threads(asked: int | None) -> int | None:

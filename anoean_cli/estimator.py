@@ -61,7 +61,8 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     parameters : dict or None, default=None
         Further plugin parameters by name, as ``anoean plugins`` shows them.
     n_jobs : int or None, default=None
-        Threads of torch, -1 for all cores; None is one for tables and all cores for images.
+        Threads of torch, -1 for all cores; None is one for tables, and for images
+        ``OMP_NUM_THREADS`` or all cores.
     random_state : int, RandomState or None, default=None
         Everything random.
 

@@ -69,8 +69,8 @@ class TrainRequest:
             no encoder; None: 32, or the number of features where smaller.
         covariance: estimator of Σ; None: what the detector finds fitting.
         seed: of everything random.
-        threads: for torch; None: all cores for images, one for tables, whose networks are too
-            small to share.
+        threads: for torch; None: for images all cores that are this process's, one for tables,
+            whose networks are too small to share.
     """
 
     split: SplitRequest
@@ -371,7 +371,7 @@ def _config(
         },
         "covariance": request.covariance,
         "seed": request.seed,
-        "threads": request.threads or (environment.cores() if dataset.kind == "image" else 1),
+        "threads": request.threads or (environment.own_cores() if dataset.kind == "image" else 1),
         "notes": list(split.notes),
         "versions": {name: _version(name) for name in LIBRARIES},
     }

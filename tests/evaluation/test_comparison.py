@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from anoean_plugins.datasets.toy import Toy
 
+from anoean_cli import environment
 from anoean_cli.data.splits import SplitRequest, draw, equal_rows
 from anoean_cli.evaluation import comparison
 from anoean_cli.evaluation.comparison import Cell, CellStore
@@ -179,18 +180,20 @@ def test_a_kept_cell_that_was_cut_off_is_run_again(toy: Dataset, cell: Cell, tmp
     assert store.load(cell) is None
 
 
-def test_processes_run_every_cell_once(toy: Dataset, cell: Cell):
+def test_processes_run_every_cell_once_and_divide_the_cores(toy: Dataset, cell: Cell):
     """More cells than joblib takes in advance."""
     from anoean_cli.evaluation import workers
 
     def run(dataset: Dataset, cell: Cell) -> comparison.Result:
-        return {"detector": cell.label, "seed": cell.seed, "rows": len(dataset.labels)}
+        about = {"rows": len(dataset.labels), "cores": environment.own_cores()}
+        return {"detector": cell.label, "seed": cell.seed, **about}
 
     cells = comparison.cells_of({"a": cell.request, "b": cell.request}, first_seed=0, seeds=10)
     found = list(workers.in_processes(run, toy, cells, jobs=2))
     assert sorted((c.label, c.seed) for c, _ in found) == sorted((c.label, c.seed) for c in cells)
     assert all((c.label, c.seed) == (r["detector"], r["seed"]) for c, r in found)
     assert {r["rows"] for _, r in found} == {1100}
+    assert {r["cores"] for _, r in found} == {max(1, environment.cores() // 2)}
 
 
 # --------------------------------------------------------------------------- leaks

@@ -11,6 +11,7 @@ from anoean_plugins.datasets.mnist import Mnist
 from anoean_plugins.datasets.toy import Toy
 from anoean_plugins.encoders.mlp import Mlp
 
+from anoean_cli import environment
 from anoean_cli.data.splits import SplitRequest
 from anoean_cli.errors import DataError, PluginError, UsageError
 from anoean_cli.inference.model import load_model
@@ -237,3 +238,17 @@ def test_torchs_threads_are_put_back(toy):
     train_model(toy, request(toy, threads=before + 1, settings=small), watcher)
     assert seen == [before + 1]
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("share", "threads"), [("1", 1), ("3,2", 3), ("99", 4), ("", 4), ("x", 4)])
+def test_images_take_the_cores_that_are_meant_for_the_process(monkeypatch, share, threads):
+    monkeypatch.setattr(environment, "cores", lambda: 4)
+    monkeypatch.setenv("OMP_NUM_THREADS", share)
+    digits = replace(Mnist().load(LoadRequest(source="sample")), normal=("3",))
+    asked = request(digits, settings={"epochs": 1, "encoder.width": 0.1}, threads=None)
+
+    def begin(config):
+        raise InterruptedError(config["threads"])
+
+    with pytest.raises(InterruptedError, match=f"^{threads}$"):
+        train_model(digits, asked, Watcher(begin=begin))
