@@ -27,7 +27,8 @@ CLIP = 10.0
 MOST_KNOTS = 256
 MOST_CATEGORIES = 255
 OUTERMOST_QUANTILE = 1e-4
-MOST_BINS = 32
+MOST_BINS = 32  # of a column
+MOST_BINNED = 2048  # features of all columns; wider tables have fewer bins a column, or none
 FEWEST_ROWS_A_BIN = 10
 NARROWEST_BIN = 1e-6  # of quantiles; float32 tells its ends apart
 NEARLY_ALL = 0.9
@@ -355,18 +356,19 @@ def fit_table(
             (Gorishniy et al. 2022, On Embeddings for Numerical Features, section 3.2), with bins
             of about the same number of training rows.
     """
+    most = min(MOST_BINS, MOST_BINNED // max(1, len(schema.numeric))) if inputs == "bins" else 0
     columns: dict[str, NumericColumn | CategoricalColumn] = {}
     for name, kind in schema.columns.items():
         values = _one_chunk(table.column(name))
         if kind == "numeric":
-            columns[name] = _fit_numeric(_floats(values), is_anomaly, inputs)
+            columns[name] = _fit_numeric(_floats(values), is_anomaly, inputs, most)
         else:
             columns[name] = _fit_categorical(_strings(values))
     return TablePreprocessor(columns)
 
 
 def _fit_numeric(
-    values: NDArray[np.float64], is_anomaly: NDArray[np.bool_], inputs: str
+    values: NDArray[np.float64], is_anomaly: NDArray[np.bool_], inputs: str, most_bins: int
 ) -> NumericColumn:
     missing = np.isnan(values)
     present = values[~missing].clip(-LARGEST, LARGEST)
@@ -375,13 +377,11 @@ def _fit_numeric(
         normal = present
     spread = next((s for s in (normal.std(), present.std()) if s > 0), 1.0)
     knots, quantiles = _normal_quantiles(present) if inputs != "standard" else (_none(), _none())
-    bins = _none()
-    if inputs == "bins" and len(knots):
-        bins = _even_bins(np.interp(present, knots, quantiles))
+    binned = np.interp(present, knots, quantiles) if len(knots) else _none()
     return NumericColumn(
         knots,
         quantiles,
-        bins,
+        _even_bins(binned, most_bins),
         center=float(normal.mean()) if len(normal) else 0.0,
         scale=float(spread),
         fill=float(np.median(normal)) if len(normal) else 0.0,
@@ -408,9 +408,11 @@ def _normal_quantiles(
     return distinct, ndtri(ranks.clip(OUTERMOST_QUANTILE, 1 - OUTERMOST_QUANTILE))
 
 
-def _even_bins(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _even_bins(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     """Edges that part (n,) values into bins of about the same number; none if there is but one."""
-    bins = min(MOST_BINS, len(values) // FEWEST_ROWS_A_BIN)
+    bins = min(most, len(values) // FEWEST_ROWS_A_BIN)
+    if bins < 2:
+        return _none()
     edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1), method="inverted_cdf"))
     edges = edges[np.diff(edges, prepend=-np.inf) > NARROWEST_BIN]
     return edges if len(edges) > 2 else _none()

@@ -128,6 +128,16 @@ def test_few_rows_and_few_values_have_few_bins(x, bins):
     assert len(with_bins(np.asarray(x))[0].columns["x"].bins) == (bins + 1 if bins else 0)
 
 
+@pytest.mark.parametrize(("columns", "bins"), [(64, 32), (500, 4), (1500, 0)])
+def test_wide_tables_have_fewer_bins(columns, bins):
+    names = [f"x{i}" for i in range(columns)]
+    x = np.random.default_rng(0).normal(size=400)
+    schema = TableSchema(dict.fromkeys(names, "numeric"))
+    fit = fit_table(pa.table(dict.fromkeys(names, x)), np.zeros(400, bool), schema, "bins")
+    assert fit.spec.shape == (columns * (2 + bins),)
+    assert fit.unbinned == columns * 2
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(-1e300, 1e300) | st.integers(-3, 3).map(float), min_size=1, max_size=700))
 def test_bins_are_few_and_their_features_lie_between_0_and_1(x):
