@@ -151,7 +151,8 @@ class NumericColumn:
             out[:, 1] = np.interp(filled, self.knots, self.quantiles)
         if len(self.bins):
             low, high = self.bins[:-1].astype(np.float32), self.bins[1:].astype(np.float32)
-            within = (out[:, 1:2] - low) / (high - low)
+            within = out[:, 1:2] - low
+            within /= high - low
             np.clip(within, 0, 1, out=out[:, 2 : 2 + len(low)])
         if self.indicator:
             out[:, -1] = missing
