@@ -4,7 +4,10 @@ Both start from nothing and train `anoean` and `knn` on four seeds; start of the
 loading of the data included. Two processes that took two threads each on two cores would be
 slower than one by far; they get one each. Expected: a ratio below 1.
 
+Training takes all cores that a process has for images, one for tables, so both are worth a look.
+
     python benchmarks/jobs.py --repeats 3
+    python benchmarks/jobs.py --repeats 1 --dataset mnist --options "--normal 3 --epochs 3"
 """
 
 from __future__ import annotations
@@ -19,12 +22,14 @@ from common import anoean, environment, interleaved, pair_ratio, parser, run, te
 def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--dataset", default="nsl-kdd")
+    options.add_argument("--options", default="", help="of anoean compare, besides")
     options.add_argument("--repeats", type=int, default=3)
     given = options.parse_args()
 
     def compare(jobs: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            arguments = f"compare -d {given.dataset} --detectors anoean,knn --seeds 4 --quiet"
+            arguments = f"compare -d {given.dataset} --detectors anoean,knn --seeds 4 --quiet "
+            arguments += given.options
             out = str(Path(folder) / "cells")
             run(anoean(*arguments.split(), "--jobs", str(jobs), "--out", out), env=environment())
 
