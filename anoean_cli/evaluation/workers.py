@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from anoean_cli import environment
@@ -13,6 +16,7 @@ from anoean_cli.interfaces import Dataset
 Run: TypeAlias = Callable[[Dataset, Cell], Result]
 
 SECONDS_TO_CONNECT = 10
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def in_processes(
@@ -57,8 +61,34 @@ def _parallel(
     with parallel_config(backend="loky", inner_max_num_threads=threads):
         parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
         yield from parallel(
-            delayed(_numbered)(run, dataset, at, cell) for at, cell in enumerate(cells)
+            delayed(_for_parent)(os.getpid(), run, dataset, at, cell)
+            for at, cell in enumerate(cells)
         )
+
+
+def _for_parent(parent: int, run: Run, dataset: Dataset, at: int, cell: Cell) -> tuple[int, Result]:
+    with _ending_with(parent):
+        return _numbered(run, dataset, at, cell)
+
+
+@contextmanager
+def _ending_with(parent: int) -> Iterator[None]:
+    """End this process soon after its parent was killed.
+
+    Otherwise it would finish its cell, which nobody waits for, and take a core from the next run.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(SECONDS_BETWEEN_LOOKS):
+            if os.getppid() != parent:
+                os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def on_cluster(

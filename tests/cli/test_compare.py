@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
+
 from .conftest import COMMAND, Run, environment, words
 
 TOY = "compare --dataset toy --epochs 2 --set width=0.1 --out found"
@@ -69,6 +71,26 @@ def test_a_killed_comparison_goes_on_without_redoing_a_cell(
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
     assert len(list(cells.glob("*.json"))) == 4
     assert len(lines("found/results.csv")) == 4
+
+
+def test_processes_end_with_a_killed_comparison(tmp_path: Path, third_party: dict[str, str]):
+    command = f"{TWO} --encoder pausing --jobs 2".replace("--set width=0.1", "--batch-size 10")
+    process = psutil.Popen(
+        [*COMMAND, *words([command])],
+        cwd=tmp_path,
+        env=environment(tmp_path / "cache", third_party | {"PAUSES": "1:600"}),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    assert any(b"pausing" in line for line in process.stderr), "no cell was ever begun"
+    workers = process.children(recursive=True)
+    assert len(workers) >= 2
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    for worker in alive:
+        worker.kill()
+    assert not alive
 
 
 def test_processes_give_the_same_as_one(anoean: Run):
