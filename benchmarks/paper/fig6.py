@@ -7,8 +7,8 @@ from shared import PROTOCOL, Point, arguments, curve_page, results_of, seeds_of
 
 from anoean_cli.commands.train import DataFlags
 
-DETECTORS = "anoean,anoean:paper,svm,ocsvm,random-forest,knn,gaussian,isolation-forest"
-SLOW = "deep-sad,mlp-classifier,alad,egbad,anogan"
+DETECTORS = "anoean,svm,ocsvm,random-forest,knn,gaussian,isolation-forest"
+SLOW = "anoean:paper,deep-sad,mlp-classifier,alad,egbad,anogan"
 
 if __name__ == "__main__":
     given = arguments("fig6", __doc__ or "", DETECTORS, 3, slow=SLOW)

@@ -9,8 +9,8 @@ from shared import PROTOCOL, Point, arguments, curve_page, results_of, seeds_of
 
 from anoean_cli.commands.train import DataFlags
 
-DETECTORS = "anoean,anoean:paper,svm,ocsvm,random-forest,knn"
-SLOW = "deep-sad,mlp-classifier"
+DETECTORS = "anoean,svm,ocsvm,random-forest,knn"
+SLOW = "anoean:paper,deep-sad,mlp-classifier"
 
 if __name__ == "__main__":
     given = arguments("fig7", __doc__ or "", DETECTORS, 2, slow=SLOW)
