@@ -48,7 +48,8 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     preset : str, default="default"
         Preset of the detector, such as "paper".
     latent_dim : int or None, default=None
-        Dimension of the decision space; None is 32, or the number of features where smaller.
+        Dimension of the decision space; None is 32, or the number of features that inputs have
+        besides bins where that is smaller.
     max_iter : int or None, default=None
         Epochs; None lets the detector choose.
     batch_size : int or None, default=None

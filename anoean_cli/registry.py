@@ -70,6 +70,12 @@ def get(role: Role, name: str) -> Any:
     return _load(role, found[0])
 
 
+def distribution(role: Role, name: str) -> str:
+    """Return name and version of the distribution that registers the plugin of that name."""
+    found = _entries(role).get(name, [])
+    return ", ".join(f"{_distribution(e)} {e.dist.version if e.dist else ''}" for e in found)
+
+
 def _load(role: Role, entry: EntryPoint) -> Any:
     where = f"{role.removesuffix('s')} plugin {entry.name!r} of {_distribution(entry)}"
     # SystemExit as well: a plugin that exits on import must not end the tool without a word.

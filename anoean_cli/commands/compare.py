@@ -13,17 +13,25 @@ from anoean_cli.commands import options
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.commands.train import DataFlags, LearningFlags
 from anoean_cli.console import Console
-from anoean_cli.errors import ExitStatus, PluginError, TrainingError, UsageError
+from anoean_cli.errors import DataError, ExitStatus, PluginError, TrainingError, UsageError
 
 if TYPE_CHECKING:
     from anoean_cli.data.splits import SplitRequest
-    from anoean_cli.evaluation.comparison import Result
+    from anoean_cli.evaluation.comparison import Cell, Result
     from anoean_cli.interfaces import Dataset, Kind
     from anoean_cli.training.run import TrainRequest
 
 DEFAULT_FOLDER = Path("anoean-compare")
 FILES = ("compare.json", "results.csv", "summary.csv")
 TEST_SHARE = 0.3
+# Settings that have an option of their own.
+OPTIONS = {
+    "epochs": "for --epochs",
+    "patience": "for --patience",
+    "batch_size": "for --batch-size",
+    "learning_rate": "for --lr",
+    "device": "for --device",
+}
 SHOWN = ("auc_pr", "roc_auc", "f1_best", "accuracy_at_f1_best", "seen.auc_pr", "unseen.auc_pr")
 
 
@@ -68,10 +76,13 @@ def run(
     check_table_options(dataset, data.source, table_options)
     rows = load_dataset(dataset, data.source, table_options, console, seed=learning.seed)
     split = _split(rows, data, nulls_of(table_options), console)
+    _check_anomalies(rows, split)
     about = {"dataset": {"name": rows.name, **rows.provenance}, "split": asdict(split)}
     _usable_folder(out, about, force)
     requests = requests_of(contenders, split, learning, rows.kind)
     cells = comparison.cells_of(requests, learning.seed, seeds)
+    if jobs > 1:
+        _tell_threads(cells, jobs, console)
     results = compare(console, rows, cells, out / "cells", jobs, scheduler)
     summary = comparison.summarise(results)
     found = {"about": about, "results": results, "summary": summary}
@@ -148,6 +159,25 @@ def _split(rows: Dataset, data: DataFlags, nulls: Sequence[str], console: Consol
     return replace(split, apportionment=replace(sizes, test_size=TEST_SHARE))
 
 
+def _check_anomalies(rows: Dataset, split: SplitRequest) -> None:
+    """Raises DataError where no row could be an anomaly of the test."""
+    from anoean_cli.data.splits import is_anomaly
+
+    if not is_anomaly(rows, split.normal, split.unlabeled).any():
+        raise DataError(
+            f"{rows.name} has no anomalies to test on: compare needs labelled ones "
+            "(--label names the column of labels, --normal those that are normal)"
+        )
+
+
+def _tell_threads(cells: Sequence[Cell], jobs: int, console: Console) -> None:
+    from anoean_cli.evaluation.workers import threads_each
+
+    share, asked = threads_each(jobs), cells[0].request.threads
+    if asked is not None and asked > share:
+        console.warn(f"{asked} threads were asked for: each of {jobs} processes gets {share}")
+
+
 def requests_of(
     contenders: Mapping[str, tuple[str, str]],
     split: SplitRequest,
@@ -158,10 +188,11 @@ def requests_of(
     encoder and its dimension to those that take one.
 
     Raises:
-        UsageError: a setting that none of them has, an option that none of them takes.
+        UsageError: a setting that none of them has, an option that none of them takes, a value
+            that one of them does not.
     """
     from anoean_cli import environment, registry
-    from anoean_cli.training.run import TrainRequest, encoder_for, parameter_names
+    from anoean_cli.training.run import TrainRequest, encoder_for, parameter_names, resolved
 
     settings = learning.settings()
     requests: dict[str, TrainRequest] = {}
@@ -196,7 +227,10 @@ def requests_of(
             raise UsageError(f"none of {', '.join(contenders)} takes {option}")
     for key in settings:
         if key not in taken:
-            raise UsageError(f"none of {', '.join(contenders)} has a parameter {key!r}")
+            spelled = OPTIONS.get(key, repr(key))
+            raise UsageError(f"none of {', '.join(contenders)} has a parameter {spelled}")
+    for request in requests.values():
+        resolved(request, kind)
     return requests
 
 

@@ -33,6 +33,21 @@ FEWEST_ROWS_A_BIN = 10
 NARROWEST_BIN = 1e-6  # of quantiles; float32 tells its ends apart
 NEARLY_ALL = 0.9
 BY_CHANCE = 0.01
+INPUTS = ("bins", "quantile", "standard")
+INPUTS_HELP = "table columns: standardised values, normal quantiles beside them, bins of these too"
+ARRAYS = {  # what files hold, and of what kind (numpy's)
+    "knot_counts": "i",
+    "knots": "f",
+    "quantiles": "f",
+    "bin_counts": "i",
+    "bins": "f",
+    "center": "f",
+    "scale": "f",
+    "fill": "f",
+    "indicator": "b",
+    "missing": "f",
+    "category_counts": "i",
+}
 
 
 @dataclass
@@ -146,7 +161,8 @@ class NumericColumn:
         if missing.any():
             values = np.where(missing, self.fill, values)
         filled = values.clip(-LARGEST, LARGEST)
-        out[:, 0] = ((filled - self.center) / self.scale).clip(-CLIP, CLIP)
+        with np.errstate(over="ignore"):
+            out[:, 0] = ((filled - self.center) / self.scale).clip(-CLIP, CLIP)
         if len(self.knots):
             out[:, 1] = np.interp(filled, self.knots, self.quantiles)
         if len(self.bins):
@@ -295,6 +311,10 @@ def _columns_from(
     schema: TableSchema, arrays: Mapping[str, Any]
 ) -> list[tuple[str, NumericColumn | CategoricalColumn]]:
     numeric, categorical = schema.numeric, schema.categorical
+    for array, kinds in ARRAYS.items():
+        value = arrays.get(array)
+        if value is not None and (value.ndim != 1 or value.dtype.kind not in kinds):
+            raise ValueError(f"{array} is no list of numbers of its kind")
     knots = _parted(arrays["knots"], arrays["knot_counts"], len(numeric))
     quantiles = _parted(arrays["quantiles"], arrays["knot_counts"], len(numeric))
     none = np.zeros(len(numeric), np.int64)  # older files have no bins
@@ -313,10 +333,12 @@ def _columns_from(
         raise ValueError("a scale is not positive")
     built: dict[str, NumericColumn | CategoricalColumn] = {}
     for i, name in enumerate(numeric):
-        if not np.isfinite([*knots[i], *quantiles[i]]).all() or (np.diff(knots[i]) <= 0).any():
+        if not np.isfinite(knots[i]).all() or (np.diff(knots[i]) <= 0).any():
             raise ValueError(f"the knots of {name} are not increasing")
+        if not (np.abs(quantiles[i]) <= CLIP).all():
+            raise ValueError(f"the quantiles of {name} are beyond ±{CLIP:g}")
         if not _are_bins(bins[i], knots[i]):
-            raise ValueError(f"the bins of {name} are not increasing, or have no quantiles")
+            raise ValueError(f"the bins of {name} do not increase within those quantiles")
         built[name] = NumericColumn(
             np.asarray(knots[i], np.float64),
             np.asarray(quantiles[i], np.float64),
@@ -336,9 +358,10 @@ def _columns_from(
 def _are_bins(edges: NDArray[np.float64], knots: NDArray[np.float64]) -> bool:
     if len(edges) == 0:
         return True
+    if not (np.abs(edges) <= CLIP).all():
+        return False
     widths = np.diff(edges.astype(np.float32))
-    rise = np.isfinite(edges).all() and (widths > 0).all()
-    return bool(len(knots) and len(widths) and rise)
+    return bool(len(knots) and len(widths) and (widths > 0).all())
 
 
 def fit_table(

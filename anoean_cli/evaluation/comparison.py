@@ -20,13 +20,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from anoean_cli import registry
 from anoean_cli.errors import AnoeanError
 from anoean_cli.evaluation.metrics import nadeau_bengio
 from anoean_cli.evaluation.run import figures, score_rows_set_aside
 from anoean_cli.inference.model import load_model
 from anoean_cli.interfaces import Dataset, Json
 from anoean_cli.storage.atomic import replacing
-from anoean_cli.training.run import TrainRequest, Watcher, train_model
+from anoean_cli.training.run import TrainRequest, Watcher, resolved, train_model
 
 Result = dict[str, Json]
 
@@ -68,8 +69,9 @@ def run_cell(dataset: Dataset, cell: Cell) -> Result:
 
     Returns:
         ``detector``, ``seed``, ``metrics``, ``fit_seconds``, ``score_seconds`` (of the test
-        rows), ``model_bytes``, ``digest``, ``split`` (sizes), ``notes``; or, where it failed,
-        ``detector``, ``seed`` and ``error``. It raises nothing: one failure must not end the rest.
+        rows), ``model_bytes``, ``digest``, ``epochs``, ``split`` (sizes), ``parameters`` (of the
+        detector and its encoder), ``notes``; or, where it failed, ``detector``, ``seed`` and
+        ``error``. It raises nothing: one failure must not end the rest.
     """
     about: Result = {"detector": cell.label, "seed": cell.seed}
     notes: list[str] = []
@@ -100,14 +102,21 @@ def _trained_and_tested(dataset: Dataset, request: TrainRequest, notes: list[str
         "digest": saved.digest,
         "epochs": len(next(iter(model.history.values()), ())),
         "split": model.config["split"],
+        "parameters": resolved(request, dataset.kind),
     }
 
 
 # --------------------------------------------------------------------------- what is kept
 
 
+# Part of every key: it grows when equal parameters train or test otherwise than before.
+EDITION = 2
+NUMBERS = ("fit_seconds", "score_seconds", "model_bytes")
+
+
 class CellStore:
-    """Finished cells in a folder, a JSON file each, under a key of all that determines them.
+    """Finished cells in a folder, a JSON file each, under a key of all that determines them:
+    data, request, every parameter with its default, and the versions of what trains.
 
     Args:
         folder: made when the first cell is kept.
@@ -116,20 +125,21 @@ class CellStore:
 
     def __init__(self, folder: Path, dataset: Dataset) -> None:
         self._folder = folder
+        self._kind = dataset.kind
         self._about = {
             "dataset": dataset.name,
             "provenance": dataset.provenance,
             "anoean": version("anoean"),
+            "edition": EDITION,
         }
 
     def load(self, cell: Cell) -> Result | None:
-        """Return what is kept of a cell; None where it is still to be run."""
-        file = self._file(cell)
+        """Return what is kept of a cell; None where it is still to be run, or damaged."""
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
+            found = json.loads(self._file(cell).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) and "metrics" in found else None
+        return found if _is_result(found, cell) else None
 
     def keep(self, cell: Cell, result: Result) -> None:
         """Store a cell, whole or not at all. Raises OutputError where it cannot be written."""
@@ -140,9 +150,29 @@ class CellStore:
     def _file(self, cell: Cell) -> Path:
         # What a detector gives may depend on the threads in its last bits, but they are no choice.
         request = asdict(replace(cell.request, threads=None))
-        asked = {**self._about, "label": cell.label, "request": request}
+        asked = {
+            **self._about,
+            "label": cell.label,
+            "request": request,
+            "parameters": resolved(cell.request, self._kind),
+            "distribution": registry.distribution("detectors", cell.request.detector),
+        }
         key = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
         return self._folder / f"{cell.label.replace(':', '-')}-{cell.seed}-{key[:12]}.json"
+
+
+def _is_result(found: Any, cell: Cell) -> bool:
+    """Whether that is the whole result of this cell, with finite figures."""
+    if not isinstance(found, dict) or (found.get("detector"), found.get("seed")) != (
+        cell.label,
+        cell.seed,
+    ):
+        return False
+    metrics, split = found.get("metrics"), found.get("split")
+    if not isinstance(metrics, dict) or not isinstance(split, dict) or PRIMARY not in metrics:
+        return False
+    figures = [*flat(metrics).values(), *(found.get(name) for name in NUMBERS)]
+    return all(isinstance(number, int | float) and math.isfinite(number) for number in figures)
 
 
 # --------------------------------------------------------------------------- running them
@@ -162,7 +192,8 @@ def run_cells(
     """Run cells and call ``finished`` with each as soon as it is done, in whatever order.
 
     Args:
-        jobs: processes at once on this machine; the cores are divided between them.
+        jobs: processes at once on this machine, but no more than there are cells; its cores are
+            divided between them.
         scheduler: address of a Dask scheduler whose workers run the cells instead.
 
     Raises:
@@ -173,11 +204,11 @@ def run_cells(
     if scheduler is not None:
         for cell, result in workers.on_cluster(run_cell, dataset, cells, scheduler):
             finished(cell, result)
-    elif jobs == 1:
+    elif min(jobs, len(cells)) <= 1:
         for cell in cells:
             finished(cell, run_cell(dataset, cell))
     else:
-        for cell, result in workers.in_processes(run_cell, dataset, cells, jobs):
+        for cell, result in workers.in_processes(run_cell, dataset, cells, min(jobs, len(cells))):
             finished(cell, result)
 
 
@@ -333,5 +364,5 @@ def summary_table(summary: Sequence[Result]) -> dict[str, list[Any]]:
 
 def ordered(cells: Sequence[Cell], results: Mapping[tuple[str, int], Result]) -> list[Result]:
     """The results of the cells in their order; cells that have none yet are left out."""
-    keys = [(cell.label, cell.seed) for cell in cells]
+    keys = dict.fromkeys((cell.label, cell.seed) for cell in cells)
     return [results[key] for key in keys if key in results]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from anoean_cli import environment
@@ -17,6 +18,7 @@ Run: TypeAlias = Callable[[Dataset, Cell], Result]
 
 SECONDS_TO_CONNECT = 10
 SECONDS_BETWEEN_LOOKS = 1.0
+WATCH = "anoean: ends with its parent"
 
 
 def in_processes(
@@ -57,38 +59,46 @@ def _parallel(
 ) -> Iterator[tuple[int, Result]]:
     from joblib import Parallel, delayed, parallel_config
 
-    threads = max(1, environment.cores() // jobs)
+    threads = threads_each(jobs)
     with parallel_config(backend="loky", inner_max_num_threads=threads):
         parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
         yield from parallel(
-            delayed(_for_parent)(os.getpid(), run, dataset, at, cell)
+            delayed(_for_parent)(os.getpid(), run, dataset, at, _at_most(threads, cell))
             for at, cell in enumerate(cells)
         )
 
 
+def threads_each(jobs: int) -> int:
+    """How many threads each of that many processes gets."""
+    return max(1, environment.own_cores() // jobs)
+
+
+def _at_most(threads: int, cell: Cell) -> Cell:
+    """The cell, with no more threads than its process's share, whatever was asked for."""
+    asked = cell.request.threads
+    if asked is None or asked <= threads:
+        return cell
+    return replace(cell, request=replace(cell.request, threads=threads))
+
+
 def _for_parent(parent: int, run: Run, dataset: Dataset, at: int, cell: Cell) -> tuple[int, Result]:
-    with _ending_with(parent):
-        return _numbered(run, dataset, at, cell)
+    _end_with(parent)
+    return _numbered(run, dataset, at, cell)
 
 
-@contextmanager
-def _ending_with(parent: int) -> Iterator[None]:
-    """End this process soon after its parent was killed.
+def _end_with(parent: int) -> None:
+    """End this process, busy or idle, soon after its parent was killed.
 
     Otherwise it would finish its cell, which nobody waits for, and take a core from the next run.
     """
-    done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(SECONDS_BETWEEN_LOOKS):
-            if os.getppid() != parent:
-                os._exit(1)
+        while os.getppid() == parent:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield
-    finally:
-        done.set()
+    if all(thread.name != WATCH for thread in threading.enumerate()):
+        threading.Thread(target=watch, name=WATCH, daemon=True).start()
 
 
 def on_cluster(

@@ -66,7 +66,7 @@ class TrainRequest:
         settings: parameters by name, ``detector.`` or ``encoder.`` before them where both have
             one of that name.
         latent_dim: of the decision space, or of the detector's own latent space where it takes
-            no encoder; None: 32, or the number of features where smaller.
+            no encoder; None: 32, or the number of features besides bins where smaller.
         covariance: estimator of Σ; None: what the detector finds fitting.
         seed: of everything random.
         threads: for torch; None: for images all cores that are this process's, one for tables,
@@ -150,14 +150,11 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
 
     detector: DetectorPlugin = registry.get("detectors", request.detector)
     encoder_name = encoder_for(detector, request.encoder, dataset.kind)
-    detector_settings, encoder_settings = _sort_settings(request, detector, encoder_name)
-    detector_parameters = parameters.build(
-        f"detector {detector.name}", detector.Parameters, detector_settings
-    )
+    detector_parameters, encoder_parameters = _built(request, detector, encoder_name)
     schema, preprocessor = _fit_preprocessing(
         dataset, split, request, getattr(detector_parameters, "inputs", "quantile"), watcher
     )
-    encoder = _encoder(encoder_name, encoder_settings, preprocessor, request)
+    encoder = _encoder(encoder_name, encoder_parameters, preprocessor, request)
     config = _config(dataset, request, split, detector, detector_parameters, encoder)
     watcher.begin(config)
 
@@ -245,6 +242,31 @@ def parameter_names(detector: DetectorPlugin, encoder: str | None) -> tuple[set[
     return {entry["name"] for entry in parameters.describe(detector.Parameters)}, of_encoder
 
 
+def resolved(request: TrainRequest, kind: Kind) -> dict[str, dict[str, Any] | None]:
+    """Every parameter of the detector and of its encoder (None where it takes none), by owner.
+
+    Raises:
+        UsageError: settings that they do not take, whatever the rows.
+    """
+    detector: DetectorPlugin = registry.get("detectors", request.detector)
+    encoder = encoder_for(detector, request.encoder, kind)
+    of_detector, of_encoder = _built(request, detector, encoder)
+    return {
+        "detector": vars(of_detector),
+        "encoder": None if encoder is None else {"name": encoder, **vars(of_encoder)},
+    }
+
+
+def _built(request: TrainRequest, detector: DetectorPlugin, encoder: str | None) -> tuple[Any, Any]:
+    """The parameters of both, as what their plugins declare; None for no encoder."""
+    of_detector, of_encoder = _sort_settings(request, detector, encoder)
+    own = parameters.build(f"detector {detector.name}", detector.Parameters, of_detector)
+    if encoder is None:
+        return own, None
+    plugin = registry.get("encoders", encoder)
+    return own, parameters.build(f"encoder {encoder}", plugin.Parameters, of_encoder)
+
+
 def _encoder_preset(name: str | None, preset: str) -> dict[str, Any]:
     """What an encoder has set for a preset; encoders need not have any."""
     if name is None:
@@ -292,7 +314,7 @@ def _sort_settings(
 
 
 def _encoder(
-    name: str | None, settings: Mapping[str, Any], preprocessor: Preprocessor, request: TrainRequest
+    name: str | None, built: Any, preprocessor: Preprocessor, request: TrainRequest
 ) -> Encoder | None:
     if name is None:
         return None
@@ -307,7 +329,6 @@ def _encoder(
         )
     narrow = min(LARGEST_LATENT_DIM, max(2, preprocessor.unbinned))
     latent_dim = int(request.latent_dim or narrow)
-    built = parameters.build(f"encoder {name}", plugin.Parameters, settings)
     return Encoder(plugin, spec, latent_dim, built)
 
 
@@ -503,7 +524,9 @@ def _calibrated_model(
     else:
         reference = raw_scores(normals, None)
     about: dict[str, Any] = {} if estimator is None else {"covariance": estimator}
-    _refuse_collapse(raw_scores(selection.output, gaussian), rows_of(split.selection).examples)
+    scores = raw_scores(selection.output, gaussian)
+    if len(np.unique(scores)) == 1 and _differ(rows_of(split.selection).examples):
+        raise TrainingError(_collapse(request.detector, scores, bool(fitted.history)))
     return Model(
         config={},
         schema=schema,
@@ -564,12 +587,15 @@ def _chosen_estimator(normals: NDArray[np.float32], fitted: Fitted, watcher: Wat
     return estimator
 
 
-def _refuse_collapse(scores: NDArray[np.float64], examples: FloatRows) -> None:
-    if len(np.unique(scores)) == 1 and len(np.unique(examples, axis=0)) > 1:
-        raise TrainingError(
-            f"training collapsed: all {len(scores)} selection rows get the score {scores[0]:g}; "
-            "try another --seed or a smaller --lr"
-        )
+def _differ(examples: FloatRows) -> bool:
+    return len(np.unique(examples, axis=0)) > 1
+
+
+def _collapse(detector: str, scores: NDArray[np.float64], learns_in_steps: bool) -> str:
+    what = f"all {len(scores)} selection rows get the score {scores[0]:g}"
+    if learns_in_steps:
+        return f"training collapsed: {what}; try another --seed or a smaller --lr"
+    return f"{detector} cannot tell these rows apart: {what}; take another --detector"
 
 
 def _columns(history: Any) -> dict[str, NDArray[np.float64]]:

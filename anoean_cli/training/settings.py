@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from anoean_cli.calibration.gaussian import COVARIANCES, DEFAULT_COVARIANCE
+from anoean_cli.data.preprocessing import INPUTS, INPUTS_HELP
 from anoean_cli.parameters import parameter
-
-INPUTS_HELP = "table columns: standardised values, normal quantiles beside them, bins of these too"
-INPUTS = ("bins", "quantile", "standard")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ The normal digits are 0 to n − 1: the paper does not say which it took.
 make reproduce NAME=fig7
 """
 
-from shared import PROTOCOL, Point, arguments, curve_page, results_of, seeds_of
+from shared import PROTOCOL, Point, arguments, curve_page, results_of
 
 from anoean_cli.commands.train import DataFlags
 
@@ -19,8 +19,6 @@ if __name__ == "__main__":
         for n in (1, 2, 3, 5, 7, 9)
     ]
     notes = [
-        seeds_of(given),
-        "",
         PROTOCOL,
         "",
         "The normal class is the digits 0 to n − 1; max(1, round(4m/9)) of the m others, drawn by "

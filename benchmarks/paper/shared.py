@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from anoean_cli.commands.train import DataFlags, LearningFlags, split_request
 from anoean_cli.console import Console
 from anoean_cli.evaluation import comparison
 from anoean_cli.evaluation.comparison import Cell, CellStore
+from anoean_cli.interfaces import Kind
+from anoean_cli.training.run import resolved
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,18 @@ def arguments(
     made.add_argument(
         "--earlier",
         type=Path,
-        help="results.json of a run of this version, whose cells are taken over, as the page says",
+        help="results.json of another run, whose cells of equal parameters are taken over",
     )
-    return made.parse_args()
+    given = made.parse_args()
+    often = given.detectors.split(",")
+    given.slow = ",".join(n for n in given.slow.split(",") if n and n not in often)
+    return given
 
 
 def results_of(points: Sequence[Point], given: argparse.Namespace) -> dict[str, list[Any]]:
     """The results of each point by its ``x``; finished cells are not run again."""
     console = Console()
-    earlier = json.loads(given.earlier.read_text())["results"] if given.earlier else {}
+    before = json.loads(given.earlier.read_text()) if given.earlier else None
     found = {}
     for point in points:
         console.note(f"{point.dataset}, {point.x}")
@@ -82,7 +88,8 @@ def results_of(points: Sequence[Point], given: argparse.Namespace) -> dict[str, 
                 requests = requests_of(contenders_of(names), split, point.learning, rows.kind)
                 cells += comparison.cells_of(requests, point.learning.seed, seeds)
         given.cells.mkdir(parents=True, exist_ok=True)
-        _take_over(earlier.get(point.x, []), comparison.CellStore(given.cells, rows), cells)
+        if before is not None:
+            _take_over(before, point.x, rows.kind, comparison.CellStore(given.cells, rows), cells)
         found[point.x] = compare(console, rows, cells, given.cells, given.jobs)
     return found
 
@@ -93,14 +100,23 @@ def seeds_of(given: argparse.Namespace) -> str:
 
 
 def _take_over(
-    results: Sequence[Mapping[str, Any]], store: CellStore, cells: Sequence[Cell]
+    before: Mapping[str, Any], x: str, kind: Kind, store: CellStore, cells: Sequence[Cell]
 ) -> None:
-    """Keep results of an earlier run as if the cells had been run here."""
-    known = {(r["detector"], r["seed"]): dict(r) for r in results if "metrics" in r}
+    """Keep results of an earlier run as if the cells had been run here, with where they were.
+
+    Those that other parameters or other versions of libraries gave are left out.
+    """
+    about = before["about"]
+    origin = f"{about['command']} ({about['date']}, {about['cpu']})"
+    if about["versions"] != machine()["versions"]:
+        raise SystemExit(f"error: --earlier holds results of other versions: {about['versions']}")
+    known = {(r["detector"], r["seed"]): r for r in before["results"].get(x, []) if "metrics" in r}
     for cell in cells:
         result = known.get((cell.label, cell.seed))
-        if result is not None and store.load(cell) is None:
-            store.keep(cell, result)
+        if result is None or store.load(cell) is not None:
+            continue
+        if result.get("parameters") == json.loads(json.dumps(resolved(cell.request, kind))):
+            store.keep(cell, {"origin": origin, **result})
 
 
 def write(
@@ -112,11 +128,9 @@ def write(
 
     given.out.mkdir(parents=True, exist_ok=True)
     about = machine()
-    before = json.loads(given.earlier.read_text())["about"] if given.earlier else None
-    if before is not None:
-        about["earlier"] = before
-        taken = f"made before by {before['command']} ({before['date']}, {before['cpu']})"
-        lines = [f"The cells that it has in common were {taken}.", "", *lines]
+    origins = Counter(row["origin"] for some in results.values() for row in some if "origin" in row)
+    for origin, cells in origins.items():
+        lines = [f"{cells} cells were made before by {origin}.", "", *lines]
     head = [
         f"# {title}",
         "",
@@ -229,7 +243,16 @@ def curve_page(
         means = [spread["mean"] for spread in spreads if spread is not None]
         whole = f"{100 * statistics.mean(means):.2f}" if len(means) == len(results) else ""
         rows.append([name, *(percent(spread) for spread in spreads), whole])
-    lines = [picture, "", *notes, "", "AUC-PR in %, mean ± standard deviation over seeds:", ""]
+    lines = [
+        picture,
+        "",
+        seeds_of(given),
+        "",
+        *notes,
+        "",
+        "AUC-PR in %, mean ± standard deviation over seeds:",
+        "",
+    ]
     lines += markdown([axis, *results, "mean"], rows)
     for some in results.values():
         lines += failures(comparison.summarise(some))

@@ -93,6 +93,32 @@ def test_processes_end_with_a_killed_comparison(tmp_path: Path, third_party: dic
     assert not alive
 
 
+def test_an_idle_process_ends_with_a_killed_comparison_too(
+    tmp_path: Path, third_party: dict[str, str]
+):
+    command = f"{TOY} --detectors knn,anoean --seeds 1 --encoder pausing --jobs 2"
+    process = psutil.Popen(
+        [*COMMAND, *words([command.replace("--set width=0.1", "--batch-size 10")])],
+        cwd=tmp_path,
+        env=environment(tmp_path / "cache", third_party | {"PAUSES": "1:600"}),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    begun = set()
+    for line in process.stderr:
+        begun |= {what for what in (b"pausing", b"knn, seed 0: auc_pr") if what in line}
+        if len(begun) == 2:
+            break
+    workers = process.children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    for worker in alive:
+        worker.kill()
+    assert len(begun) == 2
+    assert not alive
+
+
 def test_processes_give_the_same_as_one(anoean: Run):
     one = anoean(TWO, "--json").json["results"]
     two = anoean(TWO.replace("found", "other"), "--json --jobs 2").json["results"]
@@ -122,6 +148,21 @@ def test_a_table_gets_test_rows_and_settings_go_to_those_that_have_them(anoean: 
     unknown = anoean(f"compare --dataset {table} {options} --set nothing=1 --detectors anoean")
     assert unknown.returncode == 2
     assert "'nothing'" in unknown.error
+    wrong = anoean(f"compare --dataset {table} {options} --set radial=-1 --detectors knn,anoean")
+    assert wrong.returncode == 2
+    assert "radial" in wrong.error
+    assert "1 of" not in wrong.stderr, "a cell was run"
+    nobody = anoean(f"compare --dataset {table} {options} --detectors knn")
+    assert nobody.returncode == 2
+    assert "for --epochs" in nobody.error
+
+
+def test_a_table_without_anomalies_is_refused_before_any_work(anoean: Run, tmp_path: Path):
+    file = tmp_path / "only.csv"
+    file.write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(60)))
+    done = anoean(f"compare --dataset {file} --detectors knn --seeds 1")
+    assert done.returncode == 3
+    assert "--label" in done.error
 
 
 def test_an_encoder_and_a_dimension_go_to_those_that_take_one(anoean: Run):

@@ -321,6 +321,10 @@ DAMAGE = {
     "bins not increasing": {"bins": lambda a: a[::-1].copy()},
     "bins not finite": {"bins": lambda a: a * np.nan},
     "a bin less": {"bins": lambda a: a[1:]},
+    "bins in two dimensions": {"bins": lambda a: np.stack([a, a], axis=1)},
+    "bins of text": {"bins": lambda a: a.astype(str)},
+    "bins beyond all quantiles": {"bins": lambda a: a * 1e300},
+    "quantiles beyond all": {"quantiles": lambda a: a * 1e300},
     "bins of columns without quantiles": {
         "knots": lambda a: a[:0],
         "quantiles": lambda a: a[:0],

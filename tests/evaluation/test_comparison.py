@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from anoean_cli.data.splits import SplitRequest, draw, equal_rows
 from anoean_cli.evaluation import comparison
 from anoean_cli.evaluation.comparison import Cell, CellStore
 from anoean_cli.interfaces import Dataset, LoadRequest
+from anoean_cli.parameters import parameter
 from anoean_cli.training.run import TrainRequest
 
 SPLIT = {
@@ -180,6 +181,48 @@ def test_a_kept_cell_that_was_cut_off_is_run_again(toy: Dataset, cell: Cell, tmp
     assert store.load(cell) is None
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"detector": "another"},
+        {"metrics": {}},
+        {"metrics": {"auc_pr": float("nan")}},
+        {"fit_seconds": None},
+        {"split": []},
+    ],
+    ids=str,
+)
+def test_a_kept_cell_that_is_no_result_is_run_again(
+    damage: dict, toy: Dataset, cell: Cell, tmp_path: Path
+):
+    store = CellStore(tmp_path, toy)
+    store.keep(cell, result("anoean", 3, 0.9) | damage)
+    assert store.load(cell) is None
+
+
+def test_a_kept_cell_of_another_default_is_run_again(
+    toy: Dataset, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A newer version may train otherwise where the user asks for nothing in particular."""
+    from anoean_cli import registry
+    from anoean_cli.training.settings import AnoeanParameters
+
+    @dataclass(frozen=True)
+    class Newer(AnoeanParameters):
+        radial: float = parameter(0.5, "another default")
+
+    store = CellStore(tmp_path, toy)
+    store.keep(cell, result("anoean", 3, 0.9))
+    assert store.load(cell) is not None
+    monkeypatch.setattr(type(registry.get("detectors", "anoean")), "Parameters", Newer)
+    assert store.load(cell) is None
+
+
+def test_a_cell_that_is_named_twice_counts_once(cell: Cell):
+    kept = {("anoean", 3): result("anoean", 3, 0.9)}
+    assert comparison.ordered([cell, cell], kept) == [kept["anoean", 3]]
+
+
 def test_processes_run_every_cell_once_and_divide_the_cores(toy: Dataset, cell: Cell):
     """More cells than joblib takes in advance."""
     from anoean_cli.evaluation import workers
@@ -193,7 +236,20 @@ def test_processes_run_every_cell_once_and_divide_the_cores(toy: Dataset, cell: 
     assert sorted((c.label, c.seed) for c, _ in found) == sorted((c.label, c.seed) for c in cells)
     assert all((c.label, c.seed) == (r["detector"], r["seed"]) for c, r in found)
     assert {r["rows"] for _, r in found} == {1100}
-    assert {r["cores"] for _, r in found} == {max(1, environment.cores() // 2)}
+    assert {r["cores"] for _, r in found} == {max(1, environment.own_cores() // 2)}
+
+
+@pytest.mark.parametrize("asked", [None, 1, 64])
+def test_threads_that_were_asked_for_are_divided_too(toy: Dataset, cell: Cell, asked: int | None):
+    from anoean_cli.evaluation import workers
+
+    def run(dataset: Dataset, cell: Cell) -> comparison.Result:
+        return {"threads": cell.request.threads}
+
+    cells = [replace(cell, request=replace(cell.request, threads=asked, seed=s)) for s in (0, 1)]
+    found = workers.in_processes(run, toy, cells, jobs=2)
+    share = workers.threads_each(2)
+    assert {r["threads"] for _, r in found} == {None if asked is None else min(asked, share)}
 
 
 # --------------------------------------------------------------------------- leaks

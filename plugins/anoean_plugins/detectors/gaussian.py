@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from anoean_cli.data.preprocessing import INPUTS, INPUTS_HELP
 from anoean_cli.errors import UsageError
 from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
 from anoean_cli.parameters import parameter
-from anoean_plugins.scorers.rows import INPUTS, INPUTS_HELP, flat
+from anoean_plugins.scorers.rows import flat
 
 MOST_FEATURES = 4096
 

@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from anoean_cli.data.preprocessing import INPUTS, INPUTS_HELP
 from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
 from anoean_cli.parameters import parameter
-from anoean_plugins.scorers.rows import INPUTS, INPUTS_HELP, at_most, flat, only_normals
+from anoean_plugins.scorers.rows import at_most, flat, only_normals
 
 
 @dataclass(frozen=True)

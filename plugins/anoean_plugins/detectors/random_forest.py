@@ -11,11 +11,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from anoean_cli.data.preprocessing import INPUTS, INPUTS_HELP
 from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
 from anoean_cli.parameters import parameter
 from anoean_plugins.scorers.rows import (
-    INPUTS,
-    INPUTS_HELP,
     flat,
     of_both_classes,
     random_state,

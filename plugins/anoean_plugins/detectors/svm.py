@@ -14,11 +14,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from anoean_cli.data.preprocessing import INPUTS, INPUTS_HELP
 from anoean_cli.interfaces import Encoder, Fitted, FloatRows, Monitor, Rows
 from anoean_cli.parameters import parameter
 from anoean_plugins.scorers.rows import (
-    INPUTS,
-    INPUTS_HELP,
     at_most,
     best_by_auc_pr,
     flat,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from anoean_cli.data.preprocessing import INPUTS, INPUTS_HELP
 from anoean_cli.interfaces import ExampleSpec, Rows
 from anoean_cli.parameters import parameter
 
@@ -56,11 +57,7 @@ class GanParameters:
     scaling: str = parameter(
         "range", "table columns: normals in 0..1, or as preprocessed", choices=("range", "none")
     )
-    inputs: str = parameter(
-        "standard",
-        "table columns: normal quantiles beside standardised values, or the latter alone",
-        choices=("quantile", "standard"),
-    )
+    inputs: str = parameter("standard", INPUTS_HELP, choices=INPUTS)
 
 
 def spec_of(rows: Rows) -> ExampleSpec:

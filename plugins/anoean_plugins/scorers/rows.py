@@ -13,9 +13,6 @@ from anoean_cli.interfaces import FloatRows, Monitor, Rows, Scores
 Model = TypeVar("Model")
 Scoring: TypeAlias = Callable[[Model, FloatRows], Scores]
 
-INPUTS_HELP = "table columns: normal quantiles beside standardised values, or the latter alone"
-INPUTS = ("quantile", "standard")
-
 
 def flat(examples: FloatRows) -> FloatRows:
     """(n, *shape) → (n, features)."""
