@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator
 from anoean_cli.errors import TrainingError
@@ -27,10 +29,13 @@ from anoean_cli.training.losses import (
     discriminator_terms,
     encoder_terms,
     radial_terms,
+    taught_terms,
     total,
 )
+from anoean_cli.training.members import side_by_side
 from anoean_cli.training.progress import Means, embed, usable_device
 from anoean_cli.training.settings import AnoeanParameters
+from anoean_cli.training.teacher import taught_by_forest
 
 
 @dataclass(kw_only=True)
@@ -39,6 +44,7 @@ class Run(progress.AveragedRun):
 
     encoder: nn.Module
     discriminator: nn.Module
+    dimensions: int
     encoder_adam: torch.optim.Adam
     discriminator_adam: torch.optim.Adam
 
@@ -72,10 +78,12 @@ def fit_encoder(
     anomalies = torch.from_numpy(train.anomalies).to(device)
     distortion = parameters.distortion if encoder.spec.kind == "image" else 0.0
 
+    taught = _taught(train, encoder.spec.kind, parameters, rng, device)
+
     while run.epoch < plan.epochs and not progress.exhausted(run, parameters):
         began = time.perf_counter()
         with progress.noise_after(run.generator):
-            terms = _epoch(run, plan, normals, anomalies, distortion, parameters)
+            terms = _epoch(run, plan, normals, anomalies, taught, distortion, parameters)
         record = {**terms, **_figures(run.scorer, selection, device, parameters.covariance)}
         seconds = time.perf_counter() - began
         if progress.close_epoch(run, record, seconds, plan.epochs, parameters, monitor):
@@ -88,6 +96,7 @@ def _epoch(
     plan: Plan,
     normals: Tensor,
     anomalies: Tensor,
+    taught: Lesson | None,
     distortion: float,
     parameters: AnoeanParameters,
 ) -> dict[str, float]:
@@ -96,36 +105,81 @@ def _epoch(
     means = Means()
     for step, examples in enumerate(batches(plan, normals, anomalies, run.generator)):
         progress.set_learning_rate(run, plan, step, parameters)
-        means.add(_step(run, plan, distort(examples, distortion, run.generator), parameters))
+        lesson = None if taught is None else taught.some(len(examples), run.generator)
+        examples = distort(examples, distortion, run.generator)
+        means.add(_step(run, plan, examples, parameters, lesson))
     return means.finite(run.epoch + 1)
 
 
-def _step(run: Run, plan: Plan, examples: Tensor, parameters: AnoeanParameters) -> Terms:
-    """n_D steps of D, then one of E; one forward pass of E serves them all, since only D moves."""
-    m_n = plan.normals
-    z = run.encoder(examples)
+def _step(
+    run: Run,
+    plan: Plan,
+    examples: Tensor,
+    parameters: AnoeanParameters,
+    lesson: Lesson | None = None,
+) -> Terms:
+    """n_D steps of D, then one of E; one forward pass of E serves them all, since only D moves.
+
+    What several encoders give of one row are so many rows to D and to the losses.
+    """
+    d = run.dimensions
+    rows = examples if lesson is None else torch.cat([examples, lesson.examples])
+    whole = run.encoder(rows)
+    members = whole.shape[1] // d
+    z = whole.reshape(-1, d)
+    m_n, m = plan.normals * members, len(examples) * members
     frozen = z.detach()
     for _ in range(parameters.discriminator_steps):
-        prior = torch.randn(frozen.shape, generator=run.generator).to(z.device)
+        prior = torch.randn(frozen[:m].shape, generator=run.generator).to(z.device)
         logits = run.discriminator(torch.cat([prior, frozen]))
-        at = len(prior)
-        d_terms = discriminator_terms(logits[:at], logits[at : at + m_n], logits[at + m_n :])
+        d_terms = discriminator_terms(logits[:m], logits[m : m + m_n], logits[m + m_n : 2 * m])
+        if lesson is not None:
+            d_terms["d_taught"] = softplus(logits[2 * m :]).mean()
         run.discriminator_adam.zero_grad(set_to_none=True)
         total(d_terms).backward()
         run.discriminator_adam.step()
 
     logits = run.discriminator(z)
-    e_terms = encoder_terms(logits[:m_n], logits[m_n:])
+    margins = parameters.normal_margin, parameters.anomaly_margin
+    e_terms = encoder_terms(logits[:m_n], logits[m_n:m])
     loss = parameters.adversarial * total(e_terms)
     if parameters.radial > 0:
-        radial = radial_terms(z[:m_n], z[m_n:], parameters.normal_margin, parameters.anomaly_margin)
+        radial = radial_terms(z[:m_n], z[m_n:m], *margins)
         loss = loss + parameters.radial * total(radial)
         e_terms |= radial
+    if lesson is not None:
+        opinion = lesson.opinion.repeat_interleave(members)
+        terms = taught_terms(logits[m:], z[m:], opinion, *margins)
+        loss = loss + parameters.distillation * total(terms)
+        e_terms |= terms
     run.encoder_adam.zero_grad(set_to_none=True)
     loss.backward(inputs=run.encoder_weights)  # D is frozen in this step
     run.encoder_adam.step()
     run.averaged.update_parameters(run.encoder)
     return d_terms | e_terms
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Rows with a teacher's opinion, as tensors."""
+
+    examples: Tensor
+    opinion: Tensor
+
+    def some(self, count: int, generator: torch.Generator) -> Lesson:
+        chosen = torch.randint(len(self.examples), (count,), generator=generator)
+        return Lesson(self.examples[chosen], self.opinion[chosen])
+
+
+def _taught(
+    train: Rows, kind: str, parameters: AnoeanParameters, rng: np.random.Generator, device: Any
+) -> Lesson | None:
+    if kind != "table" or not parameters.distillation:
+        return None
+    taught = taught_by_forest(train, rng)
+    return Lesson(
+        torch.from_numpy(taught.examples).to(device), torch.from_numpy(taught.opinion).to(device)
+    )
 
 
 # --------------------------------------------------------------------------- selection
@@ -152,11 +206,13 @@ def start(encoder: Encoder, parameters: AnoeanParameters, rng: np.random.Generat
     """Networks and optimisers before the first step, their weights drawn from ``rng``."""
     device = usable_device(parameters.device)
     with progress.weights_drawn_from(rng):
-        network = encoder.build().to(device)
-        discriminator = Discriminator(encoder.latent_dim).to(device)
+        network, dimensions = side_by_side(encoder, parameters.members)
+        network = network.to(device)
+        discriminator = Discriminator(dimensions).to(device)
     return Run(
         encoder=network,
         discriminator=discriminator,
+        dimensions=dimensions,
         encoder_adam=progress.adam_of(network, parameters),
         discriminator_adam=progress.adam_of(discriminator, parameters),
         averaged=progress.average_of(network, parameters),

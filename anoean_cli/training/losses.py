@@ -62,6 +62,28 @@ def radial_terms(
     }
 
 
+def taught_terms(
+    logits: Tensor, z: Tensor, opinion: Tensor, normal_margin: float, anomaly_margin: float
+) -> Terms:
+    """The terms of the encoder, adversarial and radial, for rows that are anomalies in part.
+
+    Each row counts as an anomaly to the share that the teacher thinks it one, and as normal to
+    the rest; for shares of 0 and 1 these are the terms above. Not in the paper.
+
+    Args:
+        logits: of E(x), shape (n,).
+        z: E(x), shape (n, d).
+        opinion: the share, shape (n,), from 0 to 1.
+    """
+    r = standard_radius(z)
+    as_normal, as_anomaly = softplus(-logits), softplus(logits)
+    inside, outside = softplus(r - normal_margin), softplus(anomaly_margin - r)
+    return {
+        "e_taught": ((1 - opinion) * as_normal + opinion * as_anomaly).mean(),
+        "e_radial_taught": ((1 - opinion) * inside + opinion * outside).mean(),
+    }
+
+
 def standard_radius(z: Tensor) -> Tensor:
     """r = (‖z‖² − d)/√(2d), shape (n,): the squared norm, standardised under N(0, I)."""
     d = z.shape[1]

@@ -59,6 +59,13 @@ class AnoeanParameters(LabelledParameters):
     anomaly_margin: float = parameter(
         8.0, "radius that anomalies are kept outside", low=0, high=1e4
     )
+    members: int = parameter(1, "encoders side by side that share the dimensions", low=1, high=64)
+    distillation: float = parameter(
+        0.0, "tables: weight of what a forest teaches", low=0, high=1000
+    )
+    novelty: float = parameter(
+        0.0, "tables: how far the distance to training normals stretches embeddings", low=0, high=10
+    )
     covariance: str = parameter(
         DEFAULT_COVARIANCE, "estimator of Σ in the score, Eq. (3)", choices=COVARIANCES
     )

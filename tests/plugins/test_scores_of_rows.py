@@ -36,13 +36,13 @@ def images() -> Dataset:
     return dataset(pixels.astype(np.uint8), IS_ANOMALY, 0.1)
 
 
-def check_scores(name: str, data: Dataset, latent_dim: int | None = None) -> None:
+def check_scores(name: str, data: Dataset, latent_dim: int | None = None, **more: float) -> None:
     parameters = registry.get("detectors", name).Parameters
     settings = {key: value for key, value in SHORT.items() if hasattr(parameters, key)}
     request = TrainRequest(
         split=SplitRequest(data.normal, data.apportionment),
         detector=name,
-        settings=settings | {"inputs": "standard"},  # so that a row is as wide as the table
+        settings=settings | more | {"inputs": "standard"},  # so that a row is as wide as the table
         latent_dim=latent_dim,
         threads=1,
     )
@@ -80,3 +80,8 @@ def test_a_score_depends_on_its_row_alone_for_any_latent_dim(name, latent_dim):
 )
 def test_a_score_depends_on_its_image_alone(name):
     check_scores(name, images())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_novelty_and_members_leave_each_row_its_score(width: int):
+    check_scores("anoean", table(width), 8, members=4, distillation=1, novelty=1)

@@ -161,9 +161,9 @@ def test_batches_have_the_planned_sizes_even_when_rows_are_few(monkeypatch):
     seen = []
     step = adversarial._step
 
-    def spy(run, plan, examples, parameters):
+    def spy(run, plan, examples, *more):
         seen.append(len(examples))
-        return step(run, plan, examples, parameters)
+        return step(run, plan, examples, *more)
 
     monkeypatch.setattr(adversarial, "_step", spy)
     fit(Parameters(epochs=1, batch_size=50), train=table_rows(7, 2))
@@ -278,11 +278,11 @@ def learning_rates(parameters: Parameters, monkeypatch) -> list[float]:
     rates = []
     step = adversarial._step
 
-    def spy(run, plan, examples, settings):
+    def spy(run, *more):
         groups = [adam.param_groups[0]["lr"] for adam in (run.encoder_adam, run.discriminator_adam)]
         assert groups[0] == groups[1]
         rates.append(groups[0])
-        return step(run, plan, examples, settings)
+        return step(run, *more)
 
     monkeypatch.setattr(adversarial, "_step", spy)
     fit(parameters)
@@ -424,12 +424,23 @@ def test_embeddings_that_are_not_finite_end_training():
         fit(selection=broken)
 
 
+def test_members_and_a_teacher_add_their_terms():
+    module, run = fit(TAUGHT)
+    assert {"d_taught", "e_taught", "e_radial_taught"} <= set(run.history[0])
+    assert run.dimensions == 1, "three members share three dimensions"
+    assert embed(module, table_rows().examples, CPU).shape == (80, 3)
+    assert "e_taught" not in fit()[1].history[0]
+
+
 # --------------------------------------------------------------------------- the same again
 
 
-@pytest.mark.parametrize("kind", ["table", "image"])
+TAUGHT = replace(SMALL, members=3, distillation=1.0)
+
+
+@pytest.mark.parametrize("kind", ["table", "image", "taught"])
 def test_the_same_seed_gives_the_same_weights_and_another_one_others(kind):
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"parameters": TAUGHT} if kind == "taught" else {}
     if kind == "image":
         options = {
             "encoder": conv(),
@@ -448,10 +459,10 @@ def test_training_leaves_torchs_own_generator_alone():
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("kind", ["table", "image"])
+@pytest.mark.parametrize("kind", ["table", "image", "taught"])
 @pytest.mark.parametrize("after", [1, 3])
 def test_an_interrupted_run_goes_on_to_the_same_weights(kind, after):
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"parameters": TAUGHT} if kind == "taught" else {}
     if kind == "image":
         options = {
             "encoder": conv(),

@@ -7,6 +7,7 @@ import numpy as np
 from anoean_cli.errors import PluginError
 from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
 from anoean_cli.training.settings import PAPER, AnoeanParameters
+from anoean_plugins.scorers.rows import random_state
 
 
 class Detector:
@@ -30,6 +31,7 @@ class Detector:
         from anoean_cli.training.adversarial import fit_encoder
         from anoean_cli.training.artificial import with_artificial_anomalies
         from anoean_cli.training.export import onnx_graph, weights_of
+        from anoean_plugins.scorers.novelty import stretched_by_novelty
 
         if encoder is None:
             raise PluginError("the detector anoean needs an encoder")
@@ -41,8 +43,18 @@ class Detector:
             train = with_artificial_anomalies(train, rng)
             selection = with_artificial_anomalies(selection, rng)
         module, run = fit_encoder(train, selection, encoder, parameters, rng, monitor)
+        scored = module
+        if encoder.spec.kind == "table" and parameters.novelty:
+            scored = stretched_by_novelty(
+                module,
+                train.normals,
+                selection.normals,
+                parameters.novelty,
+                parameters.covariance,
+                random_state(rng),
+            )
         return Fitted(
-            graph=onnx_graph(module, encoder.spec.shape),
+            graph=onnx_graph(scored, encoder.spec.shape),
             output="embedding",
             covariance=parameters.covariance,
             weights=weights_of(module),
