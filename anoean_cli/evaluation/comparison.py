@@ -119,7 +119,7 @@ class CellStore:
     data, request, every parameter with its default, and the versions of what trains.
 
     Args:
-        folder: made when the first cell is kept.
+        folder: it must be there before a cell is kept.
         dataset: its provenance is part of every key.
     """
 
