@@ -67,6 +67,9 @@ def arguments(
         type=Path,
         help="results.json of another run, whose cells of equal parameters are taken over",
     )
+    made.add_argument(
+        "--so-far", action="store_true", help="the page of what is finished; nothing is run"
+    )
     given = made.parse_args()
     often = given.detectors.split(",")
     given.slow = ",".join(n for n in given.slow.split(",") if n and n not in often)
@@ -88,9 +91,13 @@ def results_of(points: Sequence[Point], given: argparse.Namespace) -> dict[str, 
                 requests = requests_of(contenders_of(names), split, point.learning, rows.kind)
                 cells += comparison.cells_of(requests, point.learning.seed, seeds)
         given.cells.mkdir(parents=True, exist_ok=True)
+        store = comparison.CellStore(given.cells, rows)
         if before is not None:
-            _take_over(before, point.x, rows.kind, comparison.CellStore(given.cells, rows), cells)
-        found[point.x] = compare(console, rows, cells, given.cells, given.jobs)
+            _take_over(before, point.x, rows.kind, store, cells)
+        if given.so_far:
+            found[point.x] = [kept for cell in cells if (kept := store.load(cell)) is not None]
+        else:
+            found[point.x] = compare(console, rows, cells, given.cells, given.jobs)
     return found
 
 
