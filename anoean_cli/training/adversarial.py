@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from anoean_cli.training.losses import (
     Terms,
     discriminator_terms,
     encoder_terms,
+    radial_taught_terms,
     radial_terms,
     taught_terms,
     total,
@@ -35,7 +35,7 @@ from anoean_cli.training.losses import (
 from anoean_cli.training.members import side_by_side
 from anoean_cli.training.progress import Means, embed, usable_device
 from anoean_cli.training.settings import AnoeanParameters
-from anoean_cli.training.teacher import taught_by_forest
+from anoean_cli.training.teacher import Lesson, lesson_of_forest
 
 
 @dataclass(kw_only=True)
@@ -76,14 +76,15 @@ def fit_encoder(
     device = usable_device(parameters.device)
     normals = torch.from_numpy(train.normals).to(device)
     anomalies = torch.from_numpy(train.anomalies).to(device)
-    distortion = parameters.distortion if encoder.spec.kind == "image" else 0.0
-
-    taught = _taught(train, encoder.spec.kind, parameters, rng, device)
+    is_image = encoder.spec.kind == "image"
+    distortion = parameters.distortion if is_image else 0.0
+    has_teacher = parameters.distillation > 0 and not is_image
+    lesson = lesson_of_forest(train, rng, device) if has_teacher else None
 
     while run.epoch < plan.epochs and not progress.exhausted(run, parameters):
         began = time.perf_counter()
         with progress.noise_after(run.generator):
-            terms = _epoch(run, plan, normals, anomalies, taught, distortion, parameters)
+            terms = _epoch(run, plan, normals, anomalies, lesson, distortion, parameters)
         record = {**terms, **_figures(run.scorer, selection, device, parameters.covariance)}
         seconds = time.perf_counter() - began
         if progress.close_epoch(run, record, seconds, plan.epochs, parameters, monitor):
@@ -96,7 +97,7 @@ def _epoch(
     plan: Plan,
     normals: Tensor,
     anomalies: Tensor,
-    taught: Lesson | None,
+    lesson: Lesson | None,
     distortion: float,
     parameters: AnoeanParameters,
 ) -> dict[str, float]:
@@ -105,9 +106,9 @@ def _epoch(
     means = Means()
     for step, examples in enumerate(batches(plan, normals, anomalies, run.generator)):
         progress.set_learning_rate(run, plan, step, parameters)
-        lesson = None if taught is None else taught.some(len(examples), run.generator)
+        part = None if lesson is None else lesson.some(len(examples), run.generator)
         examples = distort(examples, distortion, run.generator)
-        means.add(_step(run, plan, examples, parameters, lesson))
+        means.add(_step(run, plan, examples, parameters, part))
     return means.finite(run.epoch + 1)
 
 
@@ -122,64 +123,44 @@ def _step(
 
     What several encoders give of one row are so many rows to D and to the losses.
     """
-    d = run.dimensions
     rows = examples if lesson is None else torch.cat([examples, lesson.examples])
-    whole = run.encoder(rows)
-    members = whole.shape[1] // d
-    z = whole.reshape(-1, d)
+    z = run.encoder(rows).reshape(-1, run.dimensions)
+    members = len(z) // len(rows)
     m_n, m = plan.normals * members, len(examples) * members
-    frozen = z.detach()
-    for _ in range(parameters.discriminator_steps):
-        prior = torch.randn(frozen[:m].shape, generator=run.generator).to(z.device)
-        logits = run.discriminator(torch.cat([prior, frozen]))
-        d_terms = discriminator_terms(logits[:m], logits[m : m + m_n], logits[m + m_n : 2 * m])
-        if lesson is not None:
-            d_terms["d_taught"] = softplus(logits[2 * m :]).mean()
-        run.discriminator_adam.zero_grad(set_to_none=True)
-        total(d_terms).backward()
-        run.discriminator_adam.step()
+    d_terms = _discriminator_steps(run, parameters.discriminator_steps, z.detach(), m_n, m)
 
     logits = run.discriminator(z)
     margins = parameters.normal_margin, parameters.anomaly_margin
-    e_terms = encoder_terms(logits[:m_n], logits[m_n:m])
-    loss = parameters.adversarial * total(e_terms)
+    weighted = [(parameters.adversarial, encoder_terms(logits[:m_n], logits[m_n:m]))]
     if parameters.radial > 0:
-        radial = radial_terms(z[:m_n], z[m_n:m], *margins)
-        loss = loss + parameters.radial * total(radial)
-        e_terms |= radial
+        weighted.append((parameters.radial, radial_terms(z[:m_n], z[m_n:m], *margins)))
     if lesson is not None:
-        opinion = lesson.opinion.repeat_interleave(members)
-        terms = taught_terms(logits[m:], z[m:], opinion, *margins)
-        loss = loss + parameters.distillation * total(terms)
-        e_terms |= terms
+        opinion, weight = lesson.opinion.repeat_interleave(members), parameters.distillation
+        weighted.append((weight * parameters.adversarial, taught_terms(logits[m:], opinion)))
+        taught = radial_taught_terms(z[m:], opinion, *margins)
+        weighted.append((weight * parameters.radial, taught))
     run.encoder_adam.zero_grad(set_to_none=True)
+    loss = torch.stack([weight * total(terms) for weight, terms in weighted]).sum()
     loss.backward(inputs=run.encoder_weights)  # D is frozen in this step
     run.encoder_adam.step()
     run.averaged.update_parameters(run.encoder)
-    return d_terms | e_terms
+    return d_terms | {name: term for _, terms in weighted for name, term in terms.items()}
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """Rows with a teacher's opinion, as tensors."""
-
-    examples: Tensor
-    opinion: Tensor
-
-    def some(self, count: int, generator: torch.Generator) -> Lesson:
-        chosen = torch.randint(len(self.examples), (count,), generator=generator)
-        return Lesson(self.examples[chosen], self.opinion[chosen])
-
-
-def _taught(
-    train: Rows, kind: str, parameters: AnoeanParameters, rng: np.random.Generator, device: Any
-) -> Lesson | None:
-    if kind != "table" or not parameters.distillation:
-        return None
-    taught = taught_by_forest(train, rng)
-    return Lesson(
-        torch.from_numpy(taught.examples).to(device), torch.from_numpy(taught.opinion).to(device)
-    )
+def _discriminator_steps(run: Run, steps: int, z: Tensor, m_n: int, m: int) -> Terms:
+    """Steps of D on z ~ N(0, I) against m_n embeddings of normals, those of anomalies up to m,
+    and those of taught rows behind them; returns the terms of the last."""
+    terms: Terms = {}
+    for _ in range(steps):
+        prior = torch.randn(z[:m].shape, generator=run.generator).to(z.device)
+        logits = run.discriminator(torch.cat([prior, z]))
+        terms = discriminator_terms(logits[:m], logits[m : m + m_n], logits[m + m_n : 2 * m])
+        if len(z) > m:
+            terms["d_taught"] = softplus(logits[2 * m :]).mean()
+        run.discriminator_adam.zero_grad(set_to_none=True)
+        total(terms).backward()
+        run.discriminator_adam.step()
+    return terms
 
 
 # --------------------------------------------------------------------------- selection

@@ -62,26 +62,32 @@ def radial_terms(
     }
 
 
-def taught_terms(
-    logits: Tensor, z: Tensor, opinion: Tensor, normal_margin: float, anomaly_margin: float
-) -> Terms:
-    """The terms of the encoder, adversarial and radial, for rows that are anomalies in part.
+def taught_terms(logits: Tensor, opinion: Tensor) -> Terms:
+    """`encoder_terms` for rows that are anomalies in part. Not in the paper.
 
-    Each row counts as an anomaly to the share that the teacher thinks it one, and as normal to
-    the rest; for shares of 0 and 1 these are the terms above. Not in the paper.
+    A row counts as an anomaly to the share that its teacher thinks it one, and as normal to the
+    rest.
 
     Args:
         logits: of E(x), shape (n,).
-        z: E(x), shape (n, d).
         opinion: the share, shape (n,), from 0 to 1.
     """
+    terms = (1 - opinion) * softplus(-logits) + opinion * softplus(logits)
+    return {"e_taught": terms.mean()}
+
+
+def radial_taught_terms(
+    z: Tensor, opinion: Tensor, normal_margin: float, anomaly_margin: float
+) -> Terms:
+    """`radial_terms` for rows that are anomalies in part. Not in the paper.
+
+    Args:
+        z: E(x), shape (n, d).
+        opinion: as `taught_terms` takes it.
+    """
     r = standard_radius(z)
-    as_normal, as_anomaly = softplus(-logits), softplus(logits)
     inside, outside = softplus(r - normal_margin), softplus(anomaly_margin - r)
-    return {
-        "e_taught": ((1 - opinion) * as_normal + opinion * as_anomaly).mean(),
-        "e_radial_taught": ((1 - opinion) * inside + opinion * outside).mean(),
-    }
+    return {"e_radial_taught": ((1 - opinion) * inside + opinion * outside).mean()}
 
 
 def standard_radius(z: Tensor) -> Tensor:

@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from anoean_cli.interfaces import FloatRows, Rows
 
@@ -21,7 +23,7 @@ LARGEST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Taught:
+class Lesson:
     """Made-up rows with the forest's opinion.
 
     Attributes:
@@ -29,11 +31,16 @@ class Taught:
         opinion: (n,) float32 from 0 to 1, the share of the forest's votes for an anomaly.
     """
 
-    examples: FloatRows
-    opinion: NDArray[np.float32]
+    examples: Tensor
+    opinion: Tensor
+
+    def some(self, count: int, generator: torch.Generator) -> Lesson:
+        """That many of the rows, drawn with replacement."""
+        chosen = torch.randint(len(self.examples), (count,), generator=generator)
+        return Lesson(self.examples[chosen], self.opinion[chosen])
 
 
-def taught_by_forest(train: Rows, rng: np.random.Generator) -> Taught:
+def lesson_of_forest(train: Rows, rng: np.random.Generator, device: torch.device) -> Lesson:
     """Fit a class-weighted forest and ask it about rows crossed from two training rows each.
 
     Args:
@@ -46,7 +53,8 @@ def taught_by_forest(train: Rows, rng: np.random.Generator) -> Taught:
     )
     forest.fit(train.examples, train.is_anomaly)
     made = crossed(train, TAUGHT, rng)
-    return Taught(made, forest.predict_proba(made)[:, 1].astype(np.float32))
+    opinion = forest.predict_proba(made)[:, 1].astype(np.float32)
+    return Lesson(torch.from_numpy(made).to(device), torch.from_numpy(opinion).to(device))
 
 
 def crossed(train: Rows, count: int, rng: np.random.Generator) -> FloatRows:

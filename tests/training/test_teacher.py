@@ -7,8 +7,13 @@ import pytest
 import torch
 
 from anoean_cli.interfaces import Rows
-from anoean_cli.training.losses import encoder_terms, radial_terms, taught_terms
-from anoean_cli.training.teacher import crossed, taught_by_forest
+from anoean_cli.training.losses import (
+    encoder_terms,
+    radial_taught_terms,
+    radial_terms,
+    taught_terms,
+)
+from anoean_cli.training.teacher import Lesson, crossed, lesson_of_forest
 
 
 def rows(normals: int = 80, anomalies: int = 8, width: int = 6) -> Rows:
@@ -16,6 +21,10 @@ def rows(normals: int = 80, anomalies: int = 8, width: int = 6) -> Rows:
     examples = rng.normal(size=(normals + anomalies, width)).astype(np.float32)
     examples[normals:, 0] += 4
     return Rows(examples, np.repeat([False, True], [normals, anomalies]))
+
+
+def lesson(train: Rows) -> Lesson:
+    return lesson_of_forest(train, np.random.default_rng(0), torch.device("cpu"))
 
 
 def test_a_made_up_row_is_a_run_of_one_row_in_another():
@@ -30,14 +39,14 @@ def test_a_made_up_row_is_a_run_of_one_row_in_another():
 
 @pytest.mark.parametrize(("normals", "anomalies"), [(50, 1), (1, 50), (3, 3)])
 def test_both_classes_are_parents_alike(normals, anomalies):
-    taught = taught_by_forest(rows(normals, anomalies), np.random.default_rng(0))
-    assert np.isfinite(taught.examples).all()
+    taught = lesson(rows(normals, anomalies))
+    assert taught.examples.isfinite().all()
     assert taught.opinion.min() >= 0
     assert taught.opinion.max() <= 1
 
 
 def test_the_forest_sees_what_tells_the_classes_apart():
-    taught = taught_by_forest(rows(400, 40), np.random.default_rng(0))
+    taught = lesson(rows(400, 40))
     high, low = (
         taught.opinion[side] for side in (taught.examples[:, 0] > 3, taught.examples[:, 0] < 1)
     )
@@ -48,7 +57,7 @@ def test_the_forest_sees_what_tells_the_classes_apart():
 def test_opinions_of_0_and_1_give_the_terms_of_normals_and_anomalies():
     z, logits = torch.randn(10, 4) * 2, torch.randn(10)
     opinion = torch.tensor([0.0] * 5 + [1.0] * 5)
-    taught = taught_terms(logits, z, opinion, 2.0, 8.0)
+    taught = taught_terms(logits, opinion) | radial_taught_terms(z, opinion, 2.0, 8.0)
     known = encoder_terms(logits[:5], logits[5:])
     radial = radial_terms(z[:5], z[5:], 2.0, 8.0)
     torch.testing.assert_close(2 * taught["e_taught"], known["e_normal"] + known["e_anomaly"])
