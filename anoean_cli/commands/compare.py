@@ -11,7 +11,7 @@ import typer
 
 from anoean_cli.commands import options
 from anoean_cli.commands.options import TableFlags
-from anoean_cli.commands.train import DataFlags, LearningFlags
+from anoean_cli.commands.train import FLAGS, DataFlags, LearningFlags
 from anoean_cli.console import Console
 from anoean_cli.errors import DataError, ExitStatus, PluginError, TrainingError, UsageError
 
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
 DEFAULT_FOLDER = Path("anoean-compare")
 FILES = ("compare.json", "results.csv", "summary.csv")
 TEST_SHARE = 0.3
-# Settings that have an option of their own.
-OPTIONS = {
-    "epochs": "for --epochs",
-    "patience": "for --patience",
-    "batch_size": "for --batch-size",
-    "learning_rate": "for --lr",
-    "device": "for --device",
-}
 SHOWN = ("auc_pr", "roc_auc", "f1_best", "accuracy_at_f1_best", "seen.auc_pr", "unseen.auc_pr")
 
 
@@ -227,7 +219,7 @@ def requests_of(
             raise UsageError(f"none of {', '.join(contenders)} takes {option}")
     for key in settings:
         if key not in taken:
-            spelled = OPTIONS.get(key, repr(key))
+            spelled = f"for --{FLAGS[key].replace('_', '-')}" if key in FLAGS else repr(key)
             raise UsageError(f"none of {', '.join(contenders)} has a parameter {spelled}")
     for request in requests.values():
         resolved(request, kind)

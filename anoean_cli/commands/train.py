@@ -91,6 +91,16 @@ class DetectorFlags:
     ] = "default"
 
 
+# Plugin parameters that have a flag of their own.
+FLAGS = {
+    "epochs": "epochs",
+    "patience": "patience",
+    "batch_size": "batch_size",
+    "learning_rate": "lr",
+    "device": "device",
+}
+
+
 @dataclass(frozen=True)
 class LearningFlags:
     """How to train."""
@@ -121,13 +131,7 @@ class LearningFlags:
 
     def settings(self) -> dict[str, Any]:
         """The plugin parameters that were given, by name."""
-        given = {
-            "epochs": self.epochs,
-            "patience": self.patience,
-            "batch_size": self.batch_size,
-            "learning_rate": self.lr,
-            "device": self.device,
-        }
+        given = {name: getattr(self, flag) for name, flag in FLAGS.items()}
         found: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         for pair in self.set or ():
             key, equals, value = pair.partition("=")

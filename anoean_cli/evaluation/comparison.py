@@ -201,14 +201,15 @@ def run_cells(
     """
     from anoean_cli.evaluation import workers
 
+    jobs = min(jobs, len(cells))
     if scheduler is not None:
         for cell, result in workers.on_cluster(run_cell, dataset, cells, scheduler):
             finished(cell, result)
-    elif min(jobs, len(cells)) <= 1:
+    elif jobs <= 1:
         for cell in cells:
             finished(cell, run_cell(dataset, cell))
     else:
-        for cell, result in workers.in_processes(run_cell, dataset, cells, min(jobs, len(cells))):
+        for cell, result in workers.in_processes(run_cell, dataset, cells, jobs):
             finished(cell, result)
 
 

@@ -79,7 +79,7 @@ def arguments(
 def results_of(points: Sequence[Point], given: argparse.Namespace) -> dict[str, list[Any]]:
     """The results of each point by its ``x``; finished cells are not run again."""
     console = Console()
-    before = json.loads(given.earlier.read_text()) if given.earlier else None
+    origin, before = _earlier(given.earlier)
     found = {}
     for point in points:
         console.note(f"{point.dataset}, {point.x}")
@@ -92,8 +92,7 @@ def results_of(points: Sequence[Point], given: argparse.Namespace) -> dict[str, 
                 cells += comparison.cells_of(requests, point.learning.seed, seeds)
         given.cells.mkdir(parents=True, exist_ok=True)
         store = comparison.CellStore(given.cells, rows)
-        if before is not None:
-            _take_over(before, point.x, rows.kind, store, cells)
+        _take_over(before.get(point.x, []), origin, rows.kind, store, cells)
         if given.so_far:
             found[point.x] = [kept for cell in cells if (kept := store.load(cell)) is not None]
         else:
@@ -106,23 +105,34 @@ def seeds_of(given: argparse.Namespace) -> str:
     return f"Seeds: {given.seeds}{slow}."
 
 
+def _earlier(file: Path | None) -> tuple[str, Mapping[str, list[Any]]]:
+    """Where the results of an earlier run were made, and they themselves by their point."""
+    if file is None:
+        return "", {}
+    before = json.loads(file.read_text())
+    about = before["about"]
+    if about["versions"] != machine()["versions"]:
+        raise SystemExit(f"error: --earlier holds results of other versions: {about['versions']}")
+    return f"{about['command']} ({about['date']}, {about['cpu']})", before["results"]
+
+
 def _take_over(
-    before: Mapping[str, Any], x: str, kind: Kind, store: CellStore, cells: Sequence[Cell]
+    results: Sequence[Mapping[str, Any]],
+    origin: str,
+    kind: Kind,
+    store: CellStore,
+    cells: Sequence[Cell],
 ) -> None:
     """Keep results of an earlier run as if the cells had been run here, with where they were.
 
-    Those that other parameters or other versions of libraries gave are left out.
+    Those that other parameters gave are left out.
     """
-    about = before["about"]
-    origin = f"{about['command']} ({about['date']}, {about['cpu']})"
-    if about["versions"] != machine()["versions"]:
-        raise SystemExit(f"error: --earlier holds results of other versions: {about['versions']}")
-    known = {(r["detector"], r["seed"]): r for r in before["results"].get(x, []) if "metrics" in r}
+    known = {(r["detector"], r["seed"]): r for r in results if "metrics" in r}
     for cell in cells:
         result = known.get((cell.label, cell.seed))
         if result is None or store.load(cell) is not None:
             continue
-        if result.get("parameters") == json.loads(json.dumps(resolved(cell.request, kind))):
+        if result.get("parameters") == resolved(cell.request, kind):
             store.keep(cell, {"origin": origin, **result})
 
 

@@ -73,48 +73,47 @@ def test_a_killed_comparison_goes_on_without_redoing_a_cell(
     assert len(lines("found/results.csv")) == 4
 
 
-def test_processes_end_with_a_killed_comparison(tmp_path: Path, third_party: dict[str, str]):
-    command = f"{TWO} --encoder pausing --jobs 2".replace("--set width=0.1", "--batch-size 10")
-    process = psutil.Popen(
+def pausing(command: str, folder: Path, third_party: dict[str, str]) -> psutil.Popen:
+    """The command, begun, with an encoder that never ends its first batch."""
+    command = f"{command} --encoder pausing".replace("--set width=0.1", "--batch-size 10")
+    return psutil.Popen(
         [*COMMAND, *words([command])],
-        cwd=tmp_path,
-        env=environment(tmp_path / "cache", third_party | {"PAUSES": "1:600"}),
+        cwd=folder,
+        env=environment(folder / "cache", third_party | {"PAUSES": "1:600"}),
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
     )
-    assert any(b"pausing" in line for line in process.stderr), "no cell was ever begun"
+
+
+def outliving(process: psutil.Popen) -> list[psutil.Process]:
+    """Those of its processes that a minute after its kill were still alive, and are no more."""
     workers = process.children(recursive=True)
-    assert len(workers) >= 2
     process.send_signal(signal.SIGKILL)
     process.wait()
     _, alive = psutil.wait_procs(workers, timeout=60)
     for worker in alive:
         worker.kill()
-    assert not alive
+    return alive
+
+
+def test_processes_end_with_a_killed_comparison(tmp_path: Path, third_party: dict[str, str]):
+    process = pausing(f"{TWO} --jobs 2", tmp_path, third_party)
+    assert any(b"pausing" in line for line in process.stderr), "no cell was ever begun"
+    assert len(process.children(recursive=True)) >= 2
+    assert not outliving(process)
 
 
 def test_an_idle_process_ends_with_a_killed_comparison_too(
     tmp_path: Path, third_party: dict[str, str]
 ):
-    command = f"{TOY} --detectors knn,anoean --seeds 1 --encoder pausing --jobs 2"
-    process = psutil.Popen(
-        [*COMMAND, *words([command.replace("--set width=0.1", "--batch-size 10")])],
-        cwd=tmp_path,
-        env=environment(tmp_path / "cache", third_party | {"PAUSES": "1:600"}),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-    )
+    command = f"{TOY} --detectors knn,anoean --seeds 1 --jobs 2"
+    process = pausing(command, tmp_path, third_party)
     begun = set()
     for line in process.stderr:
         begun |= {what for what in (b"pausing", b"knn, seed 0: auc_pr") if what in line}
         if len(begun) == 2:
             break
-    workers = process.children(recursive=True)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    _, alive = psutil.wait_procs(workers, timeout=60)
-    for worker in alive:
-        worker.kill()
+    alive = outliving(process)
     assert len(begun) == 2
     assert not alive
 

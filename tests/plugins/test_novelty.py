@@ -30,11 +30,8 @@ def normals(seed: int, count: int = 400) -> np.ndarray:
 
 def distances(module: nn.Module, rows: np.ndarray) -> np.ndarray:
     with torch.no_grad():
-        z = {
-            name: module(torch.from_numpy(r)).numpy()
-            for name, r in (("n", normals(1)), ("x", rows))
-        }
-    return Gaussian.from_embeddings(z["n"], "ledoit-wolf").mahalanobis(z["x"])
+        references, z = (module(torch.from_numpy(some)).numpy() for some in (normals(1), rows))
+    return Gaussian.from_embeddings(references, "ledoit-wolf").mahalanobis(z)
 
 
 def stretched(weight: float = 1.0) -> nn.Module:

@@ -438,15 +438,20 @@ def test_members_and_a_teacher_add_their_terms():
 TAUGHT = replace(SMALL, members=3, distillation=1.0)
 
 
-@pytest.mark.parametrize("kind", ["table", "image", "taught"])
-def test_the_same_seed_gives_the_same_weights_and_another_one_others(kind):
-    options: dict[str, Any] = {"parameters": TAUGHT} if kind == "taught" else {}
+def options_of(kind: str) -> dict[str, Any]:
+    """What `fit` is given for that kind of run."""
     if kind == "image":
-        options = {
+        return {
             "encoder": conv(),
             "train": image_rows(),
             "selection": image_rows(12, 4, seed=1),
         }
+    return {"parameters": TAUGHT} if kind == "taught" else {}
+
+
+@pytest.mark.parametrize("kind", ["table", "image", "taught"])
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(kind):
+    options = options_of(kind)
     first, again, other = (weights(fit(seed=seed, **options)[0]) for seed in (0, 0, 1))
     assert_same(first, again)
     assert any(not np.array_equal(first[name], other[name]) for name in first)
@@ -462,13 +467,7 @@ def test_training_leaves_torchs_own_generator_alone():
 @pytest.mark.parametrize("kind", ["table", "image", "taught"])
 @pytest.mark.parametrize("after", [1, 3])
 def test_an_interrupted_run_goes_on_to_the_same_weights(kind, after):
-    options: dict[str, Any] = {"parameters": TAUGHT} if kind == "taught" else {}
-    if kind == "image":
-        options = {
-            "encoder": conv(),
-            "train": image_rows(),
-            "selection": image_rows(12, 4, seed=1),
-        }
+    options = options_of(kind)
     whole = Quiet()
     uninterrupted, run = fit(monitor=whole, **options)
     first = Quiet(stop_after=after)

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from anoean_cli.training.progress import embed
+
 SMALLEST_SQUARE = 1e-8  # stands for the squared distance between equal rows, whose log is −∞
 
 
@@ -214,11 +216,10 @@ class ForestAndNeighbours(nn.Module):
         super().__init__()
         self.neighbours = neighbours
         self.smallest_vote = smallest_vote
-        with torch.no_grad():
-            distances = torch.cat([neighbours(part) for part in tensor(normals).split(1000)])
-            odds = self.log_odds(tensor(votes))
-        self.at_votes = Surprise(odds.numpy())
-        self.at_distances = Surprise(distances.numpy())
+        self.at_votes = Surprise(self.log_odds(tensor(votes)).numpy())
+        self.at_distances = Surprise(
+            embed(neighbours, normals, torch.device("cpu")).astype(np.float64)
+        )
 
     def log_odds(self, votes: Tensor) -> Tensor:
         votes = votes.double()
@@ -235,6 +236,14 @@ TAIL_SHARE = 0.1
 KNOTS = 16
 
 
+def tail_scale(references: NDArray[np.float64]) -> float:
+    """The mean excess over the quantile that `TAIL_SHARE` of the references lie beyond; 0 where
+    none do, as they tie."""
+    edge = np.quantile(references, 1 - TAIL_SHARE)
+    excess = references[references > edge] - edge
+    return float(excess.mean()) if len(excess) else 0.0
+
+
 def _surprise_knots(
     references: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -242,7 +251,6 @@ def _surprise_knots(
     shares = np.geomspace(1, TAIL_SHARE, KNOTS)
     knots, first = np.unique(np.quantile(references, 1 - shares), return_index=True)
     heights = -np.log(shares[first])
-    excess = references[references > knots[-1]] - knots[-1]
-    scale = excess.mean() if len(excess) else max(float(np.ptp(references)), 1e-6)
+    scale = tail_scale(references) or max(float(np.ptp(references)), 1e-6)
     slopes = np.append(np.diff(heights) / np.diff(knots), 1 / scale)
     return knots, np.diff(slopes, prepend=0.0)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator
 from anoean_cli.interfaces import FloatRows
 from anoean_cli.training.progress import embed
-from anoean_plugins.scorers.modules import TAIL_SHARE, NeighbourDistance, Surprise, tensor
+from anoean_plugins.scorers.modules import NeighbourDistance, Surprise, tail_scale, tensor
 from anoean_plugins.scorers.rows import flat
 
 MOST_CENTRES = 500
@@ -78,14 +78,11 @@ def stretched_by_novelty(
         covariance: the estimator of Σ in the distances that τ is the scale of.
     """
     neighbours = NeighbourDistance(_centres(flat(normals), seed), 1)
-    with torch.no_grad():
-        parts = torch.from_numpy(flat(selection_normals)).split(1000)
-        references = torch.cat([neighbours(part) for part in parts]).numpy()
-    z = embed(encoder, selection_normals, torch.device("cpu"))
+    cpu = torch.device("cpu")
+    references = embed(neighbours, selection_normals, cpu).astype(np.float64)
+    z = embed(encoder, selection_normals, cpu)
     gaussian = Gaussian.from_embeddings(z, fitting_estimator(z, covariance))
-    logs = np.log(gaussian.mahalanobis(z))
-    edge = np.quantile(logs, 1 - TAIL_SHARE)
-    rate = weight * float((logs[logs > edge] - edge).mean()) if (logs > edge).any() else 0.0
+    rate = weight * tail_scale(np.log(gaussian.mahalanobis(z)))
     return Stretched(encoder, gaussian.mean, neighbours, Surprise(references), rate).eval()
 
 
