@@ -37,11 +37,19 @@ class ExampleSpec:
 
     Attributes:
         kind: ``"image"`` or ``"table"``.
-        shape: ``(channels, height, width)`` of an image, ``(columns,)`` of a table row.
+        shape: ``(channels, height, width)`` of an image, ``(features,)`` of a table row.
+        bins: positions of features that only spell out others, for networks: a linear layer makes
+            steps of them.
     """
 
     kind: Kind
     shape: tuple[int, ...]
+    bins: tuple[int, ...] = ()
+
+    @property
+    def plain(self) -> NDArray[np.intp]:
+        """The positions of all features but bins, in the flattened example."""
+        return np.setdiff1d(np.arange(int(np.prod(self.shape))), self.bins)
 
 
 # --------------------------------------------------------------------------- datasets

@@ -30,6 +30,7 @@ OUTERMOST_QUANTILE = 1e-4
 MOST_BINS = 32  # of a column
 MOST_BINNED = 2048  # features of all columns; wider tables have fewer bins a column, or none
 FEWEST_ROWS_A_BIN = 10
+FIRST_BIN = 2  # after a column's standardised value and its quantile
 NARROWEST_BIN = 1e-6  # of quantiles; float32 tells its ends apart
 NEARLY_ALL = 0.9
 BY_CHANCE = 0.01
@@ -70,9 +71,6 @@ class Preprocessor(Protocol):
     @property
     def spec(self) -> ExampleSpec: ...
 
-    @property
-    def unbinned(self) -> int: ...
-
     def transform(self, examples: Any, census: Census | None = None) -> FloatRows: ...
 
     def surprises(self, census: Census) -> list[tuple[str, str]]: ...
@@ -92,10 +90,6 @@ class ImagePreprocessor:
     @property
     def spec(self) -> ExampleSpec:
         return ExampleSpec("image", self.shape)
-
-    @property
-    def unbinned(self) -> int:
-        return int(np.prod(self.shape))
 
     def transform(self, examples: NDArray[np.uint8], census: Census | None = None) -> FloatRows:
         """(n, channels, height, width) uint8 → float32 of the same shape."""
@@ -169,7 +163,7 @@ class NumericColumn:
             low, high = self.bins[:-1].astype(np.float32), self.bins[1:].astype(np.float32)
             within = out[:, 1:2] - low
             within /= high - low
-            np.clip(within, 0, 1, out=out[:, 2 : 2 + len(low)])
+            np.clip(within, 0, 1, out=out[:, FIRST_BIN : FIRST_BIN + len(low)])
         if self.indicator:
             out[:, -1] = missing
         return int(missing.sum())
@@ -223,15 +217,15 @@ class TablePreprocessor:
 
     columns: Mapping[str, NumericColumn | CategoricalColumn]
 
-    @property
+    @cached_property
     def spec(self) -> ExampleSpec:
-        return ExampleSpec("table", (sum(column.width for column in self.columns.values()),))
-
-    @property
-    def unbinned(self) -> int:
-        """How many features there are besides bins, which only spell out others."""
-        numeric = [c for c in self.columns.values() if isinstance(c, NumericColumn)]
-        return self.spec.shape[0] - sum(column.binned for column in numeric)
+        at = 0
+        bins: list[int] = []
+        for column in self.columns.values():
+            if isinstance(column, NumericColumn):
+                bins += range(at + FIRST_BIN, at + FIRST_BIN + column.binned)
+            at += column.width
+        return ExampleSpec("table", (at,), tuple(bins))
 
     def transform(self, examples: pa.Table, census: Census | None = None) -> FloatRows:
         """Rows of the schema's columns → (n, features) float32."""

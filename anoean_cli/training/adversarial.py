@@ -17,7 +17,7 @@ from torch.nn.functional import softplus
 
 from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator
 from anoean_cli.errors import TrainingError
-from anoean_cli.interfaces import Encoder, Monitor, Rows
+from anoean_cli.interfaces import Encoder, Kind, Monitor, Rows
 from anoean_cli.training import progress
 from anoean_cli.training import selection as figures
 from anoean_cli.training.batches import Plan, batches
@@ -36,6 +36,8 @@ from anoean_cli.training.members import side_by_side
 from anoean_cli.training.progress import Means, embed, usable_device
 from anoean_cli.training.settings import AnoeanParameters
 from anoean_cli.training.teacher import Lesson, lesson_of_forest
+
+MEMBERS: dict[Kind, int] = {"image": 1, "table": 4}  # unless a number is asked for
 
 
 @dataclass(kw_only=True)
@@ -187,7 +189,9 @@ def start(encoder: Encoder, parameters: AnoeanParameters, rng: np.random.Generat
     """Networks and optimisers before the first step, their weights drawn from ``rng``."""
     device = usable_device(parameters.device)
     with progress.weights_drawn_from(rng):
-        network, dimensions = side_by_side(encoder, parameters.members)
+        network, dimensions = side_by_side(
+            encoder, parameters.members or MEMBERS[encoder.spec.kind]
+        )
         network = network.to(device)
         discriminator = Discriminator(dimensions).to(device)
     return Run(

@@ -327,7 +327,7 @@ def _encoder(
             f"the encoder {name} does not take {spec.kind} rows of shape {spec.shape}; "
             "anoean plugins shows the encoders"
         )
-    narrow = min(LARGEST_LATENT_DIM, max(2, preprocessor.unbinned))
+    narrow = min(LARGEST_LATENT_DIM, max(2, len(preprocessor.spec.plain)))
     latent_dim = int(request.latent_dim or narrow)
     return Encoder(plugin, spec, latent_dim, built)
 

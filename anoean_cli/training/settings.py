@@ -59,12 +59,20 @@ class AnoeanParameters(LabelledParameters):
     anomaly_margin: float = parameter(
         8.0, "radius that anomalies are kept outside", low=0, high=1e4
     )
-    members: int = parameter(1, "encoders side by side that share the dimensions", low=1, high=64)
+    members: int | None = parameter(
+        None,
+        "encoders side by side that share the dimensions; none: 4 for tables, 1 for images",
+        low=1,
+        high=64,
+    )
     distillation: float = parameter(
-        0.0, "tables: weight of what a forest teaches", low=0, high=1000
+        1.0, "tables: weight of what a forest teaches", low=0, high=1000
+    )
+    forest: float = parameter(
+        2.0, "tables: weight of a forest's surprise beside the encoder's", low=0, high=100
     )
     novelty: float = parameter(
-        0.0, "tables: how far the distance to training normals stretches embeddings", low=0, high=10
+        1.0, "tables: weight of the surprise at the distance to normals", low=0, high=100
     )
     covariance: str = parameter(
         DEFAULT_COVARIANCE, "estimator of Σ in the score, Eq. (3)", choices=COVARIANCES
@@ -87,4 +95,8 @@ PAPER: Mapping[str, Any] = {
     "covariance": "empirical",
     "patience": 20,
     "inputs": "standard",
+    "members": 1,
+    "distillation": 0.0,
+    "forest": 0.0,
+    "novelty": 0.0,
 }

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from anoean_cli.interfaces import FloatRows, Rows
 
-TREES = 200
+TREES = 100
 TAUGHT = 20_000
 LARGEST_SHARE = 0.5
 

@@ -135,7 +135,7 @@ def test_wide_tables_have_fewer_bins(columns, bins):
     schema = TableSchema(dict.fromkeys(names, "numeric"))
     fit = fit_table(pa.table(dict.fromkeys(names, x)), np.zeros(400, bool), schema, "bins")
     assert fit.spec.shape == (columns * (2 + bins),)
-    assert fit.unbinned == columns * 2
+    assert len(fit.spec.plain) == columns * 2
 
 
 @settings(max_examples=60, deadline=None)

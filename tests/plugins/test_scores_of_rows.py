@@ -83,5 +83,5 @@ def test_a_score_depends_on_its_image_alone(name):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_novelty_and_members_leave_each_row_its_score(width: int):
-    check_scores("anoean", table(width), 8, members=4, distillation=1, novelty=1)
+def test_experts_and_members_leave_each_row_its_score(width: int):
+    check_scores("anoean", table(width), 8, members=4, distillation=1, forest=2, novelty=1)

@@ -81,7 +81,7 @@ def conv(latent_dim: int = 3) -> Encoder:
     return Encoder(Conv(), spec, latent_dim, Conv.Parameters(width=0.1))
 
 
-SMALL = Parameters(epochs=4, batch_size=20)
+SMALL = Parameters(epochs=4, batch_size=20, members=1, distillation=0.0)
 
 
 def fit(

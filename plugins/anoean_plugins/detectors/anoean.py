@@ -7,7 +7,6 @@ import numpy as np
 from anoean_cli.errors import PluginError
 from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
 from anoean_cli.training.settings import PAPER, AnoeanParameters
-from anoean_plugins.scorers.rows import random_state
 
 
 class Detector:
@@ -31,11 +30,12 @@ class Detector:
         from anoean_cli.training.adversarial import fit_encoder
         from anoean_cli.training.artificial import with_artificial_anomalies
         from anoean_cli.training.export import onnx_graph, weights_of
-        from anoean_plugins.scorers.novelty import stretched_by_novelty
+        from anoean_plugins.scorers.experts import graph_with_experts
 
         if encoder is None:
             raise PluginError("the detector anoean needs an encoder")
         artificial = not train.is_anomaly.any()
+        known, held = train, selection
         if artificial:
             monitor.warn(
                 "no known anomalies: training against artificial ones, which is experimental"
@@ -43,18 +43,12 @@ class Detector:
             train = with_artificial_anomalies(train, rng)
             selection = with_artificial_anomalies(selection, rng)
         module, run = fit_encoder(train, selection, encoder, parameters, rng, monitor)
-        scored = module
-        if encoder.spec.kind == "table" and parameters.novelty:
-            scored = stretched_by_novelty(
-                module,
-                train.normals,
-                selection.normals,
-                parameters.novelty,
-                parameters.covariance,
-                random_state(rng),
-            )
+        if encoder.spec.kind == "table":
+            graph = graph_with_experts(module, known, held, encoder.spec, parameters, rng)
+        else:
+            graph = onnx_graph(module, encoder.spec.shape)
         return Fitted(
-            graph=onnx_graph(scored, encoder.spec.shape),
+            graph=graph,
             output="embedding",
             covariance=parameters.covariance,
             weights=weights_of(module),

@@ -179,14 +179,15 @@ class Surprise(nn.Module):
 
     Args:
         references: (n,) scores of normals.
+        least_scale: of the tail, however alike they are.
     """
 
     knots: Tensor
     bends: Tensor
 
-    def __init__(self, references: NDArray[np.float64]) -> None:
+    def __init__(self, references: NDArray[np.float64], least_scale: float = 1e-6) -> None:
         super().__init__()
-        knots, bends = _surprise_knots(references)
+        knots, bends = _surprise_knots(references, least_scale)
         self.register_buffer("knots", tensor(knots, np.float64))
         self.register_buffer("bends", tensor(bends[:, None], np.float64))
 
@@ -194,6 +195,12 @@ class Surprise(nn.Module):
         """(n,) → (n,) float64."""
         beyond = (scores.double().unsqueeze(1) - self.knots).clamp_min(0)
         return (beyond @ self.bends).squeeze(1)
+
+
+def log_odds(votes: Tensor, smallest: float) -> Tensor:
+    """log of v / (1 − v), finite since ``smallest`` is added to both; float64."""
+    votes = votes.double()
+    return (votes + smallest).log() - (1 - votes + smallest).log()
 
 
 class ForestAndNeighbours(nn.Module):
@@ -216,18 +223,14 @@ class ForestAndNeighbours(nn.Module):
         super().__init__()
         self.neighbours = neighbours
         self.smallest_vote = smallest_vote
-        self.at_votes = Surprise(self.log_odds(tensor(votes)).numpy())
+        self.at_votes = Surprise(log_odds(tensor(votes), smallest_vote).numpy())
         self.at_distances = Surprise(
             embed(neighbours, normals, torch.device("cpu")).astype(np.float64)
         )
 
-    def log_odds(self, votes: Tensor) -> Tensor:
-        votes = votes.double()
-        return (votes + self.smallest_vote).log() - (1 - votes + self.smallest_vote).log()
-
     def forward(self, rows: Tensor) -> Tensor:
         """(n, features + 1) rows with the forest's vote in the last column → (n,) float64."""
-        at_votes: Tensor = self.at_votes(self.log_odds(rows[:, -1]))
+        at_votes: Tensor = self.at_votes(log_odds(rows[:, -1], self.smallest_vote))
         at_distances: Tensor = self.at_distances(self.neighbours(rows[:, :-1]))
         return at_votes + at_distances
 
@@ -245,12 +248,12 @@ def tail_scale(references: NDArray[np.float64]) -> float:
 
 
 def _surprise_knots(
-    references: NDArray[np.float64],
+    references: NDArray[np.float64], least_scale: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where −log p bends, and by how much its slope grows there."""
     shares = np.geomspace(1, TAIL_SHARE, KNOTS)
     knots, first = np.unique(np.quantile(references, 1 - shares), return_index=True)
     heights = -np.log(shares[first])
-    scale = tail_scale(references) or max(float(np.ptp(references)), 1e-6)
+    scale = max(tail_scale(references) or float(np.ptp(references)), least_scale)
     slopes = np.append(np.diff(heights) / np.diff(knots), 1 / scale)
     return knots, np.diff(slopes, prepend=0.0)

@@ -7,7 +7,7 @@ for an isolation forest, and writes every node as a dozen attributes that take s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,23 +46,25 @@ def from_sklearn(tree: Any, value: NDArray[np.float64]) -> Tree:
 
 
 def tree_graph(
-    trees: Sequence[Tree], shape: tuple[int, ...], head: torch.nn.Module | None = None
+    trees: Sequence[Tree],
+    shape: tuple[int, ...],
+    head: torch.nn.Module | None = None,
+    output: str = "score",
 ) -> bytes:
     """Return the ONNX model that sums the leaves' values and gives them to a head.
 
     Args:
         trees: all that are summed.
         shape: of one row.
-        head: a module from (n, features + 1), the flattened row and after it the sum, to (n,);
-            None gives the sum itself.
+        head: a module from (n, features + 1), the flattened row and after it the sum, to what
+            the model is to give; None gives the sum itself.
+        output: what its output is called.
     """
     import onnx
     from onnx import helper
 
     features = int(np.prod(shape))
-    model = onnx.load_model_from_string(
-        onnx_graph(head or _last_column(), (features + 1,), output="score")
-    )
+    model = onnx.load_model_from_string(onnx_graph(head or _last_column(), (features + 1,), output))
     graph = model.graph
     for node in graph.node:
         node.input[:] = ["row and sum" if name == "rows" else name for name in node.input]
@@ -165,21 +167,38 @@ def _with_a_split(tree: Tree) -> Tree:
 # --------------------------------------------------------------------------- scikit-learn's models
 
 
-def fitted_forest(rows: FloatRows, is_anomaly: NDArray[np.bool_], **settings: Any) -> Any:
-    """A class-weighted RandomForestClassifier of (n, features) rows."""
+def fitted_forest(
+    rows: FloatRows,
+    is_anomaly: NDArray[np.bool_],
+    class_weight: str | None = "balanced",
+    **settings: Any,
+) -> Any:
+    """A RandomForestClassifier of (n, features) rows."""
     from sklearn.ensemble import RandomForestClassifier
 
-    model = RandomForestClassifier(class_weight="balanced", **settings)
+    model = RandomForestClassifier(class_weight=class_weight, **settings)
     return model.fit(rows, is_anomaly)
 
 
-def forest_graph(model: Any, shape: tuple[int, ...], head: torch.nn.Module | None = None) -> bytes:
-    """The anomalies' predict_proba of a forest of both classes."""
+def forest_graph(
+    model: Any,
+    shape: tuple[int, ...],
+    head: torch.nn.Module | None = None,
+    output: str = "score",
+    features: NDArray[np.intp] | None = None,
+) -> bytes:
+    """The anomalies' predict_proba of a forest of both classes, given to the head.
+
+    Args:
+        features: which of the row's features the forest was fitted to; None: all.
+    """
     count = len(model.estimators_)
     trees = [
         from_sklearn(each.tree_, each.tree_.value[:, 0, 1] / count) for each in model.estimators_
     ]
-    return tree_graph(trees, shape, head)
+    if features is not None:
+        trees = [replace(tree, feature=features[tree.feature]) for tree in trees]
+    return tree_graph(trees, shape, head, output)
 
 
 def boosting_graph(model: Any, shape: tuple[int, ...]) -> bytes:

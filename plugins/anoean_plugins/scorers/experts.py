@@ -1,0 +1,211 @@
+"""Two experts beside the encoder: a forest for what is known, the distance to normals for the rest.
+
+E learns thresholds on single columns only from many rows, which trees tell at once, and is free to
+map what it never met onto N(0, I), while the distance to the nearest normals needs no anomaly to be
+learnt. Both experts look at a row as it is, without bins, and move its embedding away from the
+normals' centre by how surprising they find it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator
+from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
+from anoean_cli.training.export import onnx_graph
+from anoean_cli.training.progress import embed
+from anoean_cli.training.settings import AnoeanParameters
+from anoean_plugins.scorers.modules import (
+    NeighbourDistance,
+    Surprise,
+    log_odds,
+    tail_scale,
+    tensor,
+)
+from anoean_plugins.scorers.rows import random_state
+from anoean_plugins.scorers.trees import fitted_forest, forest_graph
+
+TREES = 100
+HALF_A_VOTE = 0.5 / TREES
+MOST_POINTS = 500
+NEIGHBOURS = 5
+FOLDS = 5
+PASSES = 10
+LARGEST_LOG = 20.0
+LEAST_SCALE = 0.1  # of log odds and log distances: normals may all have the same
+CPU = torch.device("cpu")
+
+
+class Expert(nn.Module):
+    """The surprise −log p at an opinion, p being the share of normals with one as high.
+
+    Args:
+        opinion: from rows, behind them the forest's vote where there is a forest, to (n,).
+        of_normals: (m,) opinions of normals that it has not learnt from.
+        weight: factor on the surprise.
+    """
+
+    def __init__(self, opinion: nn.Module, of_normals: NDArray[np.float64], weight: float) -> None:
+        super().__init__()
+        self.opinion = opinion
+        self.surprise = Surprise(of_normals, LEAST_SCALE)
+        self.weight = weight
+
+    def forward(self, rows: Tensor) -> Tensor:
+        surprise: Tensor = self.weight * self.surprise(self.opinion(rows))
+        return surprise
+
+
+class LogOddsOfVotes(nn.Module):
+    def forward(self, rows_and_votes: Tensor) -> Tensor:
+        return log_odds(rows_and_votes[:, -1], HALF_A_VOTE)
+
+
+class DistanceWithin(nn.Module):
+    """The distance to points by some of the features.
+
+    Args:
+        features: their positions.
+    """
+
+    features: Tensor
+
+    def __init__(self, neighbours: NeighbourDistance, features: NDArray[np.intp]) -> None:
+        super().__init__()
+        self.neighbours = neighbours
+        self.register_buffer("features", tensor(features, np.int64))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        distances: Tensor = self.neighbours(rows[:, self.features])
+        return distances
+
+
+class Stretched(nn.Module):
+    """z′ = μ + (z − μ)·exp(τ·Σ wᵢsᵢ): embeddings moved away from the normals' centre.
+
+    τ is the scale of the tail of the logarithm of normals' Mahalanobis distances, log a. So
+    log a′ = τ·(log a / τ + Σ wᵢsᵢ) adds up what is surprising to E and to the experts in one unit,
+    as Fisher (1932, Statistical methods for research workers) combines independent tests.
+
+    Args:
+        encoder: from (n, features) to (n, d).
+        features: how many it takes; the forest's vote may stand behind them.
+        centre: μ, (d,).
+        rate: τ.
+        experts: whose weighted surprises are added.
+    """
+
+    centre: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        features: int,
+        centre: NDArray[Any],
+        rate: float,
+        experts: list[Expert],
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.features = features
+        self.register_buffer("centre", tensor(centre))
+        self.rate = rate
+        self.experts = nn.ModuleList(experts)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        surprise = torch.stack([expert(rows) for expert in self.experts]).sum(dim=0)
+        factor = (self.rate * surprise).clamp_max(LARGEST_LOG).exp().float().unsqueeze(1)
+        z = self.encoder(rows[:, : self.features])
+        stretched: Tensor = self.centre + (z - self.centre) * factor
+        return stretched
+
+
+def graph_with_experts(
+    encoder: nn.Module,
+    train: Rows,
+    selection: Rows,
+    spec: ExampleSpec,
+    parameters: AnoeanParameters,
+    rng: np.random.Generator,
+) -> bytes:
+    """The ONNX model that maps table rows to their embeddings, moved by the experts.
+
+    Args:
+        train: what they learn from; without known anomalies there is no forest.
+        selection: whose normals give τ.
+        parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
+    """
+    experts = []
+    forest = None
+    if parameters.forest > 0 and train.is_anomaly.any():
+        forest, votes = _forest(train, spec, rng)
+        experts.append(Expert(LogOddsOfVotes(), votes, parameters.forest))
+    if parameters.novelty > 0:
+        distance, distances = _novelty(train.normals, spec, rng)
+        experts.append(Expert(distance, distances, parameters.novelty))
+    if not experts:
+        return onnx_graph(encoder, spec.shape)
+    z = embed(encoder, selection.normals, CPU)
+    gaussian = Gaussian.from_embeddings(z, fitting_estimator(z, parameters.covariance))
+    logs = np.log(np.maximum(gaussian.mahalanobis(z), np.finfo(np.float64).tiny))
+    (width,) = spec.shape
+    module = Stretched(encoder, width, gaussian.mean, tail_scale(logs), experts).eval()
+    if forest is None:
+        return onnx_graph(module, spec.shape)
+    return forest_graph(forest, spec.shape, module, "embedding", spec.plain)
+
+
+def _forest(
+    train: Rows, spec: ExampleSpec, rng: np.random.Generator
+) -> tuple[Any, NDArray[np.float64]]:
+    """A forest, and the log odds of the votes on normals by the trees grown without them.
+
+    Classes are not weighted: the bootstrap draws by weight, and would leave hardly a tree without
+    a row of a rare class.
+    """
+    forest = fitted_forest(
+        train.examples[:, spec.plain],
+        train.is_anomaly,
+        class_weight=None,
+        n_estimators=TREES,
+        oob_score=True,
+        random_state=random_state(rng),
+    )
+    votes = forest.oob_decision_function_[~train.is_anomaly, 1]
+    return forest, log_odds(tensor(votes), HALF_A_VOTE).numpy()
+
+
+def _novelty(
+    normals: FloatRows, spec: ExampleSpec, rng: np.random.Generator
+) -> tuple[DistanceWithin, NDArray[np.float64]]:
+    """The distance to normals, and each one's distance to those of the other folds."""
+    from sklearn.model_selection import KFold
+
+    plain = normals[:, spec.plain]
+    distances = np.empty(len(plain))
+    folds = KFold(min(FOLDS, len(plain)), shuffle=True, random_state=random_state(rng))
+    for others, own in folds.split(plain):
+        distances[own] = embed(_distance_to(plain[others], rng), plain[own], CPU)
+    return DistanceWithin(_distance_to(plain, rng), spec.plain), distances
+
+
+def _distance_to(normals: FloatRows, rng: np.random.Generator) -> NeighbourDistance:
+    """The mean log distance to the nearest normals or, of many, that to the nearest centre."""
+    from sklearn.cluster import KMeans
+
+    if len(normals) <= MOST_POINTS:
+        return NeighbourDistance(normals, min(NEIGHBOURS, len(normals)))
+    distinct = np.unique(normals, axis=0)
+    means = KMeans(
+        min(MOST_POINTS, len(distinct)),
+        init="random",  # among so many centres the costly way of choosing them gains nothing
+        n_init=1,
+        max_iter=PASSES,
+        random_state=random_state(rng),
+    )
+    return NeighbourDistance(means.fit(distinct).cluster_centers_.astype(np.float32), 1)

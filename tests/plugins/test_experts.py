@@ -1,0 +1,124 @@
+"""Embeddings moved by how surprising a forest and the distance to normals find a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from anoean_plugins.scorers.experts import MOST_POINTS, graph_with_experts
+from numpy.typing import NDArray
+from torch import nn
+
+from anoean_cli.calibration.gaussian import Gaussian
+from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
+from anoean_cli.training.settings import AnoeanParameters
+
+SPEC = ExampleSpec("table", (4,), bins=(1, 3))  # two features are left for the experts
+NEITHER = AnoeanParameters(forest=0, novelty=0)
+FOREST = replace(NEITHER, forest=1)
+NOVELTY = replace(NEITHER, novelty=1)
+BOTH = replace(NEITHER, forest=1, novelty=1)
+
+
+class Blind(nn.Module):
+    """An encoder that sees the first feature only."""
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        first = rows[:, 0]
+        return torch.stack([first, torch.sin(7 * first)], dim=1)
+
+
+def row(x: float, y: float) -> list[float]:
+    return [x, np.nan, y, np.nan]  # whoever looks at a bin gives NaN
+
+
+def some(seed: int, normals: int = 400, anomalies: int = 40) -> Rows:
+    """Known anomalies are where the second feature is 4."""
+    rng = np.random.default_rng(seed)
+    is_anomaly = np.repeat([False, True], [normals, anomalies])
+    values = rng.normal(size=(len(is_anomaly), 2))
+    values[is_anomaly] = [0, 4] + values[is_anomaly] / 10
+    return Rows(np.array([row(x, y) for x, y in values], np.float32), is_anomaly)
+
+
+def embedder(parameters: AnoeanParameters, train: Rows) -> Callable[[FloatRows], FloatRows]:
+    rng = np.random.default_rng(0)
+    graph = graph_with_experts(Blind(), train, some(1), SPEC, parameters, rng)
+    session = onnxruntime.InferenceSession(graph)
+    return lambda rows: session.run(["embedding"], {"rows": rows})[0]
+
+
+@cache
+def fitted(
+    parameters: AnoeanParameters, normals: int = 400, anomalies: int = 40
+) -> Callable[[FloatRows], FloatRows]:
+    return embedder(parameters, some(0, normals, anomalies))
+
+
+def distances(parameters: AnoeanParameters, rows: FloatRows, *train: int) -> NDArray[np.float64]:
+    embeddings = fitted(parameters, *train)
+    gaussian = Gaussian.from_embeddings(embeddings(some(1).normals), "ledoit-wolf")
+    return gaussian.mahalanobis(embeddings(rows))
+
+
+TYPICAL, KNOWN, NEW, FAR = (np.array([row(1, y)], np.float32) for y in (0.1, 4, -6, -1e3))
+
+
+def test_what_the_encoder_does_not_see_the_forest_knows_if_it_was_known():
+    everything = np.concatenate([TYPICAL, KNOWN])
+    assert np.ptp(distances(NEITHER, everything)) == 0
+    typical, known = distances(FOREST, everything)
+    assert known > 1.5 * typical
+
+
+@pytest.mark.parametrize("normals", [400, MOST_POINTS + 300])
+def test_what_is_like_no_normal_moves_outwards_the_further_it_is(normals: int):
+    found = distances(NOVELTY, np.concatenate([TYPICAL, NEW, FAR]), normals)
+    assert (np.diff(found) > 0).all()
+    assert np.isfinite(found).all()
+
+
+def test_both_experts_add_up():
+    for surprising in (KNOWN, NEW):
+        both, *alone = (
+            np.diff(np.log(distances(p, np.concatenate([TYPICAL, surprising]))))
+            for p in (BOTH, FOREST, NOVELTY)
+        )
+        assert both > np.mean(alone)
+
+
+def test_a_larger_weight_moves_more_and_directions_stay():
+    z, moved, moved_more = (fitted(p)(KNOWN) for p in (NEITHER, FOREST, replace(FOREST, forest=2)))
+    centre = fitted(NEITHER)(some(1).normals).mean(axis=0)
+    steps = [each - centre for each in (z, moved, moved_more)]
+    lengths = [np.linalg.norm(step) for step in steps]
+    assert (np.diff(lengths) > 0).all()
+    for step, length in zip(steps, lengths, strict=True):
+        np.testing.assert_allclose(step / length, steps[0] / lengths[0], atol=1e-3)
+
+
+def test_without_known_anomalies_there_is_no_forest():
+    both, novelty = (distances(p, NEW, 400, 0) for p in (BOTH, NOVELTY))
+    np.testing.assert_array_equal(both, novelty)
+
+
+def test_normals_do_not_surprise_whether_or_not_the_experts_learnt_from_them():
+    """In-bag votes, or a row's distance to itself, would make new normals look like anomalies."""
+    for count in (400, MOST_POINTS + 300):
+        old, new = (distances(BOTH, some(seed, count).normals, count) for seed in (0, 2))
+        assert np.median(new) < 1.5 * np.median(old)
+
+
+def test_experts_that_see_all_rows_alike_stay_finite():
+    flat = Rows(np.zeros((30, 4), np.float32), np.repeat([False, True], [25, 5]))
+    assert np.isfinite(embedder(BOTH, flat)(KNOWN)).all()
+
+
+def test_a_handful_of_rows_is_enough():
+    for normals in (2, 6):
+        assert np.isfinite(fitted(BOTH, normals, 1)(KNOWN)).all()
