@@ -66,10 +66,10 @@ class AnoeanParameters(LabelledParameters):
         high=64,
     )
     distillation: float = parameter(
-        1.0, "tables: weight of what a forest teaches", low=0, high=1000
+        1.0, "tables with known anomalies: weight of what a forest teaches", low=0, high=1000
     )
     forest: float = parameter(
-        2.0, "tables: weight of a forest's surprise beside the encoder's", low=0, high=100
+        2.0, "tables with known anomalies: weight of a forest's surprise", low=0, high=100
     )
     novelty: float = parameter(
         1.0, "tables: weight of the surprise at the distance to normals", low=0, high=100

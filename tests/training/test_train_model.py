@@ -180,6 +180,9 @@ def test_no_anomalies_train_against_artificial_ones():
     assert model.config["detector"]["metadata"]["artificial_anomalies"] is True
     assert any("artificial" in line for line in told)
     assert model.config["seen_types"] == []
+    assert "e_taught" not in model.history
+    assert model.graph is not None
+    assert b"TreeEnsemble" not in model.graph
 
 
 @pytest.mark.parametrize("normals", [3, 29, 30, 99, 100])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from anoean_cli.errors import PluginError
@@ -42,6 +44,8 @@ class Detector:
             )
             train = with_artificial_anomalies(train, rng)
             selection = with_artificial_anomalies(selection, rng)
+            # A forest would teach what tells the artificial ones, of which E learns enough.
+            parameters = replace(parameters, distillation=0.0)
         module, run = fit_encoder(train, selection, encoder, parameters, rng, monitor)
         if encoder.spec.kind == "table":
             graph = graph_with_experts(module, known, held, encoder.spec, parameters, rng)
