@@ -13,7 +13,7 @@ from anoean_cli.training.losses import (
     radial_terms,
     taught_terms,
 )
-from anoean_cli.training.teacher import Lesson, crossed, lesson_of_forest
+from anoean_cli.training.teacher import Lesson, at_most_of_each, crossed, lesson_of_forest
 
 
 def rows(normals: int = 80, anomalies: int = 8, width: int = 6) -> Rows:
@@ -25,6 +25,15 @@ def rows(normals: int = 80, anomalies: int = 8, width: int = 6) -> Rows:
 
 def lesson(train: Rows) -> Lesson:
     return lesson_of_forest(train, np.random.default_rng(0), torch.device("cpu"))
+
+
+def test_of_many_rows_some_are_drawn_of_each_class():
+    train = rows(50, 8)
+    assert at_most_of_each(train, 50, np.random.default_rng(0)).examples.shape == (58, 6)
+    fewer = at_most_of_each(train, 10, np.random.default_rng(0))
+    assert (fewer.is_anomaly == np.repeat([False, True], [10, 8])).all()
+    assert len(np.unique(fewer.examples, axis=0)) == 18
+    assert np.isin(fewer.examples, train.examples).all()
 
 
 def test_a_made_up_row_is_a_run_of_one_row_in_another():

@@ -20,6 +20,7 @@ from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
 from anoean_cli.training.export import onnx_graph
 from anoean_cli.training.progress import embed
 from anoean_cli.training.settings import AnoeanParameters
+from anoean_cli.training.teacher import MOST_ROWS, at_most_of_each
 from anoean_plugins.scorers.modules import (
     NeighbourDistance,
     Surprise,
@@ -136,10 +137,12 @@ def graph_with_experts(
     """The ONNX model that maps table rows to their embeddings, moved by the experts.
 
     Args:
-        train: what they learn from; without known anomalies there is no forest.
+        train: what they learn from, at most 20,000 rows of each class; without known anomalies
+            there is no forest.
         selection: whose normals give τ.
         parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
     """
+    train = at_most_of_each(train, MOST_ROWS, rng)
     experts = []
     forest = None
     if parameters.forest > 0 and train.is_anomaly.any():
