@@ -139,4 +139,8 @@ def _client(scheduler: str) -> Any:
 
 
 def _numbered(run: Run, dataset: Dataset, at: int, cell: Cell) -> tuple[int, Result]:
-    return at, run(dataset, cell)
+    from joblib import parallel_config
+
+    # What a detector does by joblib would else go to the cluster, and wait for this very worker.
+    with parallel_config(backend="sequential"):
+        return at, run(dataset, cell)

@@ -144,7 +144,7 @@ def test_third_party_dataset_and_encoder_train_a_model_that_scores_without_them(
     assert trained.returncode == 0, trained.stderr
     model = load_model(tmp_path / "anoean.h5")
     assert model.config["encoder"]["name"] == "shallow"
-    assert model.weights["0.weight"].shape == (16, *model.preprocessor.spec.shape)
+    assert model.weights["encoders.0.0.weight"].shape == (16, *model.preprocessor.spec.shape)
     assert third_party("evaluate").returncode == 0
     (tmp_path / "rows.csv").write_text("x,y\n1,0\n0,0\n")
     third_party.folders.clear()
