@@ -26,7 +26,6 @@ from anoean_cli.commands.train import DataFlags, split_request
 from anoean_cli.console import Console
 from anoean_cli.data.splits import SplitRequest, draw
 from anoean_cli.evaluation import comparison
-from anoean_cli.evaluation.comparison import Cell
 from anoean_cli.interfaces import Apportionment, Dataset
 from anoean_cli.training.run import TrainRequest
 
@@ -75,21 +74,15 @@ def main() -> None:
     for task in FAMILIES[given.dataset]:
         rows = rows_of(given.dataset, task)
         cells = comparison.cells_of(requests, 0, given.seeds)
-        results[task] = finished(rows, cells, given.cells, given.jobs, given.so_far)
+        if given.so_far:
+            results[task] = comparison.CellStore(given.cells, rows).finished(cells)
+        else:
+            results[task] = compare(Console(), rows, cells, given.cells, given.jobs)
     page(given.out, given.dataset, given.seeds, list(requests), results)
 
 
 def publisher() -> SplitRequest:
     return SplitRequest(("normal",), SIZES, scheme="publisher")
-
-
-def finished(
-    rows: Dataset, cells: Sequence[Cell], folder: Path, jobs: int, so_far: bool
-) -> list[comparison.Result]:
-    if not so_far:
-        return compare(Console(), rows, cells, folder, jobs)
-    store = comparison.CellStore(folder, rows)
-    return [kept for cell in cells if (kept := store.load(cell)) is not None]
 
 
 def rows_of(name: str, task: str) -> Dataset:

@@ -266,11 +266,9 @@ def compare(
     from anoean_cli.evaluation import comparison
 
     store = comparison.CellStore(folder, rows)
-    results: dict[tuple[str, int], Result] = {}
-    for cell in cells:
-        kept = store.load(cell)
-        if kept is not None:
-            results[cell.label, cell.seed] = kept
+    results: dict[tuple[str, int], Result] = {
+        (kept["detector"], kept["seed"]): kept for kept in store.finished(cells)
+    }
     missing = [cell for cell in cells if (cell.label, cell.seed) not in results]
     if results:
         console.note(f"{len(results)} of {len(cells)} cells were finished before")

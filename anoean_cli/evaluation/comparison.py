@@ -141,6 +141,10 @@ class CellStore:
             return None
         return found if _is_result(found, cell) else None
 
+    def finished(self, cells: Iterable[Cell]) -> list[Result]:
+        """What is kept of those cells that need not be run."""
+        return [kept for cell in cells if (kept := self.load(cell)) is not None]
+
     def keep(self, cell: Cell, result: Result) -> None:
         """Store a cell, whole or not at all. Raises OutputError where it cannot be written."""
         file = self._file(cell)

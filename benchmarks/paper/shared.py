@@ -94,7 +94,7 @@ def results_of(points: Sequence[Point], given: argparse.Namespace) -> dict[str, 
         store = comparison.CellStore(given.cells, rows)
         _take_over(before.get(point.x, []), origin, rows.kind, store, cells)
         if given.so_far:
-            found[point.x] = [kept for cell in cells if (kept := store.load(cell)) is not None]
+            found[point.x] = store.finished(cells)
         else:
             found[point.x] = compare(console, rows, cells, given.cells, given.jobs)
     return found

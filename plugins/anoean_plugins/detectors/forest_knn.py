@@ -57,7 +57,18 @@ class Detector:
         Raises:
             DataError: no training anomalies.
         """
-        from anoean_plugins.scorers.modules import ForestAndNeighbours, NeighbourDistance
+        import torch
+
+        from anoean_cli.training.progress import embed
+        from anoean_plugins.scorers.modules import (
+            DistanceWithin,
+            Expert,
+            Experts,
+            LogOddsOfVotes,
+            NeighbourDistance,
+            log_odds,
+            tensor,
+        )
         from anoean_plugins.scorers.trees import fitted_forest, forest_graph
 
         train = of_both_classes(train, self.name)
@@ -71,7 +82,14 @@ class Detector:
         kept = flat(at_most(only_normals(train), parameters.max_rows, rng, monitor).examples)
         neighbours = NeighbourDistance(kept, min(parameters.n_neighbors, len(kept)))
         normals = flat(selection.normals)
-        votes = forest.predict_proba(normals)[:, 1]
-        head = ForestAndNeighbours(neighbours, normals, votes, 0.5 / parameters.n_estimators)
+        half_a_vote = 0.5 / parameters.n_estimators
+        votes = log_odds(tensor(forest.predict_proba(normals)[:, 1]), half_a_vote).numpy()
+        distances = embed(neighbours, normals, torch.device("cpu")).astype(np.float64)
+        head = Experts(
+            [
+                Expert(LogOddsOfVotes(half_a_vote), votes),
+                Expert(DistanceWithin(neighbours, np.arange(kept.shape[1])), distances),
+            ]
+        )
         graph = forest_graph(forest, train.examples.shape[1:], head)
         return Fitted(graph=graph, output="score", metadata={"normals": len(kept)})

@@ -22,8 +22,11 @@ from anoean_cli.training.progress import embed
 from anoean_cli.training.settings import AnoeanParameters
 from anoean_cli.training.teacher import MOST_ROWS, at_most_of_each
 from anoean_plugins.scorers.modules import (
+    DistanceWithin,
+    Expert,
+    Experts,
+    LogOddsOfVotes,
     NeighbourDistance,
-    Surprise,
     log_odds,
     tail_scale,
     tensor,
@@ -40,50 +43,6 @@ PASSES = 10
 LARGEST_LOG = 20.0
 LEAST_SCALE = 0.1  # of log odds and log distances: normals may all have the same
 CPU = torch.device("cpu")
-
-
-class Expert(nn.Module):
-    """The surprise −log p at an opinion, p being the share of normals with one as high.
-
-    Args:
-        opinion: from rows, behind them the forest's vote where there is a forest, to (n,).
-        of_normals: (m,) opinions of normals that it has not learnt from.
-        weight: factor on the surprise.
-    """
-
-    def __init__(self, opinion: nn.Module, of_normals: NDArray[np.float64], weight: float) -> None:
-        super().__init__()
-        self.opinion = opinion
-        self.surprise = Surprise(of_normals, LEAST_SCALE)
-        self.weight = weight
-
-    def forward(self, rows: Tensor) -> Tensor:
-        surprise: Tensor = self.weight * self.surprise(self.opinion(rows))
-        return surprise
-
-
-class LogOddsOfVotes(nn.Module):
-    def forward(self, rows_and_votes: Tensor) -> Tensor:
-        return log_odds(rows_and_votes[:, -1], HALF_A_VOTE)
-
-
-class DistanceWithin(nn.Module):
-    """The distance to points by some of the features.
-
-    Args:
-        features: their positions.
-    """
-
-    features: Tensor
-
-    def __init__(self, neighbours: NeighbourDistance, features: NDArray[np.intp]) -> None:
-        super().__init__()
-        self.neighbours = neighbours
-        self.register_buffer("features", tensor(features, np.int64))
-
-    def forward(self, rows: Tensor) -> Tensor:
-        distances: Tensor = self.neighbours(rows[:, self.features])
-        return distances
 
 
 class Stretched(nn.Module):
@@ -109,18 +68,17 @@ class Stretched(nn.Module):
         features: int,
         centre: NDArray[Any],
         rate: float,
-        experts: list[Expert],
+        experts: Experts,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.features = features
         self.register_buffer("centre", tensor(centre))
         self.rate = rate
-        self.experts = nn.ModuleList(experts)
+        self.experts = experts
 
     def forward(self, rows: Tensor) -> Tensor:
-        surprise = torch.stack([expert(rows) for expert in self.experts]).sum(dim=0)
-        factor = (self.rate * surprise).clamp_max(LARGEST_LOG).exp().float().unsqueeze(1)
+        factor = (self.rate * self.experts(rows)).clamp_max(LARGEST_LOG).exp().float().unsqueeze(1)
         z = self.encoder(rows[:, : self.features])
         stretched: Tensor = self.centre + (z - self.centre) * factor
         return stretched
@@ -143,15 +101,15 @@ def graph_with_experts(
         parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
     """
     train = at_most_of_each(train, MOST_ROWS, rng)
-    experts = []
+    experts = Experts()
     forest = None
     if parameters.forest > 0 and train.is_anomaly.any():
         forest, votes = _forest(train, spec, rng)
-        experts.append(Expert(LogOddsOfVotes(), votes, parameters.forest))
+        experts.append(Expert(LogOddsOfVotes(HALF_A_VOTE), votes, parameters.forest, LEAST_SCALE))
     if parameters.novelty > 0:
         distance, distances = _novelty(train.normals, spec, rng)
-        experts.append(Expert(distance, distances, parameters.novelty))
-    if not experts:
+        experts.append(Expert(distance, distances, parameters.novelty, LEAST_SCALE))
+    if len(experts) == 0:
         return onnx_graph(encoder, spec.shape)
     z = embed(encoder, selection.normals, CPU)
     gaussian = Gaussian.from_embeddings(z, fitting_estimator(z, parameters.covariance))

@@ -13,8 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from anoean_cli.training.progress import embed
-
+TIED = 1e-6  # the scale of a tail whose scores are all alike
 SMALLEST_SQUARE = 1e-8  # stands for the squared distance between equal rows, whose log is −∞
 
 
@@ -185,7 +184,7 @@ class Surprise(nn.Module):
     knots: Tensor
     bends: Tensor
 
-    def __init__(self, references: NDArray[np.float64], least_scale: float = 1e-6) -> None:
+    def __init__(self, references: NDArray[np.float64], least_scale: float = TIED) -> None:
         super().__init__()
         knots, bends = _surprise_knots(references, least_scale)
         self.register_buffer("knots", tensor(knots, np.float64))
@@ -203,36 +202,72 @@ def log_odds(votes: Tensor, smallest: float) -> Tensor:
     return (votes + smallest).log() - (1 - votes + smallest).log()
 
 
-class ForestAndNeighbours(nn.Module):
-    """The surprise at a forest's vote and the surprise at the distance to the normals, added.
+class LogOddsOfVotes(nn.Module):
+    """The log odds of a forest's vote, in the last column.
 
     Args:
-        neighbours: from rows to distances.
-        normals: (n, features) float32 that neither has seen.
-        votes: (n,) the forest's share of anomalies for each of them.
-        smallest_vote: keeps the log odds of a vote finite.
+        smallest_vote: keeps them finite.
+    """
+
+    def __init__(self, smallest_vote: float) -> None:
+        super().__init__()
+        self.smallest_vote = smallest_vote
+
+    def forward(self, rows_and_votes: Tensor) -> Tensor:
+        return log_odds(rows_and_votes[:, -1], self.smallest_vote)
+
+
+class DistanceWithin(nn.Module):
+    """The distance to points by some of the features.
+
+    Args:
+        features: their positions.
+    """
+
+    features: Tensor
+
+    def __init__(self, neighbours: NeighbourDistance, features: NDArray[np.intp]) -> None:
+        super().__init__()
+        self.neighbours = neighbours
+        self.register_buffer("features", tensor(features, np.int64))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        distances: Tensor = self.neighbours(rows[:, self.features])
+        return distances
+
+
+class Expert(nn.Module):
+    """The surprise −log p at an opinion, p being the share of normals with one as high.
+
+    Args:
+        opinion: from rows, behind them the forest's vote where there is a forest, to (n,).
+        of_normals: (m,) opinions of normals that it has not learnt from.
+        weight: factor on the surprise.
+        least_scale: as `Surprise` takes it.
     """
 
     def __init__(
         self,
-        neighbours: NeighbourDistance,
-        normals: NDArray[np.float32],
-        votes: NDArray[np.float64],
-        smallest_vote: float,
+        opinion: nn.Module,
+        of_normals: NDArray[np.float64],
+        weight: float = 1.0,
+        least_scale: float = TIED,
     ) -> None:
         super().__init__()
-        self.neighbours = neighbours
-        self.smallest_vote = smallest_vote
-        self.at_votes = Surprise(log_odds(tensor(votes), smallest_vote).numpy())
-        self.at_distances = Surprise(
-            embed(neighbours, normals, torch.device("cpu")).astype(np.float64)
-        )
+        self.opinion = opinion
+        self.surprise = Surprise(of_normals, least_scale)
+        self.weight = weight
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(n, features + 1) rows with the forest's vote in the last column → (n,) float64."""
-        at_votes: Tensor = self.at_votes(log_odds(rows[:, -1], self.smallest_vote))
-        at_distances: Tensor = self.at_distances(self.neighbours(rows[:, :-1]))
-        return at_votes + at_distances
+        surprise: Tensor = self.weight * self.surprise(self.opinion(rows))
+        return surprise
+
+
+class Experts(nn.ModuleList):
+    """The surprises of several, added: (n,) float64."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return torch.stack([expert(rows) for expert in self]).sum(dim=0)
 
 
 TAIL_SHARE = 0.1
