@@ -131,9 +131,8 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,), default=None
             1 for normal rows and -1 for known anomalies. Without it all rows are taken as
-            normal, and artificial anomalies take the place of known ones (experimental). As
-            scikit-learn's outlier detectors ignore ``y``, one with other values is ignored, with
-            a warning.
+            normal, and artificial anomalies take the place of known ones. As scikit-learn's
+            outlier detectors ignore ``y``, one with other values is ignored, with a warning.
 
         Returns
         -------

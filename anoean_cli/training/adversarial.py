@@ -23,10 +23,12 @@ from anoean_cli.training import selection as figures
 from anoean_cli.training.batches import Plan, batches
 from anoean_cli.training.discriminator import Discriminator
 from anoean_cli.training.distortions import distort
+from anoean_cli.training.generator import Editor, Outskirts, editor_of
 from anoean_cli.training.losses import (
     Terms,
     discriminator_terms,
     encoder_terms,
+    generator_terms,
     radial_taught_terms,
     radial_terms,
     taught_terms,
@@ -37,6 +39,9 @@ from anoean_cli.training.progress import Means, embed, usable_device
 from anoean_cli.training.settings import AnoeanParameters
 from anoean_cli.training.teacher import Lesson, lesson_of_forest
 
+GENERATOR_SLOWER = 0.3  # than E, whose mistakes it looks for
+GENERATOR_RISES = 0.25  # of training
+NEARLY = 0.9  # of the distance that G is to keep, which it reaches from below
 MEMBERS: dict[Kind, int] = {"image": 1, "table": 4}  # unless a number is asked for
 
 
@@ -49,6 +54,8 @@ class Run(progress.AveragedRun):
     dimensions: int
     encoder_adam: torch.optim.Adam
     discriminator_adam: torch.optim.Adam
+    editor: Editor | None = None
+    editor_adam: torch.optim.Adam | None = None
 
     @cached_property
     def encoder_weights(self) -> list[nn.Parameter]:
@@ -62,18 +69,20 @@ def fit_encoder(
     parameters: AnoeanParameters,
     rng: np.random.Generator,
     monitor: Monitor,
+    outskirts: Outskirts | None = None,
 ) -> tuple[nn.Module, Run]:
     """Train E against D and return E as of its best epoch, in evaluation mode on the CPU.
 
     Args:
         train: normals and anomalies to learn from.
         selection: normals and anomalies that pick the epoch; without anomalies the last is taken.
+        outskirts: what keeps G off the normals where G makes some of the anomalies; None: no G.
 
     Raises:
         TrainingError: a loss is no longer finite, or all examples get one embedding or score.
     """
     plan = Plan.of(train, encoder.spec.kind, parameters, parameters.anomaly_share)
-    run = start(encoder, parameters, rng)
+    run = start(encoder, parameters, rng, has_generator=outskirts is not None)
     progress.restore(run, monitor.restore())
     device = usable_device(parameters.device)
     normals = torch.from_numpy(train.normals).to(device)
@@ -86,7 +95,7 @@ def fit_encoder(
     while run.epoch < plan.epochs and not progress.exhausted(run, parameters):
         began = time.perf_counter()
         with progress.noise_after(run.generator):
-            terms = _epoch(run, plan, normals, anomalies, lesson, distortion, parameters)
+            terms = _epoch(run, plan, normals, anomalies, lesson, outskirts, distortion, parameters)
         record = {**terms, **_figures(run.scorer, selection, device, parameters.covariance)}
         seconds = time.perf_counter() - began
         if progress.close_epoch(run, record, seconds, plan.epochs, parameters, monitor):
@@ -100,6 +109,7 @@ def _epoch(
     normals: Tensor,
     anomalies: Tensor,
     lesson: Lesson | None,
+    outskirts: Outskirts | None,
     distortion: float,
     parameters: AnoeanParameters,
 ) -> dict[str, float]:
@@ -110,7 +120,13 @@ def _epoch(
         progress.set_learning_rate(run, plan, step, parameters)
         part = None if lesson is None else lesson.some(len(examples), run.generator)
         examples = distort(examples, distortion, run.generator)
-        means.add(_step(run, plan, examples, parameters, part))
+        g_terms: Terms = {}
+        if outskirts is not None:
+            count = _generated(run, plan, step, parameters)
+            at = torch.randint(len(normals), (count,), generator=run.generator)
+            sources = distort(normals[at], distortion, run.generator)
+            examples, g_terms = _edited(run, examples, sources, outskirts, parameters)
+        means.add(_step(run, plan, examples, parameters, part) | g_terms)
     return means.finite(run.epoch + 1)
 
 
@@ -149,6 +165,42 @@ def _step(
     return d_terms | {name: term for _, terms in weighted for name, term in terms.items()}
 
 
+def _generated(run: Run, plan: Plan, step: int, parameters: AnoeanParameters) -> int:
+    """How many of a batch's anomalies G makes: more and more over the first part of training."""
+    done = (run.epoch * plan.steps + step) / (plan.epochs * plan.steps)
+    return max(1, round(plan.anomalies * parameters.generated * min(1.0, done / GENERATOR_RISES)))
+
+
+def _edited(
+    run: Run, examples: Tensor, normals: Tensor, outskirts: Outskirts, parameters: AnoeanParameters
+) -> tuple[Tensor, Terms]:
+    """A step of G; returns the batch with edited normals in place of its last anomalies, and L_G.
+
+    An edit that lies too near to the normals leaves the anomaly as it was.
+    """
+    assert run.editor is not None
+    assert run.editor_adam is not None
+    count, least = len(normals), parameters.generator_distance
+    anomalies = examples[-count:]
+    edits, others = (
+        run.editor(normals, anomalies, run.editor.noise(count, run.generator).to(examples.device))
+        for _ in range(2)
+    )
+    run.encoder.eval()  # what G makes is not to move the means of batch normalisation
+    z = run.encoder(edits).reshape(-1, run.dimensions)
+    run.encoder.train()
+    distance = outskirts(edits)
+    terms = generator_terms(
+        run.discriminator(z), z, distance, edits - others, parameters.normal_margin, least
+    )
+    run.editor_adam.zero_grad(set_to_none=True)
+    total(terms).backward(inputs=list(run.editor.parameters()))
+    run.editor_adam.step()
+    is_off = (distance.detach() > NEARLY * least).reshape(-1, *[1] * (examples.dim() - 1))
+    kept = torch.where(is_off, edits.detach(), anomalies)
+    return torch.cat([examples[:-count], kept]), terms
+
+
 def _discriminator_steps(run: Run, steps: int, z: Tensor, m_n: int, m: int) -> Terms:
     """Steps of D on z ~ N(0, I) against m_n embeddings of normals, those of anomalies up to m,
     and those of taught rows behind them; returns the terms of the last."""
@@ -185,7 +237,12 @@ def _figures(
 # --------------------------------------------------------------------------- before the first step
 
 
-def start(encoder: Encoder, parameters: AnoeanParameters, rng: np.random.Generator) -> Run:
+def start(
+    encoder: Encoder,
+    parameters: AnoeanParameters,
+    rng: np.random.Generator,
+    has_generator: bool = False,
+) -> Run:
     """Networks and optimisers before the first step, their weights drawn from ``rng``."""
     device = usable_device(parameters.device)
     with progress.weights_drawn_from(rng):
@@ -194,6 +251,7 @@ def start(encoder: Encoder, parameters: AnoeanParameters, rng: np.random.Generat
         )
         network = network.to(device)
         discriminator = Discriminator(dimensions).to(device)
+        editor = editor_of(encoder.spec).to(device) if has_generator else None
     return Run(
         encoder=network,
         discriminator=discriminator,
@@ -202,4 +260,6 @@ def start(encoder: Encoder, parameters: AnoeanParameters, rng: np.random.Generat
         discriminator_adam=progress.adam_of(discriminator, parameters),
         averaged=progress.average_of(network, parameters),
         generator=progress.generator_from(rng),
+        editor=editor,
+        editor_adam=progress.adam_of(editor, parameters, GENERATOR_SLOWER) if editor else None,
     )

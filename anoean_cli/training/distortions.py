@@ -36,5 +36,13 @@ def distort(images: Tensor, strength: float, generator: torch.Generator) -> Tens
         ],
         dim=1,
     ).to(images.device)
-    grid = affine_grid(maps, list(images.shape), align_corners=False)
+    return warped(images, affine_grid(maps, list(images.shape), align_corners=False))
+
+
+def warped(images: Tensor, grid: Tensor) -> Tensor:
+    """The images as they are at the grid's points, and black outside.
+
+    Args:
+        grid: (n, height, width, 2) in the units of `grid_sample`.
+    """
     return grid_sample(images, grid, mode="bilinear", align_corners=False)

@@ -10,9 +10,12 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
 Terms = dict[str, Tensor]
+
+LIGHT = 0.25
+DIFFERENT = 0.05  # mean absolute difference of features between two edits of one row
 
 
 def discriminator_terms(prior: Tensor, normal: Tensor, anomalous: Tensor) -> Terms:
@@ -88,6 +91,37 @@ def radial_taught_terms(
     r = standard_radius(z)
     inside, outside = softplus(r - normal_margin), softplus(anomaly_margin - r)
     return {"e_radial_taught": ((1 - opinion) * inside + opinion * outside).mean()}
+
+
+def generator_terms(
+    logits: Tensor,
+    z: Tensor,
+    distance: Tensor,
+    difference: Tensor,
+    normal_margin: float,
+    least: float,
+) -> Terms:
+    """L_G: be to E and D what normals are, off the normals, and not always the same.
+
+    The first two terms are those of normals in `encoder_terms` and `radial_terms`, the latter with
+    a smaller weight, as it has no bound. relu(r − M(x̃))² keeps G from giving normals back, and the
+    last from making one thing of whatever noise. Section 5 of the paper asks for such a network
+    and leaves its loss open.
+
+    Args:
+        logits: of E(x̃), shape (n,).
+        z: E(x̃), shape (n, d).
+        distance: M(x̃), how far what G makes lies off the normals, shape (n,).
+        difference: between what G makes of the same rows with two noises, shape (n, *shape).
+        least: r, how far M should be at least.
+    """
+    moved = difference.abs().flatten(1).mean(dim=1)
+    return {
+        "g_passed": softplus(-logits).mean(),
+        "g_radial": LIGHT * softplus(standard_radius(z) - normal_margin).mean(),
+        "g_near": relu(least - distance).square().mean(),
+        "g_alike": LIGHT * relu(1 - moved / DIFFERENT).mean(),
+    }
 
 
 def standard_radius(z: Tensor) -> Tensor:

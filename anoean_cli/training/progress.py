@@ -90,10 +90,14 @@ def generator_from(rng: np.random.Generator) -> torch.Generator:
     return torch.Generator().manual_seed(int(rng.integers(2**63)))
 
 
-def adam_of(network: nn.Module, parameters: LoopParameters) -> torch.optim.Adam:
+def adam_of(
+    network: nn.Module, parameters: LoopParameters, slower: float = 1.0
+) -> torch.optim.Adam:
+    """Adam at the learning rate, or at that share of it throughout."""
+    rate = slower * parameters.learning_rate
     return torch.optim.Adam(
-        network.parameters(),
-        lr=parameters.learning_rate,
+        [{"params": list(network.parameters()), "initial_lr": rate}],
+        lr=rate,
         betas=(parameters.beta1, 0.999),
         fused=True,
     )
@@ -124,7 +128,7 @@ def set_learning_rate(run: Run, plan: Plan, step: int, parameters: LoopParameter
     factor = last + (1 - last) * (1 + math.cos(math.pi * done)) / 2
     for optimiser in _optimisers(run).values():
         for group in optimiser.param_groups:
-            group["lr"] = parameters.learning_rate * factor
+            group["lr"] = group["initial_lr"] * factor
 
 
 class Means:
@@ -184,8 +188,9 @@ def close_epoch(
             picks the epoch, and where the record lacks it the last epoch is taken.
     """
     run.history.append({"epoch": run.epoch + 1.0, **record, "seconds": seconds})
-    figure = record.get(parameters.selection, float(run.epoch))
-    _keep_best(run, figure, NEGLIGIBLE.get(parameters.selection, 0.0))
+    picks = parameters.selection or "ranking"
+    figure = record.get(picks, float(run.epoch))
+    _keep_best(run, figure, NEGLIGIBLE.get(picks, 0.0))
     monitor.report(run.history[-1], epochs)
     is_stopping = monitor.stopping()
     monitor.save(lambda: state_of(run))

@@ -28,8 +28,10 @@ class LoopParameters:
         0.98, "decay a step of the average of the weights; 0: no average", low=0, high=0.99999
     )
     distortion: float = parameter(1.0, "strength of the distortions of images", low=0, high=10)
-    selection: str = parameter(
-        "ranking", "figure that picks the epoch", choices=("ranking", "auc_pr", "last")
+    selection: str | None = parameter(
+        None,
+        "figure that picks the epoch; none: ranking where anomalies are known, else the last",
+        choices=("ranking", "auc_pr", "last"),
     )
     patience: int | None = parameter(
         None, "epochs without a better figure before training ends", low=1, high=1_000_000
@@ -72,7 +74,23 @@ class AnoeanParameters(LabelledParameters):
         2.0, "tables with known anomalies: weight of a forest's surprise", low=0, high=100
     )
     novelty: float = parameter(
-        1.0, "tables: weight of the surprise at the distance to normals", low=0, high=100
+        1.0,
+        "tables, and images without known anomalies: weight of the surprise at how far from "
+        "normals a row is",
+        low=0,
+        high=100,
+    )
+    generated: float = parameter(
+        0.25,
+        "without known anomalies: share of the artificial ones that a generator makes",
+        low=0,
+        high=1,
+    )
+    generator_distance: float = parameter(
+        2.0,
+        "how far from normals it stays; 1: where their farthest hundredth begins",
+        low=0,
+        high=100,
     )
     covariance: str = parameter(
         DEFAULT_COVARIANCE, "estimator of Σ in the score, Eq. (3)", choices=COVARIANCES

@@ -20,6 +20,8 @@ from anoean_cli.interfaces import Encoder, ExampleSpec, Rows, State
 from anoean_cli.training import adversarial, batches, progress
 from anoean_cli.training.adversarial import fit_encoder, start
 from anoean_cli.training.batches import Plan
+from anoean_cli.training.density import log_density
+from anoean_cli.training.generator import Outskirts
 from anoean_cli.training.progress import embed, restore, state_of
 from anoean_cli.training.settings import PAPER
 from anoean_cli.training.settings import AnoeanParameters as Parameters
@@ -82,6 +84,7 @@ def conv(latent_dim: int = 3) -> Encoder:
 
 
 SMALL = Parameters(epochs=4, batch_size=20, members=1, distillation=0.0)
+TAUGHT = replace(SMALL, members=3, distillation=1.0)
 
 
 def fit(
@@ -91,15 +94,23 @@ def fit(
     encoder: Encoder | None = None,
     train: Rows | None = None,
     selection: Rows | None = None,
+    has_generator: bool = False,
 ) -> tuple[nn.Module, adversarial.Run]:
+    train, encoder = train or table_rows(), encoder or mlp()
     return fit_encoder(
-        train or table_rows(),
+        train,
         selection or table_rows(30, 10, seed=1),
-        encoder or mlp(),
+        encoder,
         parameters,
         np.random.default_rng(seed),
         monitor or Quiet(),
+        outskirts(train, encoder.spec) if has_generator else None,
     )
+
+
+def outskirts(rows: Rows, spec: ExampleSpec) -> Outskirts:
+    density = log_density(rows.normals, spec, np.random.default_rng(0))
+    return Outskirts.of(density, rows.normals)
 
 
 def weights(module: nn.Module) -> dict[str, np.ndarray]:
@@ -432,24 +443,84 @@ def test_members_and_a_teacher_add_their_terms():
     assert "e_taught" not in fit()[1].history[0]
 
 
+# --------------------------------------------------------------------------- the generator
+
+
+def edited(run: adversarial.Run, parameters: Parameters, rows: Rows) -> torch.Tensor:
+    examples = torch.from_numpy(rows.examples)
+    off = outskirts(rows, mlp().spec)
+    return adversarial._edited(run, examples, examples[:5], off, parameters)[0]
+
+
+def test_the_generators_edits_take_the_place_of_the_last_anomalies():
+    rows = table_rows(20, 10)
+    run = start(mlp(), SMALL, np.random.default_rng(0), has_generator=True)
+    batch = edited(run, replace(SMALL, generator_distance=0.0), rows)
+    before = torch.from_numpy(rows.examples)
+    assert torch.equal(batch[:-5], before[:-5])
+    between = (batch[-5:] - before[:5]) / (before[-5:] - before[:5])
+    assert ((between > 0) & (between < 1)).all()
+
+
+def test_an_edit_among_the_normals_is_not_shown_to_the_encoder():
+    rows = table_rows(20, 10)
+    run = start(mlp(), SMALL, np.random.default_rng(0), has_generator=True)
+    batch = edited(run, replace(SMALL, generator_distance=100.0), rows)
+    assert torch.equal(batch, torch.from_numpy(rows.examples))
+
+
+def test_a_step_of_the_generator_moves_no_other_network():
+    run = start(mlp(), SMALL, np.random.default_rng(0), has_generator=True)
+    networks = {name: part for name, part in vars(run).items() if isinstance(part, nn.Module)}
+    before = {name: weights(part) for name, part in networks.items()}
+    edited(run, SMALL, table_rows(20, 10))
+    for name, part in networks.items():
+        moved = any(not np.array_equal(v, before[name][k]) for k, v in weights(part).items())
+        assert moved == (name == "editor")
+
+
+def test_the_generator_is_pushed_off_the_normals_and_passes_there():
+    weak = replace(SMALL, epochs=30, generator_distance=0.0)
+    strong = replace(weak, generator_distance=3.0)
+    near, far = (fit(each, has_generator=True)[1] for each in (weak, strong))
+    rows = table_rows(seed=7)
+    normals, anomalies = (torch.from_numpy(each[:20]) for each in (rows.normals, rows.anomalies))
+    noise = torch.zeros(20, 8)
+    off = outskirts(table_rows(), mlp().spec)
+    distances = [off(run.editor(normals, anomalies, noise)).mean() for run in (near, far)]
+    assert distances[0] < distances[1]
+    assert {"g_passed", "g_near"} <= near.history[0].keys()
+
+
+def test_the_generators_part_grows_over_the_first_quarter():
+    plan = Plan(epochs=8, steps=10, normals=100, anomalies=100)
+    run = start(mlp(), SMALL, np.random.default_rng(0), has_generator=True)
+    counts = []
+    for run.history in ([{}] * epoch for epoch in range(8)):
+        counts.append(adversarial._generated(run, plan, 0, replace(SMALL, generated=0.4)))
+    assert counts == [1, 20, 40, 40, 40, 40, 40, 40]
+
+
 # --------------------------------------------------------------------------- the same again
-
-
-TAUGHT = replace(SMALL, members=3, distillation=1.0)
 
 
 def options_of(kind: str) -> dict[str, Any]:
     """What `fit` is given for that kind of run."""
-    if kind == "image":
+    has_generator = kind.startswith("generated")
+    if kind.endswith("image"):
         return {
             "encoder": conv(),
             "train": image_rows(),
             "selection": image_rows(12, 4, seed=1),
+            "has_generator": has_generator,
         }
-    return {"parameters": TAUGHT} if kind == "taught" else {}
+    return {"parameters": TAUGHT if kind == "taught" else SMALL, "has_generator": has_generator}
 
 
-@pytest.mark.parametrize("kind", ["table", "image", "taught"])
+KINDS = ["table", "image", "taught", "generated table", "generated image"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_same_seed_gives_the_same_weights_and_another_one_others(kind):
     options = options_of(kind)
     first, again, other = (weights(fit(seed=seed, **options)[0]) for seed in (0, 0, 1))
@@ -464,7 +535,7 @@ def test_training_leaves_torchs_own_generator_alone():
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("kind", ["table", "image", "taught"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("after", [1, 3])
 def test_an_interrupted_run_goes_on_to_the_same_weights(kind, after):
     options = options_of(kind)

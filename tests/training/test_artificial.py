@@ -1,26 +1,55 @@
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from anoean_cli.interfaces import Rows
-from anoean_cli.training.artificial import resampled, with_artificial_anomalies
+from anoean_cli.interfaces import ExampleSpec, Rows
+from anoean_cli.training import artificial
+from anoean_cli.training.artificial import exchanged, resampled, selection_rows, training_rows
+from anoean_cli.training.density import log_density
+
+TABLE = ExampleSpec("table", (3,))
+IMAGE = ExampleSpec("image", (1, 12, 10))
+IMAGE_FAMILIES = ("turned", "bent", "joined", "erased", "laid_over", "scribbled")
 
 
 def normals(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("shape", [(30, 5), (30, 1), (12, 1, 8, 8)])
-def test_shapes_and_type_are_those_of_rows(shape):
-    drawn = resampled(normals(*shape), 17, np.random.default_rng(1))
+def strokes(n: int = 40, channels: int = 1) -> np.ndarray:
+    """Images of a vertical stroke each."""
+    images = np.zeros((n, channels, 12, 10), np.float32)
+    for image, column in zip(images, np.random.default_rng(0).integers(3, 7, n), strict=True):
+        image[:, 3:9, column] = 0.9
+    return images
+
+
+class Far(nn.Module):
+    """A density that is low everywhere but where the mean is below an edge."""
+
+    def __init__(self, edge: float) -> None:
+        super().__init__()
+        self.edge = edge
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return (rows.flatten(1).mean(dim=1) > self.edge).float()
+
+
+@pytest.mark.parametrize("family", [resampled, exchanged])
+@pytest.mark.parametrize("shape", [(30, 5), (30, 1)])
+def test_shapes_and_type_are_those_of_rows(family, shape):
+    drawn = family(normals(*shape), 17, np.random.default_rng(1))
     assert drawn.shape == (17, *shape[1:])
     assert drawn.dtype == np.float32
     assert np.isfinite(drawn).all()
 
 
-def test_dependence_between_features_is_broken():
+@pytest.mark.parametrize("family", [resampled, exchanged])
+def test_dependence_between_features_is_broken(family):
     x = np.random.default_rng(0).normal(size=500).astype(np.float32)
-    drawn = resampled(np.stack([x, x], axis=1), 2000, np.random.default_rng(1))
-    assert np.corrcoef(drawn.T)[0, 1] < 0.5
+    drawn = family(np.stack([x, x], axis=1), 2000, np.random.default_rng(1))
+    assert np.corrcoef(drawn.T)[0, 1] < 0.6
 
 
 def test_one_feature_reaches_beyond_the_normals():
@@ -34,10 +63,61 @@ def test_constant_features_stay_constant():
     assert (drawn == 2.5).all()
 
 
-def test_as_many_as_normals_stand_beside_them_and_known_ones_go():
-    rows = Rows(normals(20, 3), np.arange(20) % 5 == 0)
-    mixed = with_artificial_anomalies(rows, np.random.default_rng(0))
-    np.testing.assert_array_equal(mixed.normals, rows.normals)
-    assert len(mixed.anomalies) == len(rows.normals) == 16
-    again = with_artificial_anomalies(rows, np.random.default_rng(0))
-    np.testing.assert_array_equal(mixed.examples, again.examples)
+@pytest.mark.parametrize("name", IMAGE_FAMILIES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_families_of_images_break_images(name, channels):
+    family = getattr(artificial, name)
+    images = strokes(channels=channels)
+    made = family(images, 300, np.random.default_rng(1))
+    assert made.shape == (300, channels, 12, 10)
+    assert made.dtype == np.float32
+    assert made.min() >= 0
+    assert made.max() <= 1
+    nearest = np.abs(made[:, None] - images[None]).max(axis=(2, 3, 4)).min(axis=1)
+    assert (nearest > 0.2).mean() > 0.5  # most are none of the normals
+    np.testing.assert_array_equal(made, family(images, 300, np.random.default_rng(1)))
+
+
+@pytest.mark.parametrize("spec", [TABLE, IMAGE])
+def test_normals_stay_and_known_anomalies_go(spec):
+    examples = normals(40, 3) if spec is TABLE else strokes()
+    rows = Rows(examples, np.arange(40) % 5 == 0)
+    density = log_density(rows.normals, spec, np.random.default_rng(0))
+    for made in (training_rows, selection_rows):
+        mixed = made(rows, spec, density, np.random.default_rng(0))
+        np.testing.assert_array_equal(mixed.normals, rows.normals)
+        assert len(mixed.anomalies) > 0
+        again = made(rows, spec, density, np.random.default_rng(0))
+        np.testing.assert_array_equal(mixed.examples, again.examples)
+
+
+def test_what_lies_among_the_normals_is_no_anomaly():
+    rows = Rows(normals(400, 3), np.zeros(400, bool))
+    mixed = training_rows(rows, TABLE, Far(1.0), np.random.default_rng(0))
+    assert 0 < len(mixed.anomalies) < 400
+    assert (mixed.anomalies.mean(axis=1) > 1).all()
+
+
+def test_where_all_lie_among_the_normals_all_are_kept():
+    rows = Rows(normals(50, 3), np.zeros(50, bool))
+    assert len(training_rows(rows, TABLE, Far(99), np.random.default_rng(0)).anomalies) == 50
+
+
+def test_selection_sees_another_family_than_training(monkeypatch):
+    asked: list[str] = []
+
+    def named(name):
+        return lambda rows, count, rng: asked.append(name) or rows[:count]
+
+    for name in ("resampled", "exchanged", *IMAGE_FAMILIES):
+        monkeypatch.setattr(artificial, name, named(name))
+    for spec, examples in ((TABLE, normals(40, 3)), (IMAGE, strokes())):
+        rows = Rows(examples, np.zeros(40, bool))
+        shown, withheld = [], []
+        for seen, make in ((shown, training_rows), (withheld, selection_rows)):
+            asked.clear()
+            make(rows, spec, Far(0), np.random.default_rng(0))
+            seen += asked
+        assert shown
+        assert withheld
+        assert not set(shown) & set(withheld)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anoean_cli.errors import PluginError
 from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
 from anoean_cli.training.settings import PAPER, AnoeanParameters
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from anoean_cli.training.adversarial import Run
+    from anoean_cli.training.density import LogDensity
 
 
 class Detector:
@@ -28,29 +35,24 @@ class Detector:
         rng: np.random.Generator,
         monitor: Monitor,
     ) -> Fitted:
-        """Algorithm 1; without known anomalies, against artificial ones."""
+        """Algorithm 1; without known anomalies, against artificial ones and a generator of them."""
         from anoean_cli.training.adversarial import fit_encoder
-        from anoean_cli.training.artificial import with_artificial_anomalies
-        from anoean_cli.training.export import onnx_graph, weights_of
+        from anoean_cli.training.export import weights_of
         from anoean_plugins.scorers.experts import graph_with_experts
 
         if encoder is None:
             raise PluginError("the detector anoean needs an encoder")
+        spec = encoder.spec
         artificial = not train.is_anomaly.any()
-        known, held = train, selection
         if artificial:
-            monitor.warn(
-                "no known anomalies: training against artificial ones, which is experimental"
+            monitor.warn("no known anomalies: training against artificial ones")
+            module, run, density = self._fit_without(
+                train, selection, encoder, parameters, rng, monitor
             )
-            train = with_artificial_anomalies(train, rng)
-            selection = with_artificial_anomalies(selection, rng)
-            # A forest would teach what tells the artificial ones, of which E learns enough.
-            parameters = replace(parameters, distillation=0.0)
-        module, run = fit_encoder(train, selection, encoder, parameters, rng, monitor)
-        if encoder.spec.kind == "table":
-            graph = graph_with_experts(module, known, held, encoder.spec, parameters, rng)
         else:
-            graph = onnx_graph(module, encoder.spec.shape)
+            density = None
+            module, run = fit_encoder(train, selection, encoder, parameters, rng, monitor)
+        graph = graph_with_experts(module, train, selection, spec, parameters, rng, density)
         return Fitted(
             graph=graph,
             output="embedding",
@@ -59,3 +61,30 @@ class Detector:
             metadata={"best_epoch": run.best_epoch, "artificial_anomalies": artificial},
             history=run.history,
         )
+
+    def _fit_without(
+        self,
+        train: Rows,
+        selection: Rows,
+        encoder: Encoder,
+        parameters: AnoeanParameters,
+        rng: np.random.Generator,
+        monitor: Monitor,
+    ) -> tuple[nn.Module, Run, LogDensity]:
+        """E trained on normals only, with the density that told artificial anomalies from them."""
+        from anoean_cli.training.adversarial import fit_encoder
+        from anoean_cli.training.artificial import selection_rows, training_rows
+        from anoean_cli.training.density import log_density
+        from anoean_cli.training.generator import Outskirts
+
+        spec = encoder.spec
+        density = log_density(train.normals, spec, rng)
+        against = training_rows(train, spec, density, rng)
+        held = selection_rows(selection, spec, density, rng)
+        # A forest would teach what tells the artificial ones, of which E learns enough; and what
+        # those of the withheld family say of an epoch is for the history, if nobody asks for more.
+        parameters = replace(parameters, distillation=0.0, selection=parameters.selection or "last")
+        has_generator = parameters.generated > 0
+        outskirts = Outskirts.of(density, selection.normals) if has_generator else None
+        module, run = fit_encoder(against, held, encoder, parameters, rng, monitor, outskirts)
+        return module, run, density

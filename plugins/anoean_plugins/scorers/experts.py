@@ -54,7 +54,7 @@ class Stretched(nn.Module):
 
     Args:
         encoder: from (n, features) to (n, d).
-        features: how many it takes; the forest's vote may stand behind them.
+        features: how many features or channels it takes; the forest's vote may stand behind them.
         centre: μ, (d,).
         rate: τ.
         experts: whose weighted surprises are added.
@@ -91,22 +91,28 @@ def graph_with_experts(
     spec: ExampleSpec,
     parameters: AnoeanParameters,
     rng: np.random.Generator,
+    density: nn.Module | None = None,
 ) -> bytes:
-    """The ONNX model that maps table rows to their embeddings, moved by the experts.
+    """The ONNX model that maps rows to their embeddings, moved by the experts.
 
     Args:
         train: what they learn from, at most 20,000 rows of each class; without known anomalies
-            there is no forest.
+            there is no forest. Images have no forest, and no novelty without a density.
         selection: whose normals give τ.
         parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
+        density: of images' normals, −log p, fitted without those of ``selection``.
     """
+    is_table = spec.kind == "table"
     train = at_most_of_each(train, MOST_ROWS, rng)
     experts = Experts()
     forest = None
-    if parameters.forest > 0 and train.is_anomaly.any():
+    if parameters.forest > 0 and is_table and train.is_anomaly.any():
         forest, votes = _forest(train, spec, rng)
         experts.append(Expert(LogOddsOfVotes(HALF_A_VOTE), votes, parameters.forest, LEAST_SCALE))
-    if parameters.novelty > 0:
+    if parameters.novelty > 0 and density is not None and not is_table:
+        depths = embed(density, selection.normals, CPU).astype(np.float64)
+        experts.append(Expert(density, depths, parameters.novelty, LEAST_SCALE))
+    if parameters.novelty > 0 and is_table:
         distance, distances = _novelty(train.normals, spec, rng)
         experts.append(Expert(distance, distances, parameters.novelty, LEAST_SCALE))
     if len(experts) == 0:
@@ -114,8 +120,7 @@ def graph_with_experts(
     z = embed(encoder, selection.normals, CPU)
     gaussian = Gaussian.from_embeddings(z, fitting_estimator(z, parameters.covariance))
     logs = np.log(np.maximum(gaussian.mahalanobis(z), np.finfo(np.float64).tiny))
-    (width,) = spec.shape
-    module = Stretched(encoder, width, gaussian.mean, tail_scale(logs), experts).eval()
+    module = Stretched(encoder, spec.shape[0], gaussian.mean, tail_scale(logs), experts).eval()
     if forest is None:
         return onnx_graph(module, spec.shape)
     return forest_graph(forest, spec.shape, module, "embedding", spec.plain)

@@ -1,0 +1,149 @@
+"""How dense the normals are around a row: a mixture of Gaussians among principal components.
+
+Training without known anomalies asks it which artificial ones are none, and keeps the generator
+off the normals by it; of images it also is the expert on normals beside the encoder.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+from anoean_cli.interfaces import ExampleSpec, FloatRows
+
+COMPONENTS = 50  # principal ones
+MIXED = 30
+FEWEST_ROWS = 50  # of one Gaussian
+PASSES = 5  # of expectation and maximisation
+VARIANCE = 0.03  # added to that in every direction, of pixels from 0 to 1
+
+
+class Blurred(nn.Module):
+    """Each channel under the kernel [1, 2, 1] both ways: a stroke half a pixel off is the same."""
+
+    kernel: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        line = torch.tensor([0.25, 0.5, 0.25])
+        self.channels = channels
+        self.register_buffer("kernel", line.outer(line).expand(channels, 1, 3, 3).clone())
+
+    def forward(self, images: Tensor) -> Tensor:
+        return conv2d(images, self.kernel, padding=1, groups=self.channels)
+
+
+class LogDensity(nn.Module):
+    """−log p(x), up to a constant: high where normals are rare.
+
+    p is a mixture of Gaussians of the principal components times a Gaussian of one small variance
+    in all directions beside them (probabilistic principal components: Tipping and Bishop 1999).
+
+    Args:
+        features: from (n, *shape) to what is flattened to (n, features).
+        mean: (features,).
+        components: (k, features) orthonormal rows.
+        weights: (m,) of the mixture.
+        centres: (m, k).
+        whitening: (m, k, k); Lᵢ with Lᵢ·Lᵢᵀ the inverse of the i-th covariance.
+        variance: in the directions beside the components.
+    """
+
+    mean: Tensor
+    components: Tensor
+    whitening: Tensor
+    whitened_centres: Tensor
+    constants: Tensor
+
+    def __init__(
+        self,
+        features: nn.Module,
+        mean: NDArray[Any],
+        components: NDArray[Any],
+        weights: NDArray[Any],
+        centres: NDArray[Any],
+        whitening: NDArray[Any],
+        variance: float,
+    ) -> None:
+        super().__init__()
+        self.features = features
+        self.variance = variance
+        self.mixed, self.dimensions = centres.shape
+        side_by_side = np.concatenate(list(whitening), axis=1)
+        whitened = np.einsum("mk,mkj->mj", centres, whitening).ravel()
+        volumes = np.log(np.diagonal(whitening, axis1=1, axis2=2)).sum(axis=1)
+        for name, values in {
+            "mean": mean,
+            "components": components,
+            "whitening": side_by_side,
+            "whitened_centres": whitened,
+            "constants": np.log(weights) + volumes,
+        }.items():
+            self.register_buffer(name, torch.from_numpy(np.array(values, np.float32)))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(n, *shape) → (n,)."""
+        centred = self.features(rows).flatten(1) - self.mean
+        u = centred @ self.components.T
+        beside = (centred.square().sum(dim=1) - u.square().sum(dim=1)).clamp_min(0)
+        white = (u @ self.whitening - self.whitened_centres).reshape(
+            -1, self.mixed, self.dimensions
+        )
+        logs = self.constants - white.square().sum(dim=2) / 2
+        density: Tensor = beside / (2 * self.variance) - logs.logsumexp(dim=1)
+        return density
+
+
+def log_density(normals: FloatRows, spec: ExampleSpec, rng: np.random.Generator) -> LogDensity:
+    """Fit the density of normals.
+
+    Args:
+        normals: (n, *shape) float32; of table rows, what the spec calls plain features counts.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    features: nn.Module = Blurred(spec.shape[0]) if spec.kind == "image" else Features(spec.plain)
+    with torch.no_grad():
+        flat = features(torch.from_numpy(normals)).flatten(1).numpy().astype(np.float64)
+    seed = int(rng.integers(2**31))
+    pca = PCA(min(COMPONENTS, *flat.shape), random_state=seed).fit(flat)
+    u = pca.transform(flat)
+    mixture = GaussianMixture(
+        min(MIXED, max(1, len(u) // FEWEST_ROWS), len(np.unique(u, axis=0))),
+        reg_covar=VARIANCE,
+        max_iter=PASSES,
+        random_state=seed,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # few passes are enough
+        mixture.fit(u)
+    return LogDensity(
+        features,
+        pca.mean_,
+        pca.components_,
+        mixture.weights_,
+        mixture.means_,
+        mixture.precisions_cholesky_,
+        VARIANCE,
+    ).eval()
+
+
+class Features(nn.Module):
+    """Some of the features of table rows."""
+
+    positions: Tensor
+
+    def __init__(self, positions: NDArray[np.intp]) -> None:
+        super().__init__()
+        self.register_buffer("positions", torch.from_numpy(positions.astype(np.int64)))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return rows[:, self.positions]
