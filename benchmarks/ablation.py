@@ -78,7 +78,13 @@ def main() -> None:
             results[task] = comparison.CellStore(given.cells, rows).finished(cells)
         else:
             results[task] = compare(Console(), rows, cells, given.cells, given.jobs)
-    page(given.out, given.dataset, given.seeds, list(requests), results)
+    title = f"Ablation on {given.dataset}"
+    page(given.out, title, FAMILIES_NOTE, given.seeds, list(requests), results)
+
+
+FAMILIES_NOTE = (
+    "`known`: of types that training shows; the other columns: of a family that it does not."
+)
 
 
 def publisher() -> SplitRequest:
@@ -131,7 +137,8 @@ def taken(dataset: Dataset, partition: NDArray[Any], source: str) -> Dataset:
 
 def page(
     out: Path | None,
-    dataset: str,
+    title: str,
+    note: str,
     seeds: int,
     names: Sequence[str],
     results: Mapping[str, Sequence[comparison.Result]],
@@ -164,11 +171,10 @@ def page(
     notes = [
         "AUC-PR in %, mean ± standard deviation over seeds, on rows of the training file that no "
         f"test of seeds 0 to {REPORTED_SEEDS - 1} holds; 5,000 normals and 500 anomalies to learn "
-        f"from, {NORMALS:,} normals and up to {ANOMALIES:,} anomalies to test on. `known`: of "
-        "types that training shows; the other columns: of a family that it does not. "
+        f"from, {NORMALS:,} normals and up to {ANOMALIES:,} anomalies to test on. {note} "
         f"*change*: paired by seed, against {reference}.",
     ]
-    tell(out, f"Ablation on {dataset}", notes, head, rows, results)
+    tell(out, title, notes, head, rows, results)
 
 
 def spread(values: Sequence[float]) -> str:
