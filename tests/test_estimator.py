@@ -43,7 +43,7 @@ def fitted(rows: tuple[NDArray[np.float64], NDArray[np.int64]]) -> AnoEAN:
     return AnoEAN(random_state=0).fit(*rows)
 
 
-@parametrize_with_checks([AnoEAN()])
+@parametrize_with_checks([AnoEAN(max_iter=3)])  # of a hundred trainings, none to a good end
 def test_scikit_learn_s_own_checks(estimator: Any, check: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of labels that are none, and few rows
@@ -199,7 +199,7 @@ def test_images_in_rows() -> None:
     rng = np.random.default_rng(0)
     dark, light = rng.integers(0, 90, (80, 64)), rng.integers(160, 256, (20, 64))
     X, y = np.concatenate([dark, light]), np.repeat([1, -1], [80, 20])
-    detector = AnoEAN(image_shape=(1, 8, 8), max_iter=3, random_state=0).fit(X, y)
+    detector = AnoEAN(image_shape=(1, 8, 8), max_iter=3, random_state=0, n_jobs=1).fit(X, y)
     assert detector.model_.config["encoder"]["name"] == "conv"
     assert detector.score_samples(light).mean() < detector.score_samples(dark).mean()
     with warnings.catch_warnings():
