@@ -165,14 +165,14 @@ def page(
         ]
         means = [spread([100 * f for f in some if f is not None]) for some in figures]
         changes = [spread(some) if name != reference else "" for some in gains]
-        count = min(sum(f is not None for f in some) for some in figures)
+        count = max(sum(f is not None for f in some) for some in figures)
         rows.append([name, count, *(c for both in zip(means, changes, strict=True) for c in both)])
     head = ["variant", "seeds", *(c for task in tasks for c in (task, "change"))]
     notes = [
         "AUC-PR in %, mean ± standard deviation over seeds, on rows of the training file that no "
         f"test of seeds 0 to {REPORTED_SEEDS - 1} holds; 5,000 normals and 500 anomalies to learn "
         f"from, {NORMALS:,} normals and up to {ANOMALIES:,} anomalies to test on. {note} "
-        f"*change*: paired by seed, against {reference}.",
+        f"*change*: paired by seed, against {reference}. What is blank has not been run.",
     ]
     tell(out, title, notes, head, rows, results)
 
