@@ -11,19 +11,16 @@ the page of those that are finished is written with --so-far.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import load, parser, tell
+from common import load, parser, ran, spread, tell
 from numpy.typing import NDArray
 
-from anoean_cli.commands.compare import compare
 from anoean_cli.commands.train import DataFlags, split_request
-from anoean_cli.console import Console
 from anoean_cli.data.splits import SplitRequest, draw
 from anoean_cli.evaluation import comparison
 from anoean_cli.interfaces import Apportionment, Dataset
@@ -32,6 +29,9 @@ from anoean_cli.training.run import TrainRequest
 REPORTED_SEEDS = 10
 NORMALS, ANOMALIES = 4000, 1000  # of a task's test
 FAMILIES = {"nsl-kdd": ("known", "dos", "probe", "r2l"), "kdd99": ("known", "dos", "probe", "r2l")}
+FAMILIES_NOTE = (
+    "`known`: of types that training shows; the other columns: of a family that it does not."
+)
 SIZES = Apportionment(train_size=5000, anomaly_fraction=0.1, distinct=True)
 
 WITHOUT: dict[str, dict[str, Any]] = {
@@ -69,22 +69,13 @@ def main() -> None:
     requests |= {
         name: TrainRequest(publisher(), detector=name) for name in given.peers.split(",") if name
     }
-    given.cells.mkdir(parents=True, exist_ok=True)
     results = {}
     for task in FAMILIES[given.dataset]:
         rows = rows_of(given.dataset, task)
         cells = comparison.cells_of(requests, 0, given.seeds)
-        if given.so_far:
-            results[task] = comparison.CellStore(given.cells, rows).finished(cells)
-        else:
-            results[task] = compare(Console(), rows, cells, given.cells, given.jobs)
+        results[task] = ran(rows, cells, given)
     title = f"Ablation on {given.dataset}"
     page(given.out, title, FAMILIES_NOTE, given.seeds, list(requests), results)
-
-
-FAMILIES_NOTE = (
-    "`known`: of types that training shows; the other columns: of a family that it does not."
-)
 
 
 def publisher() -> SplitRequest:
@@ -175,13 +166,6 @@ def page(
         f"*change*: paired by seed, against {reference}. What is blank has not been run.",
     ]
     tell(out, title, notes, head, rows, results)
-
-
-def spread(values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{deviation}"
 
 
 if __name__ == "__main__":

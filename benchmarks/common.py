@@ -145,6 +145,26 @@ class Cells:
         return (key for key in keys if key not in self.done)
 
 
+def ran(rows: Any, cells: Sequence[Any], given: argparse.Namespace) -> list[Any]:
+    """The results of cells, kept in ``given.cells``; of those that are finished if ``so_far``."""
+    from anoean_cli.commands.compare import compare
+    from anoean_cli.console import Console
+    from anoean_cli.evaluation.comparison import CellStore
+
+    given.cells.mkdir(parents=True, exist_ok=True)
+    if given.so_far:
+        return CellStore(given.cells, rows).finished(cells)
+    return compare(Console(), rows, cells, given.cells, given.jobs)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation, nothing of no values."""
+    if not values:
+        return ""
+    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{deviation}"
+
+
 def load(name: str, source: str = "auto") -> Any:
     """A data set as the command line loads it."""
     from anoean_cli.commands.loading import load_dataset

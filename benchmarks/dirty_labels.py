@@ -13,16 +13,19 @@ from pathlib import Path
 
 import numpy as np
 from ablation import page, publisher, rows_of
-from common import parser
+from common import parser, ran
 
-from anoean_cli.commands.compare import compare
-from anoean_cli.console import Console
 from anoean_cli.evaluation import comparison
 from anoean_cli.interfaces import Dataset
 from anoean_cli.training.run import TrainRequest
 
 SHARES = (0.0, 0.01, 0.05, 0.1)
 DETECTORS = "anoean,random-forest,hist-gradient-boosting,forest-knn,deep-sad,devnet,svm,knn"
+
+NOTE = (
+    "Above each column: how many of the training, selection and calibration rows that are "
+    "labelled normal are attacks of any kind. The test rows are labelled as they are."
+)
 
 
 def main() -> None:
@@ -33,7 +36,6 @@ def main() -> None:
     options.add_argument("--cells", type=Path, default=Path(".reproduce/dirty-labels"))
     options.add_argument("--so-far", action="store_true", help="the page of what is finished")
     given = options.parse_args()
-    given.cells.mkdir(parents=True, exist_ok=True)
     names = given.detectors.split(",")
     requests = {name: TrainRequest(publisher(), detector=name) for name in names}
     clean = rows_of("nsl-kdd", "known")
@@ -41,18 +43,8 @@ def main() -> None:
     for share in SHARES:
         rows = dirtied(clean, share)
         cells = comparison.cells_of(requests, 0, given.seeds)
-        if given.so_far:
-            found = comparison.CellStore(given.cells, rows).finished(cells)
-        else:
-            found = compare(Console(), rows, cells, given.cells, given.jobs)
-        results[f"{share:.0%} of normals"] = found
+        results[f"{share:.0%} of normals"] = ran(rows, cells, given)
     page(given.out, "Dirty labels on nsl-kdd", NOTE, given.seeds, names, results)
-
-
-NOTE = (
-    "Above each column: how many of the training, selection and calibration rows that are "
-    "labelled normal are attacks of any kind. The test rows are labelled as they are."
-)
 
 
 def dirtied(rows: Dataset, share: float) -> Dataset:

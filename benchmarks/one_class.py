@@ -14,22 +14,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common import load, parser, tell
+from common import load, parser, ran, spread, tell
 
-from anoean_cli.commands.compare import compare
 from anoean_cli.commands.train import DataFlags, split_request
-from anoean_cli.console import Console
 from anoean_cli.evaluation import comparison
 from anoean_cli.training.run import TrainRequest
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "anoean": {},
-    "learned generator": {"generated": 0.25},
     "fixed negatives": {"generated": 0},
     "fixed, no expert": {"generated": 0, "novelty": 0},
-    "learned, no expert": {"generated": 0.25, "novelty": 0},
+    "no expert": {"novelty": 0},
 }
 PEERS = "gaussian,knn,ocsvm,isolation-forest,pca,autoencoder,egbad,alad"
+SPLITS: dict[str, dict[str, Any]] = {
+    "mnist": {"split": "publisher", "train_size": "all", "test_size": 0}
+}
 MAIN = {"mnist": "roc_auc", "nsl-kdd": "auc_pr", "kdd99": "auc_pr"}
 
 
@@ -45,25 +45,12 @@ def main() -> None:
     options.add_argument("--so-far", action="store_true", help="the page of what is finished")
     given = options.parse_args()
     rows = load(given.dataset, "full")
-    given.cells.mkdir(parents=True, exist_ok=True)
     results = {}
     for normal in given.normals.split(",") if given.dataset == "mnist" else [None]:
-        flags = DataFlags(normal=normal, anomaly_fraction="0")
-        if normal is not None:
-            flags = DataFlags(
-                normal=normal,
-                anomaly_fraction="0",
-                split="publisher",
-                train_size="all",
-                test_size=0,
-            )
+        flags = DataFlags(normal=normal, anomaly_fraction="0", **SPLITS.get(given.dataset, {}))
         requests = requests_of(given.variants.split(","), given.peers, split_request(rows, flags))
         cells = comparison.cells_of(requests, 0, given.seeds)
-        if given.so_far:
-            found = comparison.CellStore(given.cells, rows).finished(cells)
-        else:
-            found = compare(Console(), rows, cells, given.cells, given.jobs)
-        results[normal or given.dataset] = found
+        results[normal or given.dataset] = ran(rows, cells, given)
     page(given.out, given.dataset, MAIN[given.dataset], list(requests), results)
 
 
@@ -105,13 +92,6 @@ def page(
     ]
     head = ["detector", "seeds", *results, "mean", "fit seconds"]
     tell(out, f"Without known anomalies: {dataset}", notes, head, rows, results)
-
-
-def spread(values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{deviation}"
 
 
 if __name__ == "__main__":

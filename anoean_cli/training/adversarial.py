@@ -167,8 +167,8 @@ def _step(
 
 def _generated(run: Run, plan: Plan, step: int, parameters: AnoeanParameters) -> int:
     """How many of a batch's anomalies G makes: more and more over the first part of training."""
-    done = (run.epoch * plan.steps + step) / (plan.epochs * plan.steps)
-    return max(1, round(plan.anomalies * parameters.generated * min(1.0, done / GENERATOR_RISES)))
+    risen = min(1.0, progress.share_done(run, plan, step) / GENERATOR_RISES)
+    return max(1, round(plan.anomalies * parameters.generated * risen))
 
 
 def _edited(

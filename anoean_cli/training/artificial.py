@@ -1,7 +1,7 @@
 """Artificial anomalies that are not learned: what training makes do with where none is known.
 
-Each family breaks normals in one way. One of them is withheld from training: its rows pick the
-epoch, so that E is not judged by what it was shown.
+Each family breaks normals in one way. One of them is withheld from training: the figures of an
+epoch are by its rows, so that E is not judged by what it was shown.
 """
 
 from __future__ import annotations

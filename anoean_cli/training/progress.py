@@ -121,11 +121,15 @@ def usable_device(name: str) -> torch.device:
 # --------------------------------------------------------------------------- within an epoch
 
 
+def share_done(run: Run, plan: Plan, step: int) -> float:
+    """How much of the whole training lies behind the beginning of a step, from 0 to 1."""
+    return (run.epoch * plan.steps + step) / (plan.epochs * plan.steps)
+
+
 def set_learning_rate(run: Run, plan: Plan, step: int, parameters: LoopParameters) -> None:
     """Half a cosine from the learning rate to its final share over the whole training."""
-    done = (run.epoch * plan.steps + step) / (plan.epochs * plan.steps)
     last = parameters.final_learning_rate
-    factor = last + (1 - last) * (1 + math.cos(math.pi * done)) / 2
+    factor = last + (1 - last) * (1 + math.cos(math.pi * share_done(run, plan, step))) / 2
     for optimiser in _optimisers(run).values():
         for group in optimiser.param_groups:
             group["lr"] = group["initial_lr"] * factor

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import load, machine
+from common import load, machine, ran
 
-from anoean_cli.commands.compare import compare, contenders_of, requests_of
+from anoean_cli.commands.compare import contenders_of, requests_of
 from anoean_cli.commands.train import DataFlags, LearningFlags, split_request
 from anoean_cli.console import Console
 from anoean_cli.evaluation import comparison
@@ -93,10 +93,7 @@ def results_of(points: Sequence[Point], given: argparse.Namespace) -> dict[str, 
         given.cells.mkdir(parents=True, exist_ok=True)
         store = comparison.CellStore(given.cells, rows)
         _take_over(before.get(point.x, []), origin, rows.kind, store, cells)
-        if given.so_far:
-            found[point.x] = store.finished(cells)
-        else:
-            found[point.x] = compare(console, rows, cells, given.cells, given.jobs)
+        found[point.x] = ran(rows, cells, given)
     return found
 
 

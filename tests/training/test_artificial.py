@@ -37,7 +37,7 @@ class Far(nn.Module):
 
 
 @pytest.mark.parametrize("family", [resampled, exchanged])
-@pytest.mark.parametrize("shape", [(30, 5), (30, 1)])
+@pytest.mark.parametrize("shape", [(30, 5), (30, 1), (12, 1, 8, 8)])
 def test_shapes_and_type_are_those_of_rows(family, shape):
     drawn = family(normals(*shape), 17, np.random.default_rng(1))
     assert drawn.shape == (17, *shape[1:])
@@ -45,11 +45,11 @@ def test_shapes_and_type_are_those_of_rows(family, shape):
     assert np.isfinite(drawn).all()
 
 
-@pytest.mark.parametrize("family", [resampled, exchanged])
-def test_dependence_between_features_is_broken(family):
+@pytest.mark.parametrize(("family", "left"), [(resampled, 0.5), (exchanged, 0.6)])
+def test_dependence_between_features_is_broken(family, left):
     x = np.random.default_rng(0).normal(size=500).astype(np.float32)
     drawn = family(np.stack([x, x], axis=1), 2000, np.random.default_rng(1))
-    assert np.corrcoef(drawn.T)[0, 1] < 0.6
+    assert np.corrcoef(drawn.T)[0, 1] < left
 
 
 def test_one_feature_reaches_beyond_the_normals():

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anoean_cli.errors import PluginError
 from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
 from anoean_cli.training.settings import PAPER, AnoeanParameters
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from anoean_cli.training.adversarial import Run
-    from anoean_cli.training.density import LogDensity
 
 
 class Detector:
@@ -37,21 +30,29 @@ class Detector:
     ) -> Fitted:
         """Algorithm 1; without known anomalies, against artificial ones and a generator of them."""
         from anoean_cli.training.adversarial import fit_encoder
+        from anoean_cli.training.artificial import selection_rows, training_rows
+        from anoean_cli.training.density import log_density
         from anoean_cli.training.export import weights_of
+        from anoean_cli.training.generator import Outskirts
         from anoean_plugins.scorers.experts import graph_with_experts
 
         if encoder is None:
             raise PluginError("the detector anoean needs an encoder")
         spec = encoder.spec
+        learnt, held, how = train, selection, parameters
+        density = outskirts = None
         artificial = not train.is_anomaly.any()
         if artificial:
             monitor.warn("no known anomalies: training against artificial ones")
-            module, run, density = self._fit_without(
-                train, selection, encoder, parameters, rng, monitor
-            )
-        else:
-            density = None
-            module, run = fit_encoder(train, selection, encoder, parameters, rng, monitor)
+            density = log_density(train.normals, spec, rng)
+            learnt = training_rows(train, spec, density, rng)
+            held = selection_rows(selection, spec, density, rng)
+            # A forest would teach what tells the artificial ones, of which E learns enough; and
+            # what those of the withheld family say of an epoch is for the history, unless asked.
+            how = replace(parameters, distillation=0.0, selection=parameters.selection or "last")
+            if parameters.generated > 0:
+                outskirts = Outskirts.of(density, selection.normals)
+        module, run = fit_encoder(learnt, held, encoder, how, rng, monitor, outskirts)
         graph = graph_with_experts(module, train, selection, spec, parameters, rng, density)
         return Fitted(
             graph=graph,
@@ -61,30 +62,3 @@ class Detector:
             metadata={"best_epoch": run.best_epoch, "artificial_anomalies": artificial},
             history=run.history,
         )
-
-    def _fit_without(
-        self,
-        train: Rows,
-        selection: Rows,
-        encoder: Encoder,
-        parameters: AnoeanParameters,
-        rng: np.random.Generator,
-        monitor: Monitor,
-    ) -> tuple[nn.Module, Run, LogDensity]:
-        """E trained on normals only, with the density that told artificial anomalies from them."""
-        from anoean_cli.training.adversarial import fit_encoder
-        from anoean_cli.training.artificial import selection_rows, training_rows
-        from anoean_cli.training.density import log_density
-        from anoean_cli.training.generator import Outskirts
-
-        spec = encoder.spec
-        density = log_density(train.normals, spec, rng)
-        against = training_rows(train, spec, density, rng)
-        held = selection_rows(selection, spec, density, rng)
-        # A forest would teach what tells the artificial ones, of which E learns enough; and what
-        # those of the withheld family say of an epoch is for the history, if nobody asks for more.
-        parameters = replace(parameters, distillation=0.0, selection=parameters.selection or "last")
-        has_generator = parameters.generated > 0
-        outskirts = Outskirts.of(density, selection.normals) if has_generator else None
-        module, run = fit_encoder(against, held, encoder, parameters, rng, monitor, outskirts)
-        return module, run, density

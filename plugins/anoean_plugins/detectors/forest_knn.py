@@ -59,9 +59,9 @@ class Detector:
         """
         import torch
 
+        from anoean_cli.training.density import Features
         from anoean_cli.training.progress import embed
         from anoean_plugins.scorers.modules import (
-            DistanceWithin,
             Expert,
             Experts,
             LogOddsOfVotes,
@@ -85,10 +85,11 @@ class Detector:
         half_a_vote = 0.5 / parameters.n_estimators
         votes = log_odds(tensor(forest.predict_proba(normals)[:, 1]), half_a_vote).numpy()
         distances = embed(neighbours, normals, torch.device("cpu")).astype(np.float64)
+        without_vote = np.arange(kept.shape[1])
         head = Experts(
             [
                 Expert(LogOddsOfVotes(half_a_vote), votes),
-                Expert(DistanceWithin(neighbours, np.arange(kept.shape[1])), distances),
+                Expert(torch.nn.Sequential(Features(without_vote), neighbours), distances),
             ]
         )
         graph = forest_graph(forest, train.examples.shape[1:], head)

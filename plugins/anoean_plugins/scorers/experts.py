@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator
 from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
+from anoean_cli.training.density import Features
 from anoean_cli.training.export import onnx_graph
 from anoean_cli.training.progress import embed
 from anoean_cli.training.settings import AnoeanParameters
 from anoean_cli.training.teacher import MOST_ROWS, at_most_of_each
 from anoean_plugins.scorers.modules import (
-    DistanceWithin,
     Expert,
     Experts,
     LogOddsOfVotes,
@@ -102,19 +102,20 @@ def graph_with_experts(
         parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
         density: of images' normals, −log p, fitted without those of ``selection``.
     """
-    is_table = spec.kind == "table"
-    train = at_most_of_each(train, MOST_ROWS, rng)
     experts = Experts()
     forest = None
-    if parameters.forest > 0 and is_table and train.is_anomaly.any():
-        forest, votes = _forest(train, spec, rng)
-        experts.append(Expert(LogOddsOfVotes(HALF_A_VOTE), votes, parameters.forest, LEAST_SCALE))
-    if parameters.novelty > 0 and density is not None and not is_table:
+    if spec.kind == "table":
+        train = at_most_of_each(train, MOST_ROWS, rng)
+        if parameters.forest > 0 and train.is_anomaly.any():
+            forest, votes = _forest(train, spec, rng)
+            log_odds_of = LogOddsOfVotes(HALF_A_VOTE)
+            experts.append(Expert(log_odds_of, votes, parameters.forest, LEAST_SCALE))
+        if parameters.novelty > 0:
+            distance, distances = _novelty(train.normals, spec, rng)
+            experts.append(Expert(distance, distances, parameters.novelty, LEAST_SCALE))
+    elif parameters.novelty > 0 and density is not None:
         depths = embed(density, selection.normals, CPU).astype(np.float64)
         experts.append(Expert(density, depths, parameters.novelty, LEAST_SCALE))
-    if parameters.novelty > 0 and is_table:
-        distance, distances = _novelty(train.normals, spec, rng)
-        experts.append(Expert(distance, distances, parameters.novelty, LEAST_SCALE))
     if len(experts) == 0:
         return onnx_graph(encoder, spec.shape)
     z = embed(encoder, selection.normals, CPU)
@@ -148,7 +149,7 @@ def _forest(
 
 def _novelty(
     normals: FloatRows, spec: ExampleSpec, rng: np.random.Generator
-) -> tuple[DistanceWithin, NDArray[np.float64]]:
+) -> tuple[nn.Module, NDArray[np.float64]]:
     """The distance to normals, and each one's distance to those of the other folds."""
     from sklearn.model_selection import KFold
 
@@ -157,7 +158,7 @@ def _novelty(
     folds = KFold(min(FOLDS, len(plain)), shuffle=True, random_state=random_state(rng))
     for others, own in folds.split(plain):
         distances[own] = embed(_distance_to(plain[others], rng), plain[own], CPU)
-    return DistanceWithin(_distance_to(plain, rng), spec.plain), distances
+    return nn.Sequential(Features(spec.plain), _distance_to(plain, rng)), distances
 
 
 def _distance_to(normals: FloatRows, rng: np.random.Generator) -> NeighbourDistance:

@@ -217,25 +217,6 @@ class LogOddsOfVotes(nn.Module):
         return log_odds(rows_and_votes[:, -1], self.smallest_vote)
 
 
-class DistanceWithin(nn.Module):
-    """The distance to points by some of the features.
-
-    Args:
-        features: their positions.
-    """
-
-    features: Tensor
-
-    def __init__(self, neighbours: NeighbourDistance, features: NDArray[np.intp]) -> None:
-        super().__init__()
-        self.neighbours = neighbours
-        self.register_buffer("features", tensor(features, np.int64))
-
-    def forward(self, rows: Tensor) -> Tensor:
-        distances: Tensor = self.neighbours(rows[:, self.features])
-        return distances
-
-
 class Expert(nn.Module):
     """The surprise −log p at an opinion, p being the share of normals with one as high.
 
