@@ -15,7 +15,17 @@ from anoean_cli.commands import shell
 from anoean_cli.console import Console
 from anoean_cli.errors import ExitStatus
 
-COMMANDS = ("prepare", "train", "calibrate", "score", "evaluate", "compare", "info", "plugins")
+COMMANDS = (
+    "prepare",
+    "train",
+    "calibrate",
+    "score",
+    "evaluate",
+    "compare",
+    "export",
+    "info",
+    "plugins",
+)
 """The modules of `anoean_cli.commands` that are commands, in the order of ``--help``."""
 
 FEWEST_NEW = 50_000

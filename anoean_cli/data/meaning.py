@@ -12,6 +12,7 @@ from collections.abc import Hashable
 from decimal import Decimal
 
 BLANKS = " \t"
+LARGE = 10**15  # such numbers are written with an exponent
 
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,4})?", re.ASCII)
 _MOMENT = re.compile(
@@ -33,6 +34,22 @@ def meaning(text: str) -> Hashable:
         return Decimal(text)
     moment = _MOMENT.fullmatch(text)
     return text if moment is None else _moment(**moment.groupdict(default=""))
+
+
+def spellings(text: str) -> list[str]:
+    """Return the usual other spellings of a value, for programs that compare only texts."""
+    value = meaning(text)
+    if value in ("true", "false"):
+        likely = [str(value), str(value).capitalize(), str(value).upper()]
+    elif isinstance(value, Decimal):
+        likely = [str(float(value))]
+        if abs(value) < LARGE:
+            likely += [f"{value:f}", f"{value.to_integral_value():f}"]
+    else:
+        day = text[: len("2020-01-03")]
+        likely = [text.replace("T", " "), text.replace(" ", "T")]
+        likely += [day, f"{day} 00:00:00", f"{day}T00:00:00"]
+    return [other for other in dict.fromkeys(likely) if other != text and meaning(other) == value]
 
 
 def _moment(day: str, time: str, part: str, zone: str) -> str:

@@ -1,0 +1,170 @@
+"""From a model to an ONNX file that scores raw columns anywhere, checked against the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anoean_cli.calibration.conformal import p_values
+from anoean_cli.data.preprocessing import ImagePreprocessor, NumericColumn, TablePreprocessor
+from anoean_cli.errors import AnoeanError, UsageError
+from anoean_cli.inference.model import Model, Scored
+from anoean_cli.inference.onnx_scorer import (
+    IMAGE_INPUT,
+    OUTPUTS,
+    TIED,
+    codes,
+    input_names,
+    onnx_scorer,
+)
+from anoean_cli.inference.probes import probes
+from anoean_cli.inference.runner import MEMORY, session
+from anoean_cli.storage.atomic import replacing
+
+BOUND = 1e-5
+ALONE = 8  # rows that are scored one by one as well
+Feed = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An ONNX model, and what its check found.
+
+    Attributes:
+        onnx: its bytes.
+        rows: how many made rows were scored by it and by the model.
+        difference: the largest between their scores, as a share of the score where that is above 1.
+        renamed: inputs that are not called as their columns, by column.
+    """
+
+    onnx: bytes
+    rows: int
+    difference: float
+    renamed: dict[str, str]
+
+
+def exported(model: Model) -> Exported:
+    """Return the whole scorer as one ONNX graph, after a check against `Model.score`.
+
+    Raises:
+        UsageError: the detector scores by its plugin, not by a graph.
+        FileFormatError: the model's graph is refused, or of too old an operator set.
+        AnoeanError: the two do not agree.
+    """
+    if model.graph is None:
+        raise UsageError(
+            f"the detector {model.config['detector']['name']} scores by its plugin, in a way that "
+            "no graph expresses, so there is none to export; train another detector, such as anoean"
+        )
+    assert isinstance(model.preprocessor, TablePreprocessor | ImagePreprocessor)
+    examples = probes(model.preprocessor)
+    expected = model.score(examples)  # which checks the stored graph, too
+    nulls = nulls_of(model)
+    graph = onnx_scorer(model, nulls)
+    whole = feed(model, examples)
+    difference = _checked(graph, whole, expected, model)
+    names = input_names(list(model.schema.columns)) if model.schema is not None else {}
+    renamed = {column: name for column, name in names.items() if name != column}
+    return Exported(graph, len(expected.scores), difference, renamed)
+
+
+def write_export(path: Path, result: Exported, *, overwrite: bool) -> None:
+    """Write the file, whole or not at all.
+
+    Raises:
+        OutputError: it exists and ``overwrite`` is false, or it cannot be written.
+    """
+    with replacing(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(result.onnx)
+
+
+def nulls_of(model: Model) -> Sequence[str]:
+    """What stood for a missing value in the text that the model was trained from."""
+    from anoean_cli.data.text import NULL_VALUES
+
+    reading = model.config["dataset"].get("reload", {}).get("reading", {})
+    nulls = reading.get("null_values")
+    return NULL_VALUES if nulls is None else tuple(nulls)
+
+
+def feed(model: Model, examples: Any) -> Feed:
+    """Return what the graph takes for an Arrow table of the schema's columns, or uint8 images."""
+    if not isinstance(model.preprocessor, TablePreprocessor):
+        return {IMAGE_INPUT: examples}
+    given: Feed = {}
+    nulls = nulls_of(model)
+    for name, column in model.preprocessor.columns.items():
+        values = examples.column(name)
+        if isinstance(column, NumericColumn):
+            array = values.to_numpy().astype(np.float64)
+        else:
+            known = codes(column, nulls)
+            last = len(column.categories)
+            missing = next((text for text, code in known.items() if code == last), "")
+            array = values.fill_null(missing).to_numpy().astype(object)
+        given[name] = array[:, None]
+    names = input_names(list(given))
+    return {names[name]: values for name, values in given.items()}
+
+
+# --------------------------------------------------------------------------- the check
+
+
+def _checked(graph: bytes, whole: Feed, expected: Scored, model: Model) -> float:
+    """The largest difference between the scores of the graph and of the model.
+
+    Raises:
+        AnoeanError: it is beyond the bound, or the rest does not follow from the scores.
+    """
+    n = len(expected.scores)
+    run = _runner(graph, n)
+    together = run(whole)
+    some = np.linspace(0, n - 1, ALONE).astype(int)
+    one_by_one = [run({name: rows[[i]] for name, rows in whole.items()}) for i in some]
+    alone = [np.concatenate(parts) for parts in zip(*one_by_one, strict=True)]
+    worst = 0.0
+    for found, scores in ((together, expected.scores), (alone, expected.scores[some])):
+        score, p_value, anomaly = found
+        if any(part.shape != scores.shape for part in found):
+            shapes = ", ".join(str(part.shape) for part in found)
+            raise _disagreement(f"it gives shapes {shapes} for {len(scores)} rows")
+        gap = np.abs(score - scores) / np.maximum(1, np.abs(scores))
+        if not (gap <= BOUND).all():  # NaN is not
+            at = int(np.argmax(np.where(np.isnan(gap), np.inf, gap)))
+            raise _disagreement(
+                f"on made row {at + 1} of {len(scores)} the graph gives the score {score[at]:g}, "
+                f"the model {scores[at]:g}: more than {BOUND:g} of it apart"
+            )
+        lowered = score - np.abs(score) * TIED
+        follows = p_value == p_values(model.calibration.reference, lowered)
+        follows &= anomaly == (lowered > model.calibration.threshold)
+        if not follows.all():
+            raise _disagreement("its p-values or verdicts do not follow from its scores")
+        worst = max(worst, float(gap.max()))
+    return worst
+
+
+def _runner(graph: bytes, rows: int) -> Any:
+    loaded = session(graph, MEMORY + rows * len(graph))
+
+    def run(given: Feed) -> list[NDArray[Any]]:
+        try:
+            return loaded.run(list(OUTPUTS), given)  # type: ignore[no-any-return]
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            count = len(next(iter(given.values())))
+            raise _disagreement(f"it cannot be run on {count} rows: {reason}") from error
+
+    return run
+
+
+def _disagreement(what: str) -> AnoeanError:
+    return AnoeanError(
+        f"the exported graph was not written, for it is not what the model is: {what}; "
+        "please report it, with the model"
+    )
