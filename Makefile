@@ -9,13 +9,14 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 MODEL := demo/digit-3.h5
 
-.PHONY: help demo test lint types reproduce clean
+.PHONY: help demo test lint types node reproduce clean
 
 help:
 	@echo "make demo    train on MNIST's digit 3, evaluate, and score ten images, in demo/"
 	@echo "make test    run the test suite"
 	@echo "make lint    check style"
 	@echo "make types   check types"
+	@echo "make node    fetch ONNX Runtime for Node, with which the suite runs exported graphs"
 	@echo "make reproduce NAME=table1   a table or figure of the paper: table1, table2, fig3, fig5,"
 	@echo "             fig6, fig7, fig8a, fig8b; goes on where it stopped; ARGS= passes options"
 	@echo "make clean   remove .venv, demo/ and what tools leave behind"
@@ -37,6 +38,8 @@ lint: $(VENV)/installed-dev
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
 
+node: $(VENV)/node/installed
+
 reproduce: $(VENV)/installed-dev
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/paper/$(NAME).py $(ARGS)
 
@@ -52,4 +55,12 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(INSTALL) -e '.[dev]'
+	@touch $@
+
+# Its install script would fetch GPU libraries, and without it nothing is lacking.
+$(VENV)/node/installed: tests/node/package.json tests/node/package-lock.json
+	@mkdir -p $(@D)
+	cp $^ $(@D)
+	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier \
+		--prefer-offline --fetch-timeout=60000 --fetch-retries=1
 	@touch $@

@@ -13,7 +13,7 @@ from anoean_cli.inference.model import load_model
 
 from .conftest import Result, Run, environment, words
 
-COMMANDS = ("prepare", "train", "calibrate", "score", "evaluate", "info", "plugins")
+COMMANDS = ("prepare", "train", "calibrate", "score", "evaluate", "export", "info", "plugins")
 # Each takes long to import, the last two for what one row is.
 HEAVY = ("torch", "matplotlib", "sklearn", "pandas", "numpy", "pyarrow.compute", "numpy.ma")
 
@@ -235,6 +235,7 @@ def imported(tmp_path: Path, *args: object) -> tuple[Result, set[str]]:
         ("calibrate --data fresh.csv --label label", {"pyarrow.compute", "numpy.ma"}),
         ("calibrate --covariance ledoit-wolf", {"sklearn"}),
         ("calibrate --covariance mcd", {"sklearn", "numpy.ma"}),
+        ("export out.onnx", {"pyarrow.compute", "numpy.ma"}),
         ("evaluate --data fresh.csv", {"torch", "sklearn", "pyarrow.compute", "numpy.ma"}),
     ],
 )

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from anoean_cli.data.columnar import as_categories
-from anoean_cli.data.meaning import meaning
+from anoean_cli.data.meaning import meaning, spellings
 from anoean_cli.data.preprocessing import TablePreprocessor, fit_table
 from anoean_cli.data.readers import Wanted, read_table, stream_table
 from anoean_cli.data.schema import infer_schema
@@ -43,6 +43,27 @@ def test_other_values_are_others() -> None:
     texts += ["2020-01-03", "2020-01-03 00:00:01", "2020-01-03Z", "00:00:00", "12:30:00"]
     texts += ["9007199254740993", "9007199254740992", "1.", ".5", "1_000", "٣"]
     assert len({meaning(text) for text in texts}) == len(texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "others"),
+    [
+        ("True", {"true", "TRUE"}),
+        ("10", {"10.0"}),
+        ("0.0", {"0"}),
+        ("1.50", {"1.5"}),
+        ("1e300", {"1e+300"}),
+        ("1e9999", set()),
+        ("2020-01-03", {"2020-01-03 00:00:00", "2020-01-03T00:00:00"}),
+        ("2020-01-03T12:30:00", {"2020-01-03 12:30:00"}),
+        ("007", set()),
+        ("tcp", set()),
+        ("T", set()),
+        ("", set()),
+    ],
+)
+def test_usual_spellings_of_a_text(text: str, others: set[str]) -> None:
+    assert set(spellings(text)) == others
 
 
 # --------------------------------------------------------------------------- CSV, Parquet, frames
