@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,10 @@ from anoean_cli.inference.runner import MEMORY, session
 from anoean_cli.storage.atomic import replacing
 
 BOUND = 1e-5
+TOGETHER = 512
 ALONE = 8  # rows that are scored one by one as well
-Feed = dict[str, NDArray[Any]]
+Feed: TypeAlias = dict[str, NDArray[Any]]
+Run: TypeAlias = Callable[[Feed], list[NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -122,11 +124,10 @@ def _checked(graph: bytes, whole: Feed, expected: Scored, model: Model) -> float
         AnoeanError: it is beyond the bound, or the rest does not follow from the scores.
     """
     n = len(expected.scores)
-    run = _runner(graph, n)
-    together = run(whole)
+    run = _runner(graph)
+    together = _joined(run, whole, [slice(at, at + TOGETHER) for at in range(0, n, TOGETHER)])
     some = np.linspace(0, n - 1, ALONE).astype(int)
-    one_by_one = [run({name: rows[[i]] for name, rows in whole.items()}) for i in some]
-    alone = [np.concatenate(parts) for parts in zip(*one_by_one, strict=True)]
+    alone = _joined(run, whole, [slice(at, at + 1) for at in some])
     worst = 0.0
     for found, scores in ((together, expected.scores), (alone, expected.scores[some])):
         score, p_value, anomaly = found
@@ -149,8 +150,8 @@ def _checked(graph: bytes, whole: Feed, expected: Scored, model: Model) -> float
     return worst
 
 
-def _runner(graph: bytes, rows: int) -> Any:
-    loaded = session(graph, MEMORY + rows * len(graph))
+def _runner(graph: bytes) -> Run:
+    loaded = session(graph, MEMORY + TOGETHER * len(graph))
 
     def run(given: Feed) -> list[NDArray[Any]]:
         try:
@@ -161,6 +162,12 @@ def _runner(graph: bytes, rows: int) -> Any:
             raise _disagreement(f"it cannot be run on {count} rows: {reason}") from error
 
     return run
+
+
+def _joined(run: Run, whole: Feed, parts: Sequence[slice]) -> list[NDArray[Any]]:
+    """The outputs of parts of the rows, one behind the other."""
+    found = [run({name: rows[part] for name, rows in whole.items()}) for part in parts]
+    return [np.concatenate(outputs) for outputs in zip(*found, strict=True)]
 
 
 def _disagreement(what: str) -> AnoeanError:

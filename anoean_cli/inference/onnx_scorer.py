@@ -322,10 +322,7 @@ def _interpolated(parts: Parts, values: str, columns: Sequence[NumericColumn]) -
     """(n, c) values → (n, c) float64 quantiles, as `np.interp` gives them."""
     knots = _padded([column.knots for column in columns], np.inf)
     quantiles = _padded([column.quantiles for column in columns], 0.0)
-    # none beyond the last knot
-    slopes = _padded(
-        [np.append(np.diff(c.quantiles) / np.diff(c.knots), 0.0) for c in columns], 0.0
-    )
+    slopes = _padded([_slopes(column) for column in columns], 0.0)
     within = parts.add("Max", values, np.array([column.knots[0] for column in columns]))
     within = parts.add("Min", within, np.array([column.knots[-1] for column in columns]))
     at = _located(parts, within, knots)
@@ -334,6 +331,14 @@ def _interpolated(parts: Parts, values: str, columns: Sequence[NumericColumn]) -
     )
     rise = parts.add("Mul", slope, parts.add("Sub", within, knot))
     return parts.add("Add", rise, quantile)
+
+
+def _slopes(column: NumericColumn) -> NDArray[np.float64]:
+    """(k,): how the quantiles rise from each knot to the next; behind the last they do not."""
+    with np.errstate(over="ignore"):
+        slopes = np.diff(column.quantiles) / np.diff(column.knots)
+    # Between knots of the smallest numbers there are even steeper ones, but no value.
+    return np.append(np.nan_to_num(slopes), 0.0)
 
 
 def _bins(

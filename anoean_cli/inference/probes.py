@@ -6,6 +6,7 @@ missing values, categories that training did not have, numbers far outside.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS = {"table": 1536, "image": 192}
+MOST_PIXELS = 2**24
 UNSEEN = "\N{REPLACEMENT CHARACTER}"
 UNUSUAL = 0.1  # of the values of a row that is much like others
 
@@ -37,7 +39,7 @@ def probes(preprocessor: TablePreprocessor | ImagePreprocessor, seed: int = 0) -
 
 def _images(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.uint8]:
     """A black one, a white one, and noise on more and more of the pixels."""
-    n = ROWS["image"]
+    n = min(ROWS["image"], max(2, MOST_PIXELS // math.prod(shape)))
     share = np.linspace(0, 1, n - 1).reshape(-1, *[1] * len(shape))
     noise = rng.integers(0, 256, (n - 1, *shape), np.uint8)
     noise[rng.random(noise.shape) >= share] = 0
