@@ -75,7 +75,7 @@ class AnoeanParameters(LabelledParameters):
     )
     novelty: float = parameter(
         1.0,
-        "tables, and images without known anomalies: weight of the surprise at how far from "
+        "tables, and images without known anomalies: weight of each surprise at how far from "
         "normals a row is",
         low=0,
         high=100,

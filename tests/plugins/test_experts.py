@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from anoean_plugins.scorers.experts import MOST_POINTS, graph_with_experts
+from anoean_plugins.scorers.experts import MOST_POINTS, Stretched, graph_with_experts
 from numpy.typing import NDArray
 from torch import nn
 
@@ -100,6 +100,27 @@ def test_a_larger_weight_moves_more_and_directions_stay():
     assert (np.diff(lengths) > 0).all()
     for step, length in zip(steps, lengths, strict=True):
         np.testing.assert_allclose(step / length, steps[0] / lengths[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("weight", [0.25, 0.5, 1.0])
+def test_a_smaller_weight_of_the_encoder_is_a_power_of_its_distance(weight: float):
+    class Calm(nn.Module):
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(rows), dtype=torch.float64)
+
+    rows = torch.from_numpy(some(1).examples)
+    gaussian = Gaussian.from_embeddings(Blind()(rows).numpy(), "ledoit-wolf")
+    moved = Stretched(Blind(), 4, gaussian, 0.3, weight, Calm())(rows)
+    own = gaussian.mahalanobis(Blind()(rows).numpy())
+    np.testing.assert_allclose(gaussian.mahalanobis(moved.numpy()), own**weight, rtol=1e-4)
+
+
+def test_of_few_normals_the_encoder_counts_for_less():
+    """What it alone sees, the first feature's sine, tells normals apart less."""
+    few, many = (
+        np.log(distances(NOVELTY, some(2).normals, normals)).std() for normals in (100, 2000)
+    )
+    assert few < many
 
 
 def test_without_known_anomalies_there_is_no_forest():

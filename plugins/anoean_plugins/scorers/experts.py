@@ -1,9 +1,9 @@
-"""Two experts beside the encoder: a forest for what is known, the distance to normals for the rest.
+"""Experts beside the encoder: a forest for what is known, how far off the normals for the rest.
 
 E learns thresholds on single columns only from many rows, which trees tell at once, and is free to
 map what it never met onto N(0, I), while the distance to the nearest normals needs no anomaly to be
-learnt. Both experts look at a row as it is, without bins, and move its embedding away from the
-normals' centre by how surprising they find it.
+learnt. Experts look at a row as it is, without bins, and move its embedding away from the normals'
+centre by how surprising they find it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from anoean_cli.training.teacher import MOST_ROWS, at_most_of_each
 from anoean_plugins.scorers.modules import (
     Expert,
     Experts,
+    LinearNorm,
     LogOddsOfVotes,
     NeighbourDistance,
     log_odds,
@@ -41,22 +42,25 @@ NEIGHBOURS = 5
 FOLDS = 5
 PASSES = 10
 LARGEST_LOG = 20.0
+ENOUGH_NORMALS = 2000  # with fewer E learns less than the experts, and counts for less
+SMALLEST_DISTANCE = 1e-6
 LEAST_SCALE = 0.1  # of log odds and log distances: normals may all have the same
 CPU = torch.device("cpu")
 
 
 class Stretched(nn.Module):
-    """z′ = μ + (z − μ)·exp(τ·Σ wᵢsᵢ): embeddings moved away from the normals' centre.
+    """z′ = μ + (z − μ)·a^(λ − 1)·exp(τ·Σ wᵢsᵢ): embeddings moved away from the normals' centre.
 
-    τ is the scale of the tail of the logarithm of normals' Mahalanobis distances, log a. So
-    log a′ = τ·(log a / τ + Σ wᵢsᵢ) adds up what is surprising to E and to the experts in one unit,
-    as Fisher (1932, Statistical methods for research workers) combines independent tests.
+    a is the Mahalanobis distance of z and τ the scale of the tail of log a of normals. So
+    log a′ = τ·(λ·log a / τ + Σ wᵢsᵢ) adds up what is surprising to E and to the experts in one
+    unit, as Fisher (1932, Statistical methods for research workers) combines independent tests.
 
     Args:
         encoder: from (n, features) to (n, d).
         features: how many features or channels it takes; the forest's vote may stand behind them.
-        centre: μ, (d,).
+        gaussian: of normals' embeddings.
         rate: τ.
+        weight: λ, of E's own surprise.
         experts: whose weighted surprises are added.
     """
 
@@ -66,20 +70,28 @@ class Stretched(nn.Module):
         self,
         encoder: nn.Module,
         features: int,
-        centre: NDArray[Any],
+        gaussian: Gaussian,
         rate: float,
+        weight: float,
         experts: Experts,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.features = features
-        self.register_buffer("centre", tensor(centre))
+        self.register_buffer("centre", tensor(gaussian.mean))
+        # Not even computed where it counts in full, as with most training sets.
+        self.distance = LinearNorm(gaussian.mean, gaussian.whitener) if weight != 1 else None
         self.rate = rate
+        self.weight = weight
         self.experts = experts
 
     def forward(self, rows: Tensor) -> Tensor:
-        factor = (self.rate * self.experts(rows)).clamp_max(LARGEST_LOG).exp().float().unsqueeze(1)
+        log_factor = self.rate * self.experts(rows)
         z = self.encoder(rows[:, : self.features])
+        if self.distance is not None:
+            log_distance = self.distance(z).clamp_min(SMALLEST_DISTANCE).double().log()
+            log_factor = log_factor + (self.weight - 1) * log_distance
+        factor = log_factor.clamp_max(LARGEST_LOG).exp().float().unsqueeze(1)
         stretched: Tensor = self.centre + (z - self.centre) * factor
         return stretched
 
@@ -100,10 +112,11 @@ def graph_with_experts(
             there is no forest. Images have no forest, and no novelty without a density.
         selection: whose normals give τ.
         parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
-        density: of images' normals, −log p, fitted without those of ``selection``.
+        density: of normals, −log p, fitted without those of ``selection``; another expert.
     """
     experts = Experts()
     forest = None
+    own_weight = min(1.0, len(train.normals) / ENOUGH_NORMALS) ** 0.5
     if spec.kind == "table":
         train = at_most_of_each(train, MOST_ROWS, rng)
         if parameters.forest > 0 and train.is_anomaly.any():
@@ -113,7 +126,7 @@ def graph_with_experts(
         if parameters.novelty > 0:
             distance, distances = _novelty(train.normals, spec, rng)
             experts.append(Expert(distance, distances, parameters.novelty, LEAST_SCALE))
-    elif parameters.novelty > 0 and density is not None:
+    if parameters.novelty > 0 and density is not None:
         depths = embed(density, selection.normals, CPU).astype(np.float64)
         experts.append(Expert(density, depths, parameters.novelty, LEAST_SCALE))
     if len(experts) == 0:
@@ -121,7 +134,8 @@ def graph_with_experts(
     z = embed(encoder, selection.normals, CPU)
     gaussian = Gaussian.from_embeddings(z, fitting_estimator(z, parameters.covariance))
     logs = np.log(np.maximum(gaussian.mahalanobis(z), np.finfo(np.float64).tiny))
-    module = Stretched(encoder, spec.shape[0], gaussian.mean, tail_scale(logs), experts).eval()
+    rate = tail_scale(logs)
+    module = Stretched(encoder, spec.shape[0], gaussian, rate, own_weight, experts).eval()
     if forest is None:
         return onnx_graph(module, spec.shape)
     return forest_graph(forest, spec.shape, module, "embedding", spec.plain)
