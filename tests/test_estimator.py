@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from anoean_plugins.detectors.anoean import Detector
-from joblib import effective_n_jobs
+from joblib import Parallel, delayed, effective_n_jobs
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from sklearn.base import clone
@@ -177,6 +177,39 @@ def test_in_a_pipeline_and_a_grid_search(rows: Any) -> None:
     search.fit(X, y)
     assert search.best_score_ > 0.9
     assert set(search.best_estimator_.predict(X)) == {1, -1}
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_workers_of_joblib_score_alike(fitted: AnoEAN, rows: Any, backend: str) -> None:
+    parts = np.array_split(rows[0], 4)
+    scores = Parallel(n_jobs=2, backend=backend)(delayed(fitted.score_samples)(p) for p in parts)
+    assert_array_equal(np.concatenate(scores), fitted.score_samples(rows[0]))
+
+
+def test_eight_threads_score_alike(fitted: AnoEAN, rows: Any) -> None:
+    again = pickle.loads(pickle.dumps(fitted))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(again.score_samples, [rows[0]] * 16))
+    for scores in found:
+        assert_array_equal(scores, fitted.score_samples(rows[0]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("order", ["C", "F", "strided"])
+def test_layouts_of_arrays_are_learnt_and_scored_alike(rows: Any, dtype: Any, order: Any) -> None:
+    X, y = rows[0].astype(np.float32), rows[1]
+    plain = AnoEAN(max_iter=1, random_state=0).fit(X.astype(np.float64), y)
+    if order == "strided":
+        wide = np.zeros((2 * len(X), 6), dtype)
+        wide[::2, ::-2] = X
+        given, labels = wide[::2, ::-2], np.repeat(y, 2)[::2]
+    else:
+        given, labels = np.array(X, dtype, order=order), y.copy()
+    for array in (given, labels):
+        array.setflags(write=False)
+    fitted = AnoEAN(max_iter=1, random_state=0).fit(given, labels)
+    assert_array_equal(fitted.score_samples(given), plain.score_samples(X.astype(np.float64)))
+    assert_array_equal(fitted.predict(given), plain.predict(X))
 
 
 def test_fits_in_threads_are_those_one_after_another(rows: Any) -> None:
