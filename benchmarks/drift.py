@@ -49,6 +49,17 @@ class Told:
         by_scores = f"{sum(self.scores)} of {len(self.scores)}"
         return [by_scores, by_columns, f"{median(self.distance):.3f}", f"{median(self.tail):.3f}"]
 
+    def summary(self) -> dict[str, Any]:
+        quantiles = (0, 0.05, 0.5, 0.95, 1)
+        return {
+            "inputs": len(self.scores),
+            "warned_by_scores": sum(self.scores),
+            "warned_by_columns": sum(self.columns) if self.columns else None,
+            "quantiles": quantiles,
+            "distance": np.quantile(self.distance, quantiles).round(4).tolist(),
+            "tail": np.quantile(self.tail, quantiles).round(4).tolist(),
+        }
+
 
 def main() -> None:
     options = parser(__doc__ or "")
@@ -62,7 +73,7 @@ def main() -> None:
     for seed in range(given.models):
         _try(rows, _trained(rows, seed, given.epochs), seed, given.calibrations, told)
     table = [[what, f"{size:,}", *of.cells()] for (what, size), of in told.items()]
-    data = [{"input": what, "rows": size, **vars(of)} for (what, size), of in told.items()]
+    data = [{"input": what, "rows": size, **of.summary()} for (what, size), of in told.items()]
     head = ["input", "rows", "warned by scores", "by columns", "distance", "tail"]
     notes = [
         f"{given.models} models of NSL-KDD, {given.epochs} epochs each, of 4,000 normals and 450 "
