@@ -77,7 +77,7 @@ class ScoreCounts:
         at = (np.arange(BINS) * n + BINS - 1) // BINS - 1  # ⌈n·i/20⌉ − 1
         quantiles = rising[at.clip(0)]
         # Just below each as well: so the share of rows that have a repeated score itself counts.
-        self.edges = np.unique([np.nextafter(quantiles, -np.inf), quantiles])
+        self.edges = np.sort(np.concatenate([np.nextafter(quantiles, -np.inf), quantiles]))
         self.references = self._counted(rising)
         self.counts = np.zeros_like(self.references)
 

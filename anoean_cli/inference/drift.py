@@ -14,6 +14,8 @@ from anoean_cli.interfaces import Json
 
 REMEDY = "if they have, p-values mislead until anoean calibrate --data NEW_NORMALS"
 
+LARGEST = 2**53  # whatever a file says, a float holds it
+
 
 @dataclass
 class Incoming:
@@ -117,6 +119,6 @@ def drift_of(model: Model, incoming: Incoming) -> Drift:
 def _rows_behind(model: Model) -> int:
     """How many rows the expected shares were counted in."""
     anew = model.config.get("recalibration")
-    if anew is not None:
-        return int(anew["selection"] + anew["calibration"])
-    return int(sum(model.config["split"]["training"].values()))
+    counts = model.config["split"]["training"] if anew is None else anew
+    rows: int = sum(count for count in counts.values() if isinstance(count, int))
+    return min(rows, LARGEST)
