@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from anoean_plugins.detectors.anoean import Detector
-from joblib import effective_n_jobs
+from joblib import Parallel, delayed, effective_n_jobs
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from sklearn.base import clone
@@ -43,7 +43,8 @@ def fitted(rows: tuple[NDArray[np.float64], NDArray[np.int64]]) -> AnoEAN:
     return AnoEAN(random_state=0).fit(*rows)
 
 
-@parametrize_with_checks([AnoEAN(max_iter=3)])  # of a hundred trainings, none to a good end
+# Of a hundred trainings, none to a good end; and a detector that gives scores, not embeddings.
+@parametrize_with_checks([AnoEAN(max_iter=3), AnoEAN(detector="pca")])
 def test_scikit_learn_s_own_checks(estimator: Any, check: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of labels that are none, and few rows
@@ -177,6 +178,47 @@ def test_in_a_pipeline_and_a_grid_search(rows: Any) -> None:
     search.fit(X, y)
     assert search.best_score_ > 0.9
     assert set(search.best_estimator_.predict(X)) == {1, -1}
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_workers_of_joblib_score_alike(fitted: AnoEAN, rows: Any, backend: str) -> None:
+    parts = np.array_split(rows[0], 4)
+    scores = Parallel(n_jobs=2, backend=backend)(delayed(fitted.score_samples)(p) for p in parts)
+    assert_array_equal(np.concatenate(scores), fitted.score_samples(rows[0]))
+
+
+def test_eight_threads_score_alike(fitted: AnoEAN, rows: Any) -> None:
+    again = pickle.loads(pickle.dumps(fitted))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(again.score_samples, [rows[0]] * 16))
+    for scores in found:
+        assert_array_equal(scores, fitted.score_samples(rows[0]))
+
+
+@pytest.fixture(scope="module")
+def plain(rows: Any) -> AnoEAN:
+    """Of values that float32 holds too, one after the other in memory."""
+    return AnoEAN(max_iter=1, random_state=0).fit(rows[0].astype(np.float32).astype(float), rows[1])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "order"), [("f4", "C"), ("f8", "F"), ("f4", "strided"), (">f8", "C")]
+)
+def test_layouts_of_arrays_are_learnt_and_scored_alike(
+    plain: AnoEAN, rows: Any, dtype: str, order: Any
+) -> None:
+    X, y = rows[0].astype(np.float32), rows[1].copy()
+    if order == "strided":
+        wide = np.zeros((2 * len(X), 6), dtype)
+        wide[::2, ::-2] = X
+        given, y = wide[::2, ::-2], np.repeat(y, 2)[::2]
+    else:
+        given = np.array(X, dtype, order=order)
+    for array in (given, y):
+        array.setflags(write=False)
+    fitted = AnoEAN(max_iter=1, random_state=0).fit(given, y)
+    assert_array_equal(fitted.score_samples(given), plain.score_samples(X.astype(float)))
+    assert_array_equal(fitted.predict(given), plain.predict(X))
 
 
 def test_fits_in_threads_are_those_one_after_another(rows: Any) -> None:

@@ -5,6 +5,7 @@ A threshold t makes a row anomalous when its score is *greater* than t.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from numpy.typing import ArrayLike
 
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import Json, Scores
+
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,37 +49,75 @@ def p_values(reference: ArrayLike, scores: ArrayLike) -> Scores:
     Raises:
         DataError: scores that are not a number; references that are none, not finite or unsorted.
     """
-    rising = _reference(reference)
-    reached = len(rising) - np.searchsorted(rising, _scores(scores), side="left")
+    rising = checked_reference(reference)
+    reached = len(rising) - np.searchsorted(rising, checked_scores(scores), side="left")
     p: Scores = (1 + reached) / (len(rising) + 1)
     return p
 
 
-def default_rate(n: int) -> float:
-    """Return the false-positive rate asked of n references by default: max(0.01, 1/(n + 1))."""
-    return max(0.01, 1 / (n + 1))
+def default_rate(n: int, confidence: float | None = None) -> float:
+    """Return the false-positive rate asked of n references by default: 1 %, or the finest."""
+    return max(0.01, finest_rate(n, confidence))
 
 
-def threshold_for_rate(reference: ArrayLike, rate: float) -> float:
+def finest_rate(n: int, confidence: float | None = None) -> float:
+    """Return the smallest rate that n references can give: 1/(n + 1), and with a confidence c
+    1 − (1 − c)^(1/n), the rate of normals above the largest reference with that probability.
+
+    Raises:
+        UsageError: a confidence outside (0, 1).
+    """
+    if confidence is None:
+        return 1 / (n + 1)
+    if not 0 < confidence < 1:
+        raise UsageError(f"confidence {confidence:g} is not between 0 and 1")
+    return -math.expm1(math.log1p(-confidence) / n)
+
+
+def threshold_for_rate(reference: ArrayLike, rate: float, confidence: float | None = None) -> float:
     """Return the threshold with which a normal is called anomalous with at most probability rate.
 
     It is the k-th largest of n references, k = ⌊rate·(n + 1)⌋; score > threshold is the same as
-    p <= rate.
+    p <= rate. The probability is that over calibrations. Of one calibration the rate follows,
+    without ties, Beta(k, n + 1 − k); with a confidence k is the largest for which that stays
+    within the rate with this probability.
 
     Raises:
-        UsageError: a rate outside (0, 1), or finer than n references can give.
+        UsageError: a rate or a confidence outside (0, 1), or finer than n references can give.
         DataError: references that are none, not finite or unsorted.
     """
-    rising = _reference(reference)
+    rising = checked_reference(reference)
     n = len(rising)
     k = _whole_part("rate", rate, n + 1)
+    if confidence is not None:
+        k = _confident_part(n, rate, confidence)
     if k == 0:
-        raise UsageError(
-            f"a false-positive rate of {rate:g} is finer than {n} calibration rows can give: the "
-            f"smallest is 1/({n} + 1) = {1 / (n + 1):.6g}; give at least "
-            f"{np.ceil(1 / rate) - 1:.0f} calibration rows, or a larger rate"
-        )
+        raise UsageError(_too_fine(n, rate, confidence))
     return float(rising[n - k])
+
+
+def _confident_part(n: int, rate: float, confidence: float) -> int:
+    """Return the largest k with P(Beta(k, n + 1 − k) <= rate) >= confidence, 0 if there is none."""
+    from scipy.special import betainc  # only here: its import takes longer than calibrating
+
+    if rate < finest_rate(n, confidence) * (1 - ROUNDING):
+        return 0
+    k = np.arange(1, n + 1)
+    return int(np.count_nonzero(betainc(k, n + 1 - k, rate) >= confidence * (1 - ROUNDING)))
+
+
+def _too_fine(n: int, rate: float, confidence: float | None) -> str:
+    finest = f"{finest_rate(n, confidence):.6g}"
+    if confidence is None:
+        asked, smallest = f"{rate:g}", f"1/({n} + 1) = {finest}"
+        needed = np.ceil(1 / rate) - 1
+    else:
+        asked, smallest = f"{rate:g} with confidence {confidence:g}", finest
+        needed = np.ceil(math.log1p(-confidence) / math.log1p(-rate))
+    return (
+        f"a false-positive rate of {asked} is finer than {n} calibration rows can give: the "
+        f"smallest is {smallest}; give at least {needed:.0f} calibration rows, or a larger rate"
+    )
 
 
 def threshold_for_contamination(scores: ArrayLike, contamination: float) -> float:
@@ -88,7 +129,7 @@ def threshold_for_contamination(scores: ArrayLike, contamination: float) -> floa
         UsageError: a share outside (0, 1), or less than one row.
         DataError: no scores, or some that are not a number.
     """
-    rising = np.sort(_scores(scores))
+    rising = np.sort(checked_scores(scores))
     n = len(rising)
     k = _whole_part("contamination", contamination, n)
     if k == 0:
@@ -113,7 +154,7 @@ def threshold_for_f1(scores: ArrayLike, is_anomaly: ArrayLike) -> float:
         DataError: rows of one class only, arrays of different lengths, scores that are not a
             number.
     """
-    values, labels = _scores(scores), np.asarray(is_anomaly, dtype=bool)
+    values, labels = checked_scores(scores), np.asarray(is_anomaly, dtype=bool)
     if values.shape != labels.shape:
         raise DataError(f"{values.shape} scores, but {labels.shape} labels")
     if labels.all() or not labels.any():
@@ -139,7 +180,8 @@ def _whole_part(name: str, share: float, n: int) -> int:
     return k if k / n <= share else k - 1
 
 
-def _scores(values: ArrayLike) -> Scores:
+def checked_scores(values: ArrayLike) -> Scores:
+    """Return (n,) float64; raises DataError for what is not one dimension of numbers."""
     scores = np.asarray(values, dtype=np.float64)
     if scores.ndim != 1:
         raise DataError(f"scores have shape {scores.shape}, not one dimension")
@@ -149,8 +191,9 @@ def _scores(values: ArrayLike) -> Scores:
     return scores
 
 
-def _reference(values: ArrayLike) -> Scores:
-    reference = _scores(values)
+def checked_reference(values: ArrayLike) -> Scores:
+    """Return (n,) float64; raises DataError for none, and what is not finite and rising."""
+    reference = checked_scores(values)
     if not len(reference):
         raise DataError("there are no reference scores: calibrate the model first")
     if not np.isfinite(reference[[0, -1]]).all() or (reference[1:] < reference[:-1]).any():

@@ -28,6 +28,12 @@ def run(
     label: options.Label = None,
     normal: options.Normal = None,
     fpr: Annotated[float | None, typer.Option(help="The rate of false positives.")] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            help="Keep the rate in this calibration with that probability, not on average."
+        ),
+    ] = None,
     contamination: Annotated[
         float | None, typer.Option(help="The share of anomalies in an unlabelled --data.")
     ] = None,
@@ -53,7 +59,7 @@ def run(
     from anoean_cli.inference.model import load_model
     from anoean_cli.inference.recalibration import Rule, recalibrated
 
-    rule = Rule(fpr, contamination, maximize_f1, threshold)
+    rule = Rule(fpr, contamination, maximize_f1, threshold, confidence)
     target = out or model
     # The model itself is there to be replaced; another file is not.
     force = force or target == model
@@ -97,6 +103,7 @@ def _observed(
     from anoean_cli.commands.loading import are_of_training, origin_of
     from anoean_cli.data.inputs import Expected, Reading, pieces
     from anoean_cli.data.labels import as_trained
+    from anoean_cli.data.preprocessing import Census
     from anoean_cli.data.text import nulls_of
     from anoean_cli.inference.recalibration import Observed
 
@@ -107,18 +114,19 @@ def _observed(
         seek_labels=not is_mixture,
         label_ending=model.config["dataset"].get("label_ending", ""),
     )
+    census = Census()
     outputs = []
     labels: list[str] = []
     for piece in pieces(data, Expected(model.preprocessor.spec, model.schema), reading):
-        outputs.append(model.score(piece.examples).output)
+        outputs.append(model.score(piece.examples, census).output)
         labels += piece.labels or []
     output = np.concatenate(outputs)
     are_new = not are_of_training(origin_of(data)["files"], model.config)
     if not is_labelled and not any(labels):
-        return Observed(output, None, data, are_new)
+        return Observed(output, None, data, are_new, census)
     nulls = nulls_of(reading.options)
     is_anomaly, known = as_trained(normal, model.config, labels, data, nulls, console.warn)
-    return Observed(output[known], is_anomaly[known], data, are_new)
+    return Observed(output[known], is_anomaly[known], data, are_new, census)
 
 
 def _described(observed: Observed) -> str:

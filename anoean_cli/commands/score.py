@@ -20,6 +20,7 @@ from anoean_cli.errors import ExitStatus, UsageError
 if TYPE_CHECKING:
     from anoean_cli.data.inputs import Piece, Reading
     from anoean_cli.data.preprocessing import Census
+    from anoean_cli.inference.drift import Drift, Incoming
     from anoean_cli.inference.model import Model
     from anoean_cli.storage.embeddings import EmbeddingsWriter
 
@@ -72,7 +73,7 @@ def run(
     from anoean_cli.commands.output import OUR_COLUMNS, opened_output, write_summary
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.data.inputs import Reading
-    from anoean_cli.data.preprocessing import Census
+    from anoean_cli.inference.drift import Incoming, drift_of
     from anoean_cli.inference.model import load_model
     from anoean_cli.storage.embeddings import writing_embeddings
 
@@ -95,7 +96,7 @@ def run(
     if fpr is not None:
         loaded = _at_rate(loaded, fpr)
     reading = Reading(table.options(trained=loaded.config["dataset"]), keep=kept, on_error=on_error)
-    counts, census, began = Counts(), Census(), time.perf_counter()
+    counts, incoming, began = Counts(), Incoming.beside(loaded), time.perf_counter()
     with ExitStack() as stack:
         output = stack.enter_context(opened_output(out, format, force, console.out))
         stored = None
@@ -104,19 +105,21 @@ def run(
                 writing_embeddings(embeddings, loaded.digest, overwrite=force)
             )
         for piece in _pieces(inputs, loaded, reading, console):
-            output.write(_scored(piece, loaded, census, counts, stored, only_anomalies))
+            output.write(_scored(piece, loaded, incoming, counts, stored, only_anomalies))
+    drift = drift_of(loaded, incoming)
     if summary is not None:
         about = {
             **vars(counts),
-            "missing_values": census.missing,
-            "unseen_categories": census.unseen,
+            "missing_values": incoming.census.missing,
+            "unseen_categories": incoming.census.unseen,
+            "drift": drift.to_json(),
             "model": str(model),
             "model_digest": loaded.digest,
             "threshold": loaded.calibration.threshold,
             "seconds": time.perf_counter() - began,
         }
         write_summary(summary, json_module.dumps(about, indent=2) + "\n", force)
-    _tell(console, loaded, counts, census)
+    _tell(console, drift, counts, incoming.census)
     if fail_on_anomaly and counts.anomalous:
         return ExitStatus.ANOMALIES
     return ExitStatus.OK
@@ -156,7 +159,7 @@ def _pieces(inputs: list[str], model: Model, reading: Reading, console: Console)
 def _scored(
     piece: Piece,
     model: Model,
-    census: Census,
+    incoming: Incoming,
     counts: Counts,
     stored: EmbeddingsWriter | None,
     only_anomalies: bool,
@@ -164,7 +167,7 @@ def _scored(
     """Score one piece and return its output rows."""
     from anoean_cli.commands.output import rows_of
 
-    scored = model.score(piece.examples, census)
+    scored = incoming.score(model, piece.examples)
     if stored is not None:
         stored.append(*piece.identities(), scored.output, scored.scores)
     counts.scored += len(piece.rows)
@@ -176,18 +179,18 @@ def _scored(
     return rows_of(piece, scored, only_anomalies)
 
 
-def _tell(console: Console, model: Model, counts: Counts, census: Census) -> None:
+def _tell(console: Console, drift: Drift, counts: Counts, census: Census) -> None:
     if counts.flagged:
         console.warn(f"{counts.flagged:,} of {counts.read:,} rows could not be read")
-    surprises = model.preprocessor.surprises(census)
-    for name, why in surprises:
-        console.warn(f"column {name!r}: {why}")
-    warned = dict(surprises)
+    for warning in drift.warnings():
+        console.warn(warning)
     for name, count in census.unseen.items():
-        if name not in warned:
+        if (name, "unseen") not in drift.grown:
             console.note(f"column {name!r}: {count:,} values that training did not have")
     console.detail(
         f"{counts.read:,} rows read, {counts.scored:,} scored, {counts.anomalous:,} anomalous"
     )
+    for name, count in census.out_of_range.items():
+        console.detail(f"column {name!r}: {count:,} values out of the range of training")
     for name, count in census.missing.items():
         console.detail(f"column {name!r}: {count:,} missing values")

@@ -7,15 +7,16 @@ Fitted on training rows only; what was fitted is plain arrays, stored in the mod
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli.data.meaning import meaning
 from anoean_cli.data.schema import TableSchema
+from anoean_cli.data.shares import Share
 from anoean_cli.errors import DataError, FileFormatError
 from anoean_cli.interfaces import ExampleSpec, FloatRows
 
@@ -32,8 +33,6 @@ MOST_BINNED = 2048  # features of all columns; wider tables have fewer bins a co
 FEWEST_ROWS_A_BIN = 10
 FIRST_BIN = 2  # after a column's standardised value and its quantile
 NARROWEST_BIN = 1e-6  # of quantiles; float32 tells its ends apart
-NEARLY_ALL = 0.9
-BY_CHANCE = 0.01
 INPUTS = ("bins", "quantile", "standard")
 INPUTS_HELP = "table columns: standardised values, normal quantiles beside them, bins of these too"
 ARRAYS = {  # what files hold, and of what kind (numpy's)
@@ -47,22 +46,49 @@ ARRAYS = {  # what files hold, and of what kind (numpy's)
     "fill": "f",
     "indicator": "b",
     "missing": "f",
+    "new": "f",
     "category_counts": "i",
+}
+
+
+Surprise: TypeAlias = Literal["missing", "unseen", "out_of_range"]
+SURPRISES: Mapping[Surprise, str] = {
+    "missing": "are missing",
+    "unseen": "are categories that training did not have",
+    "out_of_range": "are smaller or larger than all of training",
 }
 
 
 @dataclass
 class Census:
-    """What a preprocessor met that training rows had not prepared it for."""
+    """What a preprocessor met that training rows had not prepared it for.
+
+    Attributes:
+        rows: how many were looked at.
+        missing: missing values by column.
+        unseen: values that are none of a column's categories.
+        out_of_range: numbers below the least or above the largest of training.
+    """
 
     rows: int = 0
     missing: dict[str, int] = field(default_factory=dict)
     unseen: dict[str, int] = field(default_factory=dict)
+    out_of_range: dict[str, int] = field(default_factory=dict)
 
-    def add(self, kind: Literal["missing", "unseen"], column: str, count: int) -> None:
+    def add(self, kind: Surprise, column: str, count: int) -> None:
         if count:
-            counts = self.missing if kind == "missing" else self.unseen
+            counts = getattr(self, kind)
             counts[column] = counts.get(column, 0) + count
+
+    def merge(self, other: Census) -> None:
+        """Add what was met in other rows."""
+        self.rows += other.rows
+        for kind in SURPRISES:
+            for column, count in getattr(other, kind).items():
+                self.add(kind, column, count)
+
+    def count(self, kind: Surprise, column: str) -> int:
+        return int(getattr(self, kind).get(column, 0))
 
 
 class Preprocessor(Protocol):
@@ -73,7 +99,9 @@ class Preprocessor(Protocol):
 
     def transform(self, examples: Any, census: Census | None = None) -> FloatRows: ...
 
-    def surprises(self, census: Census) -> list[tuple[str, str]]: ...
+    def shares(self, census: Census) -> dict[str, dict[Surprise, Share]]: ...
+
+    def expecting(self, census: Census) -> Self: ...
 
     def arrays(self) -> dict[str, NDArray[Any] | list[str]]: ...
 
@@ -102,8 +130,11 @@ class ImagePreprocessor:
             census.rows += len(examples)
         return np.ascontiguousarray(examples, dtype=np.float32) / np.float32(255)
 
-    def surprises(self, census: Census) -> list[tuple[str, str]]:
-        return []
+    def shares(self, census: Census) -> dict[str, dict[Surprise, Share]]:
+        return {}
+
+    def expecting(self, census: Census) -> Self:
+        return self
 
     def arrays(self) -> dict[str, NDArray[Any] | list[str]]:
         return {}
@@ -128,7 +159,9 @@ class NumericColumn:
         center, scale: of the standardised feature, clipped at ±10.
         fill: stands for a missing value.
         indicator: whether a feature of its own says that the value is missing.
-        missing: the share of training rows that lacked a value; NaN where a file does not tell.
+        missing: the share of rows to expect without a value: that of training, or since then of
+            calibration; NaN where a file does not tell.
+        new: the same of values out of range.
     """
 
     knots: NDArray[np.float64]
@@ -139,6 +172,7 @@ class NumericColumn:
     fill: float
     indicator: bool
     missing: float = 0.0
+    new: float = 0.0
 
     @property
     def width(self) -> int:
@@ -149,8 +183,9 @@ class NumericColumn:
         """How many of the features are bins."""
         return max(0, len(self.bins) - 1)
 
-    def transform(self, values: NDArray[np.float64], out: FloatRows) -> int:
-        """Write the features of (n,) values into out (n, width); returns how many are missing."""
+    def transform(self, values: NDArray[np.float64], out: FloatRows) -> tuple[int, int]:
+        """Write the features of (n,) values into out (n, width); returns how many are missing and
+        out of the range of the knots."""
         missing = np.isnan(values)
         if missing.any():
             values = np.where(missing, self.fill, values)
@@ -166,7 +201,10 @@ class NumericColumn:
             np.clip(within, 0, 1, out=out[:, FIRST_BIN : FIRST_BIN + len(low)])
         if self.indicator:
             out[:, -1] = missing
-        return int(missing.sum())
+        beyond = 0
+        if len(self.knots):
+            beyond = int(((filled < self.knots[0]) | (filled > self.knots[-1])).sum())
+        return int(missing.sum()), beyond
 
 
 @dataclass(frozen=True)
@@ -174,11 +212,16 @@ class CategoricalColumn:
     """One feature for each of the categories that training rows had; unseen ones have none.
 
     A category may be spelled otherwise than in training, as the same value is in other files.
+
+    Attributes:
+        indicator, missing: as of a numeric column.
+        new: the share of values to expect that are none of the categories.
     """
 
     categories: tuple[str, ...]
     indicator: bool
     missing: float = 0.0
+    new: float = 0.0
 
     @property
     def width(self) -> int:
@@ -238,30 +281,32 @@ class TablePreprocessor:
             at += column.width
             values = _one_chunk(examples.column(name))
             if isinstance(column, NumericColumn):
-                census.add("missing", name, column.transform(_floats(values), into))
+                missing, new = column.transform(_floats(values), into)
             else:
-                missing, unseen = column.transform(_dictionary(values), into)
-                census.add("missing", name, missing)
-                census.add("unseen", name, unseen)
+                missing, new = column.transform(_dictionary(values), into)
+            census.add("missing", name, missing)
+            census.add(_kind_of_new(column), name, new)
         return out
 
-    def surprises(self, census: Census) -> list[tuple[str, str]]:
-        """Return columns of which training gives no reason to expect what was scored, and why.
-
-        Nearly all their values are missing, or categories that training did not have: most likely
-        the input is not what it was.
-        """
-        found = []
+    def shares(self, census: Census) -> dict[str, dict[Surprise, Share]]:
+        """Return for each column what the rows of a census lacked and had anew, and what of it
+        was to be expected."""
+        shares: dict[str, dict[Surprise, Share]] = {}
         for name, column in self.columns.items():
-            missing, unseen = census.missing.get(name, 0), census.unseen.get(name, 0)
-            present = census.rows - missing
-            if missing >= NEARLY_ALL * census.rows > 0 and _is_unlikely(missing, column.missing):
-                what = f"{missing:,} of {census.rows:,} values are missing"
-                found.append((name, f"{what}; in training {column.missing:.2%} were"))
-            if unseen >= NEARLY_ALL * present > 0 and _knows_all(column):
-                what = f"{unseen:,} of {present:,} values are categories"
-                found.append((name, f"{what} that training did not have"))
-        return found
+            missing, kind = census.count("missing", name), _kind_of_new(column)
+            shares[name] = {
+                "missing": Share(missing, census.rows, column.missing),
+                kind: Share(census.count(kind, name), census.rows - missing, column.new),
+            }
+        return shares
+
+    def expecting(self, census: Census) -> Self:
+        """Return the same, to which as much as in the rows of a census is no surprise."""
+        columns = dict(self.columns)
+        for name, shares in self.shares(census).items():
+            missing, new = shares.values()
+            columns[name] = replace(columns[name], missing=missing.value, new=new.value)
+        return replace(self, columns=columns)
 
     def arrays(self) -> dict[str, NDArray[Any] | list[str]]:
         numeric = [c for c in self.columns.values() if isinstance(c, NumericColumn)]
@@ -278,6 +323,7 @@ class TablePreprocessor:
             "fill": np.array([c.fill for c in numeric], np.float64),
             "indicator": np.array([c.indicator for c in both], np.bool_),
             "missing": np.array([c.missing for c in both], np.float64),
+            "new": np.array([c.new for c in both], np.float64),
             "category_counts": np.array([len(c.categories) for c in categorical], np.int64),
             "categories": [value for c in categorical for value in c.categories],
         }
@@ -291,14 +337,8 @@ class TablePreprocessor:
             raise FileFormatError(f"the preprocessing does not fit the schema: {error}") from error
 
 
-def _is_unlikely(missing: int, share: float) -> bool:
-    """Whether that many missing values in a row are not what training had, nor chance."""
-    return share < NEARLY_ALL and share**missing < BY_CHANCE
-
-
-def _knows_all(column: NumericColumn | CategoricalColumn) -> bool:
-    """Whether a column has all categories that training had, not only the frequent ones."""
-    return isinstance(column, CategoricalColumn) and len(column.categories) < MOST_CATEGORIES
+def _kind_of_new(column: NumericColumn | CategoricalColumn) -> Surprise:
+    return "out_of_range" if isinstance(column, NumericColumn) else "unseen"
 
 
 def _columns_from(
@@ -318,8 +358,11 @@ def _columns_from(
         raise ValueError("categories are not text")
     indicator = arrays["indicator"]
     missing = arrays.get("missing", np.where(indicator, np.nan, 0.0))  # older files do not tell
-    if not len(indicator) == len(missing) == len(schema.columns):
+    new = arrays.get("new", np.full(len(indicator), np.nan))
+    if not len(indicator) == len(missing) == len(new) == len(schema.columns):
         raise ValueError("one indicator and one share a column is needed")
+    if any(((share < 0) | (share > 1)).any() for share in (missing, new)):
+        raise ValueError("a share is not between 0 and 1")
     for name in ("center", "scale", "fill"):
         if arrays[name].shape != (len(numeric),) or not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} is not one finite number a numeric column")
@@ -342,10 +385,11 @@ def _columns_from(
             float(arrays["fill"][i]),
             bool(indicator[i]),
             float(missing[i]),
+            float(new[i]),
         )
     for i, name in enumerate(categorical, start=len(numeric)):
         texts = tuple(categories[i - len(numeric)])
-        built[name] = CategoricalColumn(texts, bool(indicator[i]), float(missing[i]))
+        built[name] = CategoricalColumn(texts, bool(indicator[i]), float(missing[i]), float(new[i]))
     return [(name, built[name]) for name in schema.columns]
 
 
@@ -405,7 +449,16 @@ def _fit_numeric(
         fill=float(np.median(normal)) if len(normal) else 0.0,
         indicator=bool(missing.any()),
         missing=float(missing.mean()) if len(missing) else 0.0,
+        new=_alone_outside(present),
     )
+
+
+def _alone_outside(values: NDArray[np.float64]) -> float:
+    """The share of (n,) values that lie outside the range of the others."""
+    if not len(values):
+        return 0.0
+    ends = (values.min(), values.max())
+    return sum(int((values == end).sum() == 1) for end in ends) / len(values)
 
 
 def _normal_quantiles(
@@ -441,7 +494,11 @@ def _fit_categorical(values: pa.Array) -> CategoricalColumn:
     by_frequency = sorted(counts, key=lambda entry: (-entry["counts"], entry["values"]))
     frequent = sorted(entry["values"] for entry in by_frequency[:MOST_CATEGORIES])
     share = values.null_count / len(values) if len(values) else 0.0
-    return CategoricalColumn(tuple(frequent), values.null_count > 0, share)
+    # A value that no other row has would be new if its own row were not there.
+    rare = sum(e["counts"] for e in by_frequency[MOST_CATEGORIES:])
+    alone = sum(e["counts"] == 1 for e in by_frequency[:MOST_CATEGORIES])
+    new = (rare + alone) / max(1, len(values) - values.null_count)
+    return CategoricalColumn(tuple(frequent), values.null_count > 0, share, new)
 
 
 def _none() -> NDArray[np.float64]:

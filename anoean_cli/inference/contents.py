@@ -80,6 +80,7 @@ class Config(TypedDict):
 class Rule(TypedDict):
     rule: str
     fpr: NotRequired[float]
+    confidence: NotRequired[float]
     covariance: NotRequired[Literal["empirical", "ledoit-wolf", "mcd"]]
 
 

@@ -61,7 +61,8 @@ def array_table(X: NDArray[Any], names: Sequence[str]) -> pa.Table:
     """Columns of a two-dimensional array as an Arrow table."""
     import pyarrow as pa
 
-    return pa.table({name: pa.array(column) for name, column in zip(names, X.T, strict=True)})
+    native = X.astype(X.dtype.newbyteorder("="), copy=False)  # Arrow knows no other byte order
+    return pa.table({name: pa.array(column) for name, column in zip(names, native.T, strict=True)})
 
 
 def _as_table(X: Any, schema: TableSchema) -> pa.Table:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from anoean_cli.calibration.conformal import (
     Calibration,
     default_rate,
+    finest_rate,
     threshold_for_contamination,
     threshold_for_f1,
     threshold_for_rate,
@@ -22,6 +23,7 @@ from anoean_cli.calibration.gaussian import (
     fitting_estimator,
     leave_one_out,
 )
+from anoean_cli.data.preprocessing import Census
 from anoean_cli.errors import DataError, TrainingError, UsageError
 from anoean_cli.inference.model import KeptRows, Model, raw_scores
 from anoean_cli.interfaces import Json, Scores
@@ -31,10 +33,12 @@ FEWEST_NORMALS = 6
 
 @dataclass(frozen=True)
 class Rule:
-    """How to choose the threshold: at most one of these; see `recalibrated` for none.
+    """How to choose the threshold: by at most one of these; see `recalibrated` for none.
 
     Attributes:
         fpr: the rate of false positives among normals.
+        confidence: the probability with which the rate of this one calibration is to stay within
+            ``fpr`` (by default the default rate); without it, rates do on average.
         contamination: the share of anomalies in an unlabelled mixture.
         maximize_f1: the best F1 on labelled rows.
         threshold: the threshold itself.
@@ -44,6 +48,7 @@ class Rule:
     contamination: float | None = None
     maximize_f1: bool = False
     threshold: float | None = None
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         given = [self.fpr, self.contamination, self.maximize_f1 or None, self.threshold]
@@ -51,7 +56,14 @@ class Rule:
             raise UsageError(
                 "give one of --fpr, --contamination, --maximize-f1 and --threshold, not several"
             )
-        for name, share in (("--fpr", self.fpr), ("--contamination", self.contamination)):
+        if self.confidence is not None and self.fpr is None and any(v is not None for v in given):
+            raise UsageError("--confidence is that of a rate: give it with --fpr")
+        shares = {
+            "--fpr": self.fpr,
+            "--contamination": self.contamination,
+            "--confidence": self.confidence,
+        }
+        for name, share in shares.items():
             if share is not None and not 0 < share < 1:
                 raise UsageError(f"{name} {share:g} is not between 0 and 1")
         if self.threshold is not None and not np.isfinite(self.threshold):
@@ -67,25 +79,42 @@ class Observed:
         is_anomaly: (n,) bool, or None where nothing is known of the rows.
         source: where the rows come from.
         are_new: whether the model did not learn from them.
+        census: what their columns lacked and had anew, which is no surprise from then on.
     """
 
     output: NDArray[np.float32]
     is_anomaly: NDArray[np.bool_] | None
     source: str = "the data"
     are_new: bool = True
+    census: Census | None = None
 
 
 def by_rate(
-    reference: Scores, exact: bool, rate: float | None = None, **about: Json
+    reference: Scores,
+    exact: bool,
+    rate: float | None = None,
+    confidence: float | None = None,
+    **about: Json,
 ) -> Calibration:
     """Calibrate to a false-positive rate; by default the finest of at least one percent.
 
     Args:
         reference: (n,) sorted.
+        confidence: see `Rule`.
         about: what else to note down of how the threshold came to be.
+
+    Raises:
+        UsageError: as `threshold_for_rate`; a confidence from rows that were learned from.
     """
-    chosen = default_rate(len(reference)) if rate is None else rate
-    threshold = threshold_for_rate(reference, chosen)
+    chosen = default_rate(len(reference), confidence) if rate is None else rate
+    threshold = threshold_for_rate(reference, chosen, confidence)
+    if confidence is not None:
+        if not exact:
+            raise UsageError(
+                "--confidence needs calibration rows that nothing has learned from, and the "
+                "reference scores are approximate: give new normal rows with --data"
+            )
+        about = {"confidence": confidence, **about}
     return Calibration(reference, threshold, {"rule": "fpr", "fpr": chosen, **about}, exact)
 
 
@@ -123,15 +152,19 @@ def recalibrated(
         return _from_rows(model, observed, rule, covariance, warn)
     if covariance is not None:
         before, model = model.calibration, _from_kept(model, covariance)
-        rule = _or_before(rule, before, len(model.calibration.reference), warn)
+        calibration = model.calibration
+        rule = _or_before(rule, before, len(calibration.reference), calibration.exact, warn)
     return _with_threshold(model, rule, _estimator(model, covariance))
 
 
-def _or_before(rule: Rule, before: Calibration, n: int, warn: Callable[[str], None]) -> Rule:
+def _or_before(
+    rule: Rule, before: Calibration, n: int, exact: bool, warn: Callable[[str], None]
+) -> Rule:
     """The rule, or if it is none the one of before, to be applied to n new references."""
     if rule != Rule():
         return rule
     kind, rate = before.rule.get("rule"), before.rule.get("fpr")
+    confidence = before.rule.get("confidence")
     if kind == "given":
         warn(
             f"the threshold {before.threshold:g} that was given before is kept, though scores are "
@@ -144,15 +177,23 @@ def _or_before(rule: Rule, before: Calibration, n: int, warn: Callable[[str], No
             "now it is by the default rate"
         )
         return Rule()
-    if rate is None or rate == default_rate(len(before.reference)):
-        return Rule()  # what is the default depends on how many references there are
-    if rate < 1 / (n + 1):
+    # What is the default depends on how many references there are.
+    usual = default_rate(len(before.reference), confidence)
+    if confidence is not None and not exact:
+        warn(
+            f"the confidence of before, {confidence:g}, cannot be had of rows that the model "
+            "learned from: the rate holds on average at best"
+        )
+        confidence = None
+    if rate is None or rate == usual:
+        return Rule(confidence=confidence)
+    if rate < finest_rate(n, confidence):
         warn(
             f"the rate that was chosen before, {rate:g}, is finer than {n} calibration rows can "
             "give: the default rate is taken"
         )
-        return Rule()
-    return Rule(fpr=rate)
+        return Rule(confidence=confidence)
+    return Rule(fpr=rate, confidence=confidence)
 
 
 def _by_contamination(
@@ -198,9 +239,11 @@ def _from_rows(
         except TrainingError as error:  # the encoder is what it was: the rows are to blame
             raise _too_alike(normals, observed.source) from error
     reference = np.sort(raw_scores(normals[halves["calibration"]], gaussian))
-    rule = _or_before(rule, model.calibration, len(reference), warn)
+    rule = _or_before(rule, model.calibration, len(reference), observed.are_new, warn)
     calibration = replace(model.calibration, reference=reference, exact=observed.are_new)
     model = _replaced(model, calibration, gaussian)
+    if observed.census is not None:
+        model = replace(model, preprocessor=model.preprocessor.expecting(observed.census))
     sizes = {role: len(rows) for role, rows in halves.items()}
     model = replace(
         model,
@@ -254,7 +297,7 @@ def _with_threshold(model: Model, rule: Rule, about: Mapping[str, Json]) -> Mode
     if rule.threshold is not None:
         note = {"rule": "given", **about}
         return _replaced(model, replace(old, threshold=float(rule.threshold), rule=note))
-    return _replaced(model, by_rate(old.reference, old.exact, rule.fpr, **about))
+    return _replaced(model, by_rate(old.reference, old.exact, rule.fpr, rule.confidence, **about))
 
 
 def _replaced(model: Model, calibration: Calibration, gaussian: Gaussian | None = None) -> Model:

@@ -20,6 +20,7 @@ from anoean_cli.interfaces import ExampleSpec, FloatRows
 COMPONENTS = 50  # principal ones
 MIXED = 30
 FEWEST_ROWS = 50  # of one Gaussian
+MOST_ROWS = 20_000  # more take longer and change little
 PASSES = 5  # of expectation and maximisation
 VARIANCE = 0.03  # added to that in every direction, of pixels from 0 to 1
 
@@ -105,11 +106,14 @@ def log_density(normals: FloatRows, spec: ExampleSpec, rng: np.random.Generator)
 
     Args:
         normals: (n, *shape) float32; of table rows, what the spec calls plain features counts.
+            Of more than 20,000, as many are drawn.
     """
     from sklearn.decomposition import PCA
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
+    if len(normals) > MOST_ROWS:
+        normals = normals[np.sort(rng.choice(len(normals), MOST_ROWS, replace=False))]
     features: nn.Module = Blurred(spec.shape[0]) if spec.kind == "image" else Features(spec.plain)
     with torch.no_grad():
         flat = features(torch.from_numpy(normals)).flatten(1).numpy().astype(np.float64)

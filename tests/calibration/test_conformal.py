@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta
 from sklearn.metrics import f1_score
 
 from anoean_cli.calibration.conformal import (
@@ -103,6 +104,56 @@ def test_the_default_rate_is_always_possible(n):
     rate = default_rate(n)
     assert rate == (0.01 if n >= 99 else 1 / (n + 1))
     assert threshold_for_rate(np.arange(n), rate) <= n - 1
+
+
+# --------------------------------------------------------------------------- confidence
+
+
+@settings(deadline=None)
+@given(st.integers(1, 400), st.floats(0.005, 0.6), st.floats(0.05, 0.999))
+def test_with_confidence_the_largest_count_is_taken_that_keeps_it(n, rate, confidence):
+    counts = np.arange(1, n + 1)
+    kept = counts[beta.cdf(rate, counts, n + 1 - counts) >= confidence]
+    if len(kept):
+        assert threshold_for_rate(np.arange(n), rate, confidence) == n - kept.max()
+    else:
+        with pytest.raises(UsageError, match=f"with confidence {confidence:g} is finer than {n} "):
+            threshold_for_rate(np.arange(n), rate, confidence)
+
+
+def test_confidence_is_kept_over_calibrations():
+    """Of uniform scores the rate of a threshold t is 1 - t."""
+    rng = np.random.default_rng(0)
+    kept = [
+        1 - threshold_for_rate(np.sort(rng.random(250)), 0.05, 0.9) <= 0.05 for _ in range(2000)
+    ]
+    on_average = [1 - threshold_for_rate(np.sort(rng.random(250)), 0.05) for _ in range(2000)]
+    expected = beta.cdf(0.05, 8, 243)  # of the largest count that keeps it, 8
+    assert 0.9 <= expected < 0.95
+    assert abs(np.mean(kept) - expected) < 4 * np.sqrt(0.1 * 0.9 / 2000)
+    assert np.mean(np.array(on_average) <= 0.05) < 0.7
+
+
+def test_the_remedy_of_a_confidence_too_fine_is_one():
+    with pytest.raises(UsageError, match=r"smallest is 0\.0295.*at least 299 calibration rows"):
+        threshold_for_rate(np.arange(100), 0.01, 0.95)
+    with pytest.raises(UsageError, match="at least 299"):
+        threshold_for_rate(np.arange(298), 0.01, 0.95)
+    assert threshold_for_rate(np.arange(299), 0.01, 0.95) == 298
+
+
+@pytest.mark.parametrize("n", [1, 20, 100, 299, 5000])
+@pytest.mark.parametrize("confidence", [1e-6, 0.5, 0.95, 0.999999])
+def test_the_default_rate_is_possible_with_confidence_too(n, confidence):
+    assert threshold_for_rate(np.arange(n), default_rate(n, confidence), confidence) <= n - 1
+
+
+@pytest.mark.parametrize("confidence", [0, 1, -0.5, 2, np.nan])
+def test_confidences_outside_zero_and_one_are_refused(confidence):
+    with pytest.raises(UsageError, match="confidence"):
+        threshold_for_rate(np.arange(500), 0.05, confidence)
+    with pytest.raises(UsageError, match="confidence"):
+        default_rate(500, confidence)
 
 
 # --------------------------------------------------------------------------- other rules

@@ -7,6 +7,7 @@ import pytest
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import EllipticEnvelope, EmpiricalCovariance, LedoitWolf
 
+from anoean_cli.calibration.conformal import threshold_for_contamination
 from anoean_cli.calibration.gaussian import COVARIANCES, Gaussian, leave_one_out
 from anoean_cli.errors import DataError, FileFormatError, TrainingError, UsageError
 
@@ -42,6 +43,19 @@ def test_mcd_is_that_of_elliptic_envelope():
     expected = EllipticEnvelope(random_state=3).fit(z)
     gaussian = Gaussian.from_embeddings(z, "mcd", seed=3)
     np.testing.assert_allclose(gaussian.mahalanobis(z) ** 2, expected.mahalanobis(z), rtol=1e-8)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.25])
+def test_mcd_flags_what_elliptic_envelope_flags(share):
+    z = embeddings()
+    expected = EllipticEnvelope(contamination=share, random_state=3).fit(z)
+    gaussian = Gaussian.from_embeddings(z, "mcd", seed=3)
+    threshold = threshold_for_contamination(gaussian.mahalanobis(z), share)
+    for rows in (z, embeddings(seed=0, n=500)[200:]):
+        is_anomaly = gaussian.mahalanobis(rows) > threshold
+        # It sets the threshold between two rows, we at the lower of them: new rows may lie between.
+        between = np.mean(is_anomaly != (expected.predict(rows) == -1))
+        assert between <= (0 if rows is z else 0.01)
 
 
 def test_mcd_withstands_outliers_among_the_normals():

@@ -240,3 +240,15 @@ def test_a_prepared_file_that_garbles_its_origin_is_refused(
     found = anoean("train --dataset p.h5 --normal ok -m new.h5")
     assert found.returncode == 4
     assert "p.h5: its provenance.reload" in found.error
+
+
+def test_a_rate_with_confidence(anoean: Run) -> None:
+    write_csv(Path("normals.csv"), normals(1600, seed=5))
+    found = anoean("calibrate --data normals.csv --fpr 0.05 --confidence 0.95 --json")
+    assert found.returncode == 0, found.stderr
+    assert found.json["calibration"]["rule"]["confidence"] == 0.95
+    after = load_model("anoean.h5").calibration
+    above = int((after.reference >= after.threshold).sum())
+    assert above == 26, "of 700: P(Beta(26, 675) <= 0.05) is 0.956, P(Beta(27, 674) <= 0.05) 0.935"
+    assert "confidence 0.95" in anoean("info").stdout
+    assert "--confidence" in anoean("calibrate --confidence 0.9 --threshold 3").error

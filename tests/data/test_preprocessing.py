@@ -217,45 +217,86 @@ def test_missing_and_unseen_values_are_counted(fitted):
     assert np.isfinite(features).all()
 
 
+def grown(fit: TablePreprocessor, rows: pa.Table) -> set[tuple[str, str]]:
+    """What is more than training, of N rows, gives reason to expect."""
+    census = Census()
+    again = TablePreprocessor.from_arrays(SCHEMA, fit.arrays())
+    again.transform(rows, census)
+    return {
+        (name, kind)
+        for name, shares in again.shares(census).items()
+        for kind, share in shares.items()
+        if share.is_more(N, 6)
+    }
+
+
 @pytest.mark.parametrize(
     ("sizes", "kinds", "speeds", "told"),
     [
-        ([None] * 20, ["tcp"] * 20, [5] * 20, [("size", "20 of 20 values are missing; in tr")]),
-        ([1] * 20, ["tcp"] * 20, [5] + [None] * 19, [("speed", "19 of 20 values are missing; in")]),
-        ([1] * 20, ["x"] * 9 + ["tcp"] + [None] * 10, [5] * 20, [("kind", "9 of 10 values are c")]),
-        ([1] * 20, ["x"] * 17 + ["tcp"] * 3, [5] + [None] * 17 + [5] * 2, []),
-        ([None], ["tcp"], [5], [("size", "1 of 1 values are missing; in training 0.25% were")]),
+        ([1] * 20, ["tcp"] * 20, [5] * 20, set()),
+        ([None] * 20, ["tcp"] * 20, [5] * 20, {("size", "missing")}),
+        ([1] * 20, ["tcp"] * 20, [None] * 16 + [5] * 4, {("speed", "missing")}),
+        ([1] * 20, ["x"] * 6 + [None] * 14, [5] * 20, {("kind", "missing"), ("kind", "unseen")}),
+        ([1] * 20, ["tcp"] * 20, [-99] * 10 + [99] * 10, {("speed", "out_of_range")}),
+        ([1] * 20, ["tcp"] * 18 + ["x"] * 2, [5] * 18 + [None, 99], set()),
+        ([None], ["x"], [None], set()),
     ],
+    ids=["as before", "all", "many", "categories", "both sides", "some", "one row"],
 )
 def test_what_training_gives_no_reason_to_expect(sizes, kinds, speeds, told):
-    fitted = fit_table(*training(), SCHEMA)
-    census = Census()
-    fitted.transform(table(sizes, kinds, speeds), census)
-    found = TablePreprocessor.from_arrays(SCHEMA, fitted.arrays()).surprises(census)
-    assert [name for name, _ in found] == [name for name, _ in told]
-    assert all(why.startswith(start) for (_, why), (_, start) in zip(found, told, strict=True))
+    assert grown(fit_table(*training(), SCHEMA), table(sizes, kinds, speeds)) == told
 
 
-def test_what_training_had_or_chance_gives_is_no_surprise():
+def test_what_training_had_is_to_be_expected():
     rng = np.random.default_rng(0)
+    kinds = rng.permutation([f"k{at}" for at in range(N // 2)] + ["common"] * (N // 2))
+    lacking = [None if lacks else 1.0 for lacks in rng.random(N) < 0.3]
+    fit = fit_table(table(lacking, kinds, [0.0, *[1.0] * N][:N]), np.zeros(N, bool), SCHEMA)
+    assert fit.columns["kind"].new == 0.5, "half of the values stand alone"
+    likewise = table(lacking[:100], ["common"] * 40 + ["new"] * 60, [0.0] * 99 + [-1.0])
+    assert grown(fit, likewise) == set()
+    assert grown(fit, table([1] * 100, ["new"] * 100, [1] * 100)) == {("kind", "unseen")}
+    assert grown(fit, likewise.slice(0, 0)) == set()
+
+
+def test_rare_categories_beyond_the_known_ones_are_to_be_expected():
     kinds = [f"k{at}" for at in range(2 * MOST_CATEGORIES)] * 2
-    lacking = np.where(rng.random(len(kinds)) < 0.3, None, 1.0)
-    train = table(lacking, kinds, [None] * (len(kinds) - 2) + [1, 2])
-    fitted = fit_table(train, np.zeros(len(train), bool), SCHEMA)
-    few, many = Census(), Census()
-    fitted.transform(table([None] * 2, ["new"] * 2, [None] * 2), few)
-    fitted.transform(table([None] * 20, ["new"] * 20, [None] * 20), many)
-    assert fitted.surprises(few) == []
-    assert [name for name, _ in fitted.surprises(many)] == ["size"]
-    assert fitted.surprises(Census()) == []
+    fit = fit_table(
+        pa.table({"kind": kinds}), np.zeros(len(kinds), bool), TableSchema({"kind": "categorical"})
+    )
+    assert fit.columns["kind"].new == 0.5
 
 
-def test_files_that_do_not_tell_what_was_missing(fitted):
+def test_what_was_met_since_is_to_be_expected_too():
+    fit, census = fit_table(*training(), SCHEMA), Census()
+    rows = table([None] * 50 + [1] * 50, ["x"] * 100, [99] * 100)
+    fit.transform(rows, census)
+    assert grown(fit, rows) == {("size", "missing"), ("kind", "unseen"), ("speed", "out_of_range")}
+    renewed = fit.expecting(census)
+    assert grown(renewed, rows) == set()
+    np.testing.assert_array_equal(renewed.transform(rows), fit.transform(rows))
+
+
+def test_censuses_of_parts_add_up_to_that_of_all(fitted):
+    rows = table([None, 99.0, 1.0] * 20, ["x", None, "tcp"] * 20, [5.0, -99.0, None] * 20)
+    whole, merged = Census(), Census()
+    fitted.transform(rows, whole)
+    for at in (37, 0, 12, 11):  # uneven, and not in order
+        part = Census()
+        fitted.transform(rows.slice(at, {37: 23, 0: 11, 12: 25, 11: 1}[at]), part)
+        merged.merge(part)
+    assert merged == whole
+    assert whole.missing == {"size": 20, "kind": 20, "speed": 20}
+
+
+@pytest.mark.parametrize("lacking", ["missing", "new"])
+def test_files_that_do_not_tell_what_was_there(fitted, lacking):
     arrays = fitted.arrays()
-    del arrays["missing"]
+    del arrays[lacking]
     older = TablePreprocessor.from_arrays(SCHEMA, arrays)
-    census = Census(rows=5, missing={"size": 5, "speed": 5})
-    assert [name for name, _ in older.surprises(census)] == ["speed"], "size had missing values"
+    kind = {"missing": "missing", "new": "unseen"}[lacking]
+    assert not older.shares(Census(rows=9))["kind"][kind].is_more(N, 6)
+    assert np.isnan(older.shares(Census(rows=9))["kind"][kind].expected)
 
 
 def test_an_unseen_category_is_none_of_the_known_ones(fitted):
@@ -337,6 +378,9 @@ DAMAGE = {
     "center not finite": {"center": lambda a: a * np.nan},
     "fill of text": {"fill": lambda a: ["x", "y"]},
     "an indicator less": {"indicator": lambda a: a[:-1]},
+    "a share above one": {"missing": lambda a: a + 1},
+    "a share below zero": {"new": lambda a: a - 1},
+    "a share less": {"new": lambda a: a[:-1]},
     "a category less": {"categories": lambda a: a[:-1]},
     "categories that are numbers": {"categories": lambda a: np.arange(len(a))},
 }
@@ -351,7 +395,7 @@ def test_damaged_arrays_are_refused(damage):
         TablePreprocessor.from_arrays(SCHEMA, arrays)
 
 
-OPTIONAL = {"missing", "bins", "bin_counts"}  # older files lack them
+OPTIONAL = {"missing", "new", "bins", "bin_counts"}  # older files lack them
 
 
 @pytest.mark.parametrize("name", sorted({*fit_table(*training(), SCHEMA).arrays()} - OPTIONAL))

@@ -159,6 +159,10 @@ def test_rules_that_lack_their_rows_are_refused(model, observed, rule, covarianc
         {"fpr": 0.1, "threshold": 0.0},
         {"contamination": 0.1, "maximize_f1": True},
         {"fpr": 0.1, "contamination": 0.1, "maximize_f1": True, "threshold": 1.0},
+        {"confidence": 0.9, "threshold": 1.0},
+        {"confidence": 0.9, "contamination": 0.1},
+        {"confidence": 0.9, "maximize_f1": True},
+        {"confidence": 1.0},
         {"threshold": float("nan")},
         {"threshold": float("inf")},
     ],
@@ -253,3 +257,36 @@ def test_p_values_after_recalibration_are_valid(model, estimator):
     error = np.std(hits) / np.sqrt(repeats)
     assert abs(np.mean(hits) - 0.05) < 4 * error
     assert error < 0.01
+
+
+# --------------------------------------------------------------------------- confidence
+
+
+def test_a_confidence_is_noted_down_and_kept_for_new_rows(model):
+    with_confidence = recalibrated(model, None, Rule(fpr=0.05, confidence=0.9))
+    assert with_confidence.calibration.rule == {"rule": "fpr", "fpr": 0.05, "confidence": 0.9}
+    on_average = recalibrated(model, None, Rule(fpr=0.05))
+    assert with_confidence.calibration.threshold > on_average.calibration.threshold
+    renewed = recalibrated(with_confidence, Observed(embeddings(500, 3), None), Rule())
+    assert renewed.calibration.rule["confidence"] == 0.9
+    assert renewed.calibration.rule["fpr"] == 0.05
+
+
+def test_the_default_rate_with_confidence_is_what_rows_can_give(model):
+    renewed = recalibrated(model, None, Rule(confidence=0.99))
+    assert renewed.calibration.rule["fpr"] == pytest.approx(1 - 0.01 ** (1 / 300))
+    assert renewed.calibration.threshold == model.calibration.reference[-1]
+    fewer = recalibrated(renewed, Observed(embeddings(100, 3), None), Rule())
+    assert fewer.calibration.rule["fpr"] == pytest.approx(1 - 0.01 ** (1 / 50))
+
+
+def test_no_confidence_comes_of_rows_that_were_learned_from(model):
+    known = Observed(embeddings(500, 3), None, are_new=False)
+    with pytest.raises(UsageError, match="nothing has learned from"):
+        recalibrated(model, known, Rule(confidence=0.9))
+    told: list[str] = []
+    before = recalibrated(model, None, Rule(fpr=0.05, confidence=0.9))
+    renewed = recalibrated(before, known, Rule(), warn=told.append)
+    assert "confidence" not in renewed.calibration.rule
+    assert renewed.calibration.rule["fpr"] == 0.05
+    assert "the confidence of before, 0.9, cannot be had" in told[0]

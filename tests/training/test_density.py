@@ -79,3 +79,17 @@ def test_it_becomes_a_graph():
     session = onnxruntime.InferenceSession(onnx_graph(density, IMAGE.shape, "score"))
     (given,) = session.run(None, {"rows": images(10, seed=2)})
     np.testing.assert_allclose(given, depth(density, images(10, seed=2)), rtol=1e-4)
+
+
+def test_of_many_rows_some_are_drawn(monkeypatch):
+    whole = log_density(rows(600), TABLE, np.random.default_rng(0))
+    monkeypatch.setattr("anoean_cli.training.density.MOST_ROWS", 600)
+    np.testing.assert_array_equal(
+        depth(log_density(rows(600), TABLE, np.random.default_rng(0)), rows(50, 1)),
+        depth(whole, rows(50, 1)),
+        err_msg="nothing is drawn where there are not too many",
+    )
+    monkeypatch.setattr("anoean_cli.training.density.MOST_ROWS", 200)
+    fewer = log_density(rows(600), TABLE, np.random.default_rng(0))
+    assert fewer.mixed == 200 // 50
+    assert whole.mixed == 600 // 50
