@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json as json_module
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,11 +20,13 @@ from anoean_cli.console import Console
 from anoean_cli.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
-    from anoean_cli.data.inputs import Piece, Reading
+    from anoean_cli.commands.output import Output
+    from anoean_cli.data.inputs import Piece, Reading, UnreadPiece
     from anoean_cli.data.preprocessing import Census
-    from anoean_cli.inference.model import Model
-    from anoean_cli.storage.embeddings import EmbeddingsWriter
+    from anoean_cli.inference.memory import Bound
+    from anoean_cli.inference.model import Model, Scored
 
+AHEAD = 3  # pieces a job: one worked on, one read before it is needed, one to be written
 Format = Literal["csv", "jsonl", "parquet"]
 
 
@@ -66,6 +70,8 @@ def run(
     summary: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write counts as JSON.")
     ] = None,
+    jobs: options.Jobs = 1,
+    memory: options.Memory = options.DEFAULT_MEMORY,
     force: options.Force = False,
 ) -> ExitStatus:
     """Score rows: file, row, score, p-value, verdict and reason, in the order of the input."""
@@ -73,6 +79,7 @@ def run(
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.data.inputs import Reading
     from anoean_cli.data.preprocessing import Census
+    from anoean_cli.inference.memory import Bound
     from anoean_cli.inference.model import load_model
     from anoean_cli.storage.embeddings import writing_embeddings
 
@@ -91,10 +98,16 @@ def run(
         [("the model", model), *(("an input", source) for source in inputs)],
         force,
     )
-    loaded = load_model(model)
+    loaded = replace(load_model(model), jobs=jobs)
     if fpr is not None:
         loaded = _at_rate(loaded, fpr)
-    reading = Reading(table.options(trained=loaded.config["dataset"]), keep=kept, on_error=on_error)
+    bound = Bound(options.size("--memory", memory))
+    reading = Reading(
+        table.options(trained=loaded.config["dataset"]),
+        keep=kept,
+        on_error=on_error,
+        block_bytes=bound.block_bytes,
+    )
     counts, census, began = Counts(), Census(), time.perf_counter()
     with ExitStack() as stack:
         output = stack.enter_context(opened_output(out, format, force, console.out))
@@ -103,8 +116,15 @@ def run(
             stored = stack.enter_context(
                 writing_embeddings(embeddings, loaded.digest, overwrite=force)
             )
-        for piece in _pieces(inputs, loaded, reading, console):
-            output.write(_scored(piece, loaded, census, counts, stored, only_anomalies))
+        work = partial(_scored, model=loaded, output=output, only_anomalies=only_anomalies)
+        told: set[tuple[str, ...]] = set()
+        for done in _results(_unread(inputs, loaded, reading), work, jobs, bound, console):
+            _tell_extras(done.piece, told, console)
+            if stored is not None:
+                stored.append(*done.piece.identities(), done.scored.output, done.scored.scores)
+            counts.add(done)
+            census.include(done.census)
+            output.write(done.encoded)
     if summary is not None:
         about = {
             **vars(counts),
@@ -132,6 +152,25 @@ class Counts:
     anomalous: int = 0
     files: dict[str, int] = field(default_factory=dict)
 
+    def add(self, done: Done) -> None:
+        piece = done.piece
+        self.scored += len(piece.rows)
+        self.flagged += len(piece.flagged)
+        self.read += len(piece.rows) + len(piece.flagged)
+        self.anomalous += int(done.scored.is_anomaly.sum())
+        for name, rows in piece.rows_by_file().items():
+            self.files[name] = self.files.get(name, 0) + rows
+
+
+@dataclass(frozen=True)
+class Done:
+    """A piece without its examples, and what came of it."""
+
+    piece: Piece
+    scored: Scored
+    census: Census
+    encoded: Any
+
 
 def _at_rate(model: Model, rate: float) -> Model:
     from anoean_cli.inference.recalibration import Rule, recalibrated
@@ -139,41 +178,58 @@ def _at_rate(model: Model, rate: float) -> Model:
     return replace(recalibrated(model, None, Rule(fpr=rate)), digest=model.digest)
 
 
-def _pieces(inputs: list[str], model: Model, reading: Reading, console: Console) -> Iterator[Piece]:
-    from anoean_cli.data.inputs import Expected, pieces
+def _unread(inputs: list[str], model: Model, reading: Reading) -> Iterator[UnreadPiece]:
+    from anoean_cli.data.inputs import Expected, unread_pieces
 
     expected = Expected(model.preprocessor.spec, model.schema)
-    told: set[tuple[str, ...]] = set()
     for source in inputs:
-        for piece in pieces(source, expected, reading):
-            if piece.extras and piece.extras not in told:
-                told.add(piece.extras)
-                some = ", ".join(piece.extras[:10]) + (", ..." if len(piece.extras) > 10 else "")
-                console.note(f"{source}: columns that the model does not know: {some}")
-            yield piece
+        yield from unread_pieces(source, expected, reading)
 
 
-def _scored(
-    piece: Piece,
-    model: Model,
-    census: Census,
-    counts: Counts,
-    stored: EmbeddingsWriter | None,
-    only_anomalies: bool,
-) -> Any:
-    """Score one piece and return its output rows."""
+def _results(
+    unread: Iterator[UnreadPiece],
+    work: Callable[[UnreadPiece], Done | None],
+    jobs: int,
+    bound: Bound,
+    console: Console,
+) -> Iterator[Done]:
+    """What comes of each piece that has rows, in order.
+
+    The first one is worked on alone: it loads the graph, and shows what memory a piece takes.
+    """
+    from anoean_cli.inference.pipeline import in_order
+
+    for first in islice(unread, 1):
+        if (done := work(first)) is not None:
+            yield done
+    in_flight = bound.pieces()
+    if in_flight < jobs:
+        console.note(f"--memory {bound} is enough for {in_flight} of {jobs} jobs")
+        jobs = in_flight
+    for done in in_order(unread, work, jobs, min(in_flight, AHEAD * jobs)):
+        if done is not None:
+            yield done
+
+
+def _scored(unread: UnreadPiece, model: Model, output: Output, only_anomalies: bool) -> Done | None:
+    """Parse and score one piece and write out its rows, in any thread."""
     from anoean_cli.commands.output import rows_of
+    from anoean_cli.data.preprocessing import Census
 
+    piece = unread()
+    if piece is None:
+        return None
+    census = Census()
     scored = model.score(piece.examples, census)
-    if stored is not None:
-        stored.append(*piece.identities(), scored.output, scored.scores)
-    counts.scored += len(piece.rows)
-    counts.flagged += len(piece.flagged)
-    counts.read += len(piece.rows) + len(piece.flagged)
-    counts.anomalous += int(scored.is_anomaly.sum())
-    for name, rows in piece.rows_by_file().items():
-        counts.files[name] = counts.files.get(name, 0) + rows
-    return rows_of(piece, scored, only_anomalies)
+    encoded = output.encoded(rows_of(piece, scored, only_anomalies))
+    return Done(replace(piece, examples=None, kept=None), scored, census, encoded)
+
+
+def _tell_extras(piece: Piece, told: set[tuple[str, ...]], console: Console) -> None:
+    if piece.extras and piece.extras not in told:
+        told.add(piece.extras)
+        some = ", ".join(piece.extras[:10]) + (", ..." if len(piece.extras) > 10 else "")
+        console.note(f"{piece.files}: columns that the model does not know: {some}")
 
 
 def _tell(console: Console, model: Model, counts: Counts, census: Census) -> None:

@@ -59,6 +59,14 @@ class Census:
     missing: dict[str, int] = field(default_factory=dict)
     unseen: dict[str, int] = field(default_factory=dict)
 
+    def include(self, other: Census) -> None:
+        """Add what another one counted."""
+        self.rows += other.rows
+        for column, count in other.missing.items():
+            self.add("missing", column, count)
+        for column, count in other.unseen.items():
+            self.add("unseen", column, count)
+
     def add(self, kind: Literal["missing", "unseen"], column: str, count: int) -> None:
         if count:
             counts = self.missing if kind == "missing" else self.unseen
