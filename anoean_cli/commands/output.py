@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, TextIO
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from anoean_cli.data.inputs import Piece
 from anoean_cli.inference.model import Scored
 from anoean_cli.storage.atomic import replacing
+from anoean_cli.storage.remote import is_remote, uploading
 
 OUR_COLUMNS = ("file", "row", "score", "p_value", "anomaly", "reason")
 ROWS_IN_A_GROUP = 1 << 16
@@ -43,10 +44,16 @@ def opened_output(
         output.close()
         stdout.buffer.flush()
         return
-    with replacing(Path(out), overwrite=force) as temporary, temporary.open("wb") as stream:
+    with _written(out, force) as temporary, temporary.open("wb") as stream:
         output = WRITERS[kind](stream)
         yield output
         output.close()
+
+
+def _written(out: str, force: bool) -> AbstractContextManager[Path]:
+    if is_remote(out):
+        return uploading(out, overwrite=force)
+    return replacing(Path(out), overwrite=force)
 
 
 def write_summary(path: Path, text: str, force: bool) -> None:

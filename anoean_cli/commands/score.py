@@ -38,13 +38,16 @@ def run(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Tables (CSV, .gz, .zst, Parquet), images, folders of them, IDX or prepared "
-            "files; - is stdin.",
+            help="Tables (CSV, .gz, .zst, Parquet; s3:// and gs:// too), images, folders of "
+            "them, IDX or prepared files; - is stdin.",
         ),
     ],
     model: options.Model = options.DEFAULT_MODEL,
     out: Annotated[
-        str, typer.Option("--out", "-o", metavar="-|FILE", help="Where the lines go.")
+        str,
+        typer.Option(
+            "--out", "-o", metavar="-|FILE", help="Where the lines go; s3:// and gs:// too."
+        ),
     ] = "-",
     format: Annotated[
         Format | None, typer.Option("--format", help="By default what --out ends with, or csv.")
@@ -82,6 +85,7 @@ def run(
     from anoean_cli.inference.memory import Bound
     from anoean_cli.inference.model import load_model
     from anoean_cli.storage.embeddings import writing_embeddings
+    from anoean_cli.storage.remote import check_remote, is_remote
 
     kept = options.listed(keep)
     for name in kept:
@@ -91,13 +95,17 @@ def run(
         raise UsageError("stdin (-) can be read only once")
     check_outputs(
         {
-            "--out": None if out == "-" else Path(out),
+            "--out": None if out == "-" or is_remote(out) else Path(out),
             "--embeddings": embeddings,
             "--summary": summary,
         },
         [("the model", model), *(("an input", source) for source in inputs)],
         force,
     )
+    if is_remote(out):
+        check_remote(out, force=force)
+        if out in inputs:
+            raise UsageError(f"--out {out}: that is an input too; write elsewhere")
     loaded = replace(load_model(model), jobs=jobs)
     if fpr is not None:
         loaded = _at_rate(loaded, fpr)

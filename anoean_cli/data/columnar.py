@@ -13,6 +13,7 @@ import pyarrow as pa
 from anoean_cli.data.meaning import BLANKS
 from anoean_cli.data.text import shown, without_nan
 from anoean_cli.errors import DataError
+from anoean_cli.storage.remote import is_remote, open_remote
 
 _ROWS = 1 << 16
 _CELLS = 1 << 21  # as floats 16 MiB, however many columns a row of pixels has
@@ -29,8 +30,9 @@ class ParquetTable:
         from pyarrow import parquet
 
         self.name = str(path)
+        source = open_remote(self.name, seekable=True) if is_remote(path) else path
         with self._told():
-            self._file = parquet.ParquetFile(path)
+            self._file = parquet.ParquetFile(source)
             self.schema: pa.Schema = self._file.schema_arrow
 
     def __enter__(self) -> ParquetTable:

@@ -23,6 +23,7 @@ from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import ExampleSpec, TableOptions
 from anoean_cli.storage.prepared import PreparedReader, is_prepared
+from anoean_cli.storage.remote import is_remote
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -119,7 +120,7 @@ input may be made in several threads, if each is begun in the order they come in
 
 
 def pieces(source: str, expected: Expected, reading: Reading) -> Iterator[Piece]:
-    """Read one input: a path, or ``-`` for stdin.
+    """Read one input: a path, a table in a store, or ``-`` for stdin.
 
     Raises:
         DataError: it is not there, not of the model's kind, or damaged.
@@ -144,6 +145,10 @@ def unread_pieces(source: str, expected: Expected, reading: Reading) -> Iterator
         if expected.schema is None:
             return _pixel_tables(stream, "-", expected, reading)
         return _tables(stream, "-", expected.schema, reading)
+    if is_remote(source):
+        if expected.schema is None:
+            return _pixel_tables(source, source, expected, reading)
+        return _tables(source, source, expected.schema, reading)
     if is_prepared(path):
         return _ready(_prepared(path, expected, reading))
     if expected.schema is None:
@@ -170,7 +175,7 @@ def _stdin() -> BinaryIO:
 
 
 def _tables(
-    source: Path | BinaryIO, name: str, schema: TableSchema, reading: Reading
+    source: Path | str | BinaryIO, name: str, schema: TableSchema, reading: Reading
 ) -> Iterator[UnreadPiece]:
     wanted = Wanted(
         numeric=schema.numeric,
@@ -189,7 +194,7 @@ def _tables(
 
 
 def _unread(
-    source: Path | BinaryIO,
+    source: Path | str | BinaryIO,
     name: str,
     sought: Sought,
     reading: Reading,
@@ -314,7 +319,7 @@ def _idx(path: Path, expected: Expected, reading: Reading) -> Iterator[Piece]:
 
 
 def _pixel_tables(
-    source: Path | BinaryIO, name: str, expected: Expected, reading: Reading
+    source: Path | str | BinaryIO, name: str, expected: Expected, reading: Reading
 ) -> Iterator[UnreadPiece]:
     """Rows of pixel values, row by row of the image, one channel after the other."""
     sought = Pixels(

@@ -49,6 +49,7 @@ from anoean_cli.data.streams import PARQUET, decompressed, open_bytes, open_raw,
 from anoean_cli.data.text import Block, Dialect, Layout, Row, shown
 from anoean_cli.errors import DataError
 from anoean_cli.interfaces import TableOptions
+from anoean_cli.storage.remote import is_remote
 
 __all__ = [
     "Batch",
@@ -220,7 +221,7 @@ number its rows, one waits for those before it to be parsed. None is called twic
 
 
 def stream_table(
-    source: Path | BinaryIO,
+    source: Path | str | BinaryIO,
     name: str,
     sought: Sought,
     options: TableOptions,
@@ -230,8 +231,8 @@ def stream_table(
     """Yield the wanted columns of a table, batch by batch.
 
     Args:
-        source: a file, or a stream that need not be seekable (then not Parquet) and is not
-            closed.
+        source: a file, an object in a store, or a stream that need not be seekable (then not
+            Parquet) and is not closed.
         name: what messages call it.
         sought: the columns, a :class:`Wanted` where they are known beforehand.
         options: how the text is written.
@@ -251,7 +252,7 @@ def stream_table(
 
 
 def unread(
-    source: Path | BinaryIO,
+    source: Path | str | BinaryIO,
     name: str,
     sought: Sought,
     options: TableOptions,
@@ -264,20 +265,20 @@ def unread(
         DataError, UsageError: as :func:`stream_table`; what is wrong with a row comes out where
             its batch is parsed, and that there is none in the last one.
     """
-    path = None if hasattr(source, "read") else Path(source)
+    path = source if isinstance(source, (Path, str)) else None
     raw = source if path is None else open_raw(path)
     head, stream = peeked(raw, owned=path is not None)  # type: ignore[arg-type]
     if not _is_parquet(head, path):
         content = decompressed(head, stream, name)
         return _unread_text(content, name, sought, options, on_error, block_bytes)
     stream.close()
-    if path is None or not path.is_file():
+    if path is None or not (is_remote(path) or Path(path).is_file()):
         raise DataError(f"{name}: Parquet cannot be read from a pipe; give it as a file")
     return _unread_parquet(path, name, sought, options, on_error)
 
 
-def _is_parquet(head: bytes, path: Path | None) -> bool:
-    return head == PARQUET or (path is not None and path.suffix.lower() in _PARQUET_SUFFIXES)
+def _is_parquet(head: bytes, path: Path | str | None) -> bool:
+    return head == PARQUET or str(path).lower().endswith(_PARQUET_SUFFIXES)
 
 
 def _unread_text(
@@ -463,7 +464,7 @@ def _check_order(order: Sequence[str], file: str, wanted: Wanted) -> None:
 
 
 def _unread_parquet(
-    path: Path, name: str, sought: Sought, options: TableOptions, on_error: OnError
+    path: Path | str, name: str, sought: Sought, options: TableOptions, on_error: OnError
 ) -> Iterator[Unread]:
     nulls = text.nulls_of(options)
     with ParquetTable(path) as file:
@@ -569,7 +570,7 @@ def read_table(
             is not there.
     """
     head, stream = peeked(open_raw(path), owned=True)
-    if _is_parquet(head, Path(path)):
+    if _is_parquet(head, path):
         stream.close()
         return _explored_parquet(path, options)
     with decompressed(head, stream, str(path)) as content:
