@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol, TextIO
+from typing import Any, BinaryIO, Literal, Protocol, TextIO, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from anoean_cli.inference.model import Scored
 from anoean_cli.storage.atomic import replacing
 from anoean_cli.storage.remote import is_remote, uploading
 
+OutputFormat: TypeAlias = Literal["csv", "jsonl", "parquet"]
 OUR_COLUMNS = ("file", "row", "score", "p_value", "anomaly", "reason")
 ROWS_IN_A_GROUP = 1 << 16
 ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
@@ -34,7 +35,7 @@ class Output(Protocol):
 
 @contextmanager
 def opened_output(
-    out: str, format: Literal["csv", "jsonl", "parquet"] | None, force: bool, stdout: TextIO
+    out: str, format: OutputFormat | None, force: bool, stdout: TextIO
 ) -> Iterator[Output]:
     """Open stdout (``-``) or a file that appears only once it is whole."""
     kind = format or ENDINGS.get(Path(out).suffix.lower(), "csv")
@@ -44,13 +45,14 @@ def opened_output(
         output.close()
         stdout.buffer.flush()
         return
-    with _written(out, force) as temporary, temporary.open("wb") as stream:
+    with written(out, force) as temporary, temporary.open("wb") as stream:
         output = WRITERS[kind](stream)
         yield output
         output.close()
 
 
-def _written(out: str, force: bool) -> AbstractContextManager[Path]:
+def written(out: str, force: bool) -> AbstractContextManager[Path]:
+    """A temporary file that becomes a file, or an object in a store, once it is whole."""
     if is_remote(out):
         return uploading(out, overwrite=force)
     return replacing(Path(out), overwrite=force)

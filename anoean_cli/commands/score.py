@@ -75,6 +75,12 @@ def run(
     ] = None,
     jobs: options.Jobs = 1,
     memory: options.Memory = options.DEFAULT_MEMORY,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tcp://...", help="A Dask scheduler whose workers score; --out is a folder."
+        ),
+    ] = None,
     force: options.Force = False,
 ) -> ExitStatus:
     """Score rows: file, row, score, p-value, verdict and reason, in the order of the input."""
@@ -91,18 +97,23 @@ def run(
     for name in kept:
         if name in OUR_COLUMNS:
             raise UsageError(f"--keep {name}: the output has a column of that name; rename yours")
+    if scheduler is not None and (out == "-" or embeddings or summary or jobs > 1):
+        raise UsageError(
+            "--scheduler writes parts, and a manifest with their counts: give --out FOLDER, "
+            "and leave --embeddings, --summary and --jobs out"
+        )
     if inputs.count("-") > 1:
         raise UsageError("stdin (-) can be read only once")
     check_outputs(
         {
-            "--out": None if out == "-" or is_remote(out) else Path(out),
+            "--out": None if out == "-" or scheduler or is_remote(out) else Path(out),
             "--embeddings": embeddings,
             "--summary": summary,
         },
         [("the model", model), *(("an input", source) for source in inputs)],
         force,
     )
-    if is_remote(out):
+    if is_remote(out) and scheduler is None:
         check_remote(out, force=force)
         if out in inputs:
             raise UsageError(f"--out {out}: that is an input too; write elsewhere")
@@ -116,6 +127,14 @@ def run(
         on_error=on_error,
         block_bytes=bound.block_bytes,
     )
+    if scheduler is not None:
+        from anoean_cli.commands.cluster import How, score_parts
+
+        how = How(reading, format or "csv", only_anomalies)
+        found = score_parts(console, scheduler, inputs, out, loaded, how, force)
+        if found.flagged:
+            console.warn(f"{found.flagged:,} of {found.read:,} rows could not be read")
+        return ExitStatus.ANOMALIES if fail_on_anomaly and found.anomalous else ExitStatus.OK
     counts, census, began = Counts(), Census(), time.perf_counter()
     with ExitStack() as stack:
         output = stack.enter_context(opened_output(out, format, force, console.out))
@@ -124,7 +143,7 @@ def run(
             stored = stack.enter_context(
                 writing_embeddings(embeddings, loaded.digest, overwrite=force)
             )
-        work = partial(_scored, model=loaded, output=output, only_anomalies=only_anomalies)
+        work = partial(scored, model=loaded, output=output, only_anomalies=only_anomalies)
         told: set[tuple[str, ...]] = set()
         for done in _results(_unread(inputs, loaded, reading), work, jobs, bound, console):
             _tell_extras(done.piece, told, console)
@@ -219,18 +238,30 @@ def _results(
             yield done
 
 
-def _scored(unread: UnreadPiece, model: Model, output: Output, only_anomalies: bool) -> Done | None:
-    """Parse and score one piece and write out its rows, in any thread."""
+def scored(
+    unread: UnreadPiece,
+    model: Model,
+    output: Output,
+    only_anomalies: bool,
+    name: str | None = None,
+) -> Done | None:
+    """Parse and score one piece and encode its rows, in any thread; None where it has no rows.
+
+    Args:
+        name: what the output calls the file, if not as the piece does.
+    """
     from anoean_cli.commands.output import rows_of
     from anoean_cli.data.preprocessing import Census
 
     piece = unread()
     if piece is None:
         return None
+    if name is not None and isinstance(piece.files, str):
+        piece = replace(piece, files=name)
     census = Census()
-    scored = model.score(piece.examples, census)
-    encoded = output.encoded(rows_of(piece, scored, only_anomalies))
-    return Done(replace(piece, examples=None, kept=None), scored, census, encoded)
+    found = model.score(piece.examples, census)
+    encoded = output.encoded(rows_of(piece, found, only_anomalies))
+    return Done(replace(piece, examples=None, kept=None), found, census, encoded)
 
 
 def _tell_extras(piece: Piece, told: set[tuple[str, ...]], console: Console) -> None:
