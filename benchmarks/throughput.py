@@ -130,7 +130,8 @@ def run_twice(command: list[str]) -> None:
     running = [
         subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment()) for _ in range(2)
     ]
-    if any([process.wait() for process in running]):
+    statuses = [process.wait() for process in running]
+    if any(statuses):
         raise RuntimeError(f"{command} failed")
 
 

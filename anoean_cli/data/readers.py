@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from anoean_cli.data import text
 from anoean_cli.data.columnar import (
+    BLOCK_BYTES,
     ParquetTable,
     as_categories,
     as_numbers,
@@ -52,6 +53,7 @@ from anoean_cli.interfaces import TableOptions
 from anoean_cli.storage.remote import is_remote
 
 __all__ = [
+    "BLOCK_BYTES",
     "Batch",
     "Flagged",
     "RawTable",
@@ -65,7 +67,6 @@ __all__ = [
 
 OnError: TypeAlias = Literal["stop", "flag"]
 
-BLOCK_BYTES = 1 << 20
 _HEADER_ROWS = 1000
 _NEARLY_ALL = 0.95
 _PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -274,7 +275,7 @@ def unread(
     stream.close()
     if path is None or not (is_remote(path) or Path(path).is_file()):
         raise DataError(f"{name}: Parquet cannot be read from a pipe; give it as a file")
-    return _unread_parquet(path, name, sought, options, on_error)
+    return _unread_parquet(path, name, sought, options, on_error, block_bytes)
 
 
 def _is_parquet(head: bytes, path: Path | str | None) -> bool:
@@ -464,7 +465,12 @@ def _check_order(order: Sequence[str], file: str, wanted: Wanted) -> None:
 
 
 def _unread_parquet(
-    path: Path | str, name: str, sought: Sought, options: TableOptions, on_error: OnError
+    path: Path | str,
+    name: str,
+    sought: Sought,
+    options: TableOptions,
+    on_error: OnError,
+    block_bytes: int,
 ) -> Iterator[Unread]:
     nulls = text.nulls_of(options)
     with ParquetTable(path) as file:
@@ -473,7 +479,7 @@ def _unread_parquet(
         _check_names(names, name, wanted)
         extras = tuple(column for column in names if column not in _known(wanted))
         done = 0
-        for rows in file.batches(wanted.read):
+        for rows in file.batches(wanted.read, block_bytes):
             if len(rows):
                 new = () if done else extras
                 yield partial(_parquet_batch, rows, name, wanted, nulls, on_error, done, new)
