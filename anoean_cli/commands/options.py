@@ -179,3 +179,29 @@ def _reading(trained: Mapping[str, Any]) -> Mapping[str, Any]:
 def listed(text: str | None) -> tuple[str, ...]:
     """The parts of a comma-separated option."""
     return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+
+
+DEFAULT_MEMORY = "512MiB"
+UNITS = {"k": 10, "m": 20, "g": 30, "t": 40}
+
+Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="How many cores to use.")]
+Memory = Annotated[
+    str, typer.Option(metavar="SIZE", help="How much memory to take, such as 512MiB or 2GiB.")
+]
+
+
+def size(option: str, text: str) -> int:
+    """Return a size in bytes; units are powers of 1024, with or without ``iB``.
+
+    Raises:
+        UsageError: no size.
+    """
+    number, unit = text.strip().lower().removesuffix("b").removesuffix("i"), ""
+    number, unit = number[:-1], number[-1:]
+    try:
+        found = float(number) * (1 << UNITS[unit])
+        if 1 <= found < math.inf:
+            return int(found)
+    except (KeyError, ValueError):
+        pass
+    raise UsageError(f"{option} {text}: is no size; give one such as 512MiB or 2GiB")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol, TextIO
+from typing import Any, BinaryIO, Literal, Protocol, TextIO, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -15,20 +15,27 @@ from numpy.typing import NDArray
 from anoean_cli.data.inputs import Piece
 from anoean_cli.inference.model import Scored
 from anoean_cli.storage.atomic import replacing
+from anoean_cli.storage.remote import is_remote, uploading
 
+OutputFormat: TypeAlias = Literal["csv", "jsonl", "parquet"]
 OUR_COLUMNS = ("file", "row", "score", "p_value", "anomaly", "reason")
+ROWS_IN_A_GROUP = 1 << 16
 ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
 
 
 class Output(Protocol):
-    def write(self, rows: pa.Table) -> None: ...
+    def encoded(self, rows: pa.Table) -> Any:
+        """Do the work on some rows, in any thread, and return what ``write`` takes."""
+
+    def write(self, encoded: Any) -> None:
+        """Write rows, in their order."""
 
     def close(self) -> None: ...
 
 
 @contextmanager
 def opened_output(
-    out: str, format: Literal["csv", "jsonl", "parquet"] | None, force: bool, stdout: TextIO
+    out: str, format: OutputFormat | None, force: bool, stdout: TextIO
 ) -> Iterator[Output]:
     """Open stdout (``-``) or a file that appears only once it is whole."""
     kind = format or ENDINGS.get(Path(out).suffix.lower(), "csv")
@@ -38,10 +45,17 @@ def opened_output(
         output.close()
         stdout.buffer.flush()
         return
-    with replacing(Path(out), overwrite=force) as temporary, temporary.open("wb") as stream:
+    with written(out, force) as temporary, temporary.open("wb") as stream:
         output = WRITERS[kind](stream)
         yield output
         output.close()
+
+
+def written(out: str, force: bool) -> AbstractContextManager[Path]:
+    """A temporary file that becomes a file, or an object in a store, once it is whole."""
+    if is_remote(out):
+        return uploading(out, overwrite=force)
+    return replacing(Path(out), overwrite=force)
 
 
 def write_summary(path: Path, text: str, force: bool) -> None:
@@ -100,22 +114,27 @@ class CsvOutput:
         self._stream = stream
         self._has_head = False
 
-    def write(self, rows: pa.Table) -> None:
+    def encoded(self, rows: pa.Table) -> tuple[Sequence[str], Any]:
+        return rows.column_names, _lines(rows)
+
+    def write(self, encoded: tuple[Sequence[str], Any]) -> None:
+        names, lines = encoded
         if not self._has_head:
-            self._head(rows.column_names)
-        self._write(rows)
+            self._head(names)
+        self._stream.write(lines)
 
     def close(self) -> None:
         if not self._has_head:
             self._head(OUR_COLUMNS)
 
     def _head(self, names: Sequence[str]) -> None:
-        self._write(pa.table({name: [name] for name in names}))
+        self._stream.write(_lines(pa.table({name: [name] for name in names})))
         self._has_head = True
 
-    def _write(self, rows: pa.Table) -> None:
-        lines = _plain_lines(rows)
-        self._stream.write(_quoted_lines(rows) if lines is None else lines)
+
+def _lines(rows: pa.Table) -> Any:
+    lines = _plain_lines(rows)
+    return _quoted_lines(rows) if lines is None else lines
 
 
 def _plain_lines(rows: pa.Table) -> Any:
@@ -160,29 +179,50 @@ class JsonLinesOutput:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
 
-    def write(self, rows: pa.Table) -> None:
+    def encoded(self, rows: pa.Table) -> bytes:
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows.to_pylist()]
-        self._stream.write("".join(lines).encode())
+        return "".join(lines).encode()
+
+    def write(self, encoded: bytes) -> None:
+        self._stream.write(encoded)
 
     def close(self) -> None:
         pass
 
 
 class ParquetOutput:
+    """Row groups of one size, whatever the pieces that rows come in."""
+
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._writer: Any = None
+        self._waiting: list[pa.Table] = []
 
-    def write(self, rows: pa.Table) -> None:
+    def encoded(self, rows: pa.Table) -> pa.Table:
+        return rows
+
+    def write(self, encoded: pa.Table) -> None:
+        self._waiting.append(encoded)
+        if sum(map(len, self._waiting)) >= ROWS_IN_A_GROUP:
+            waiting = pa.concat_tables(self._waiting)
+            whole = len(waiting) // ROWS_IN_A_GROUP * ROWS_IN_A_GROUP
+            for at in range(0, whole, ROWS_IN_A_GROUP):
+                self._group(waiting.slice(at, ROWS_IN_A_GROUP))
+            self._waiting = [waiting.slice(whole)]
+
+    def close(self) -> None:
+        if self._waiting:
+            self._group(pa.concat_tables(self._waiting))
+        if self._writer is not None:
+            self._writer.close()
+
+    def _group(self, rows: pa.Table) -> None:
         from pyarrow import parquet
 
         if self._writer is None:
             self._writer = parquet.ParquetWriter(pa.PythonFile(self._stream, "w"), rows.schema)
-        self._writer.write_table(rows)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        if len(rows):
+            self._writer.write_table(rows.combine_chunks())
 
 
 WRITERS: dict[str, type[CsvOutput] | type[JsonLinesOutput] | type[ParquetOutput]] = {

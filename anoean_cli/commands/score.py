@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json as json_module
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,12 +20,14 @@ from anoean_cli.console import Console
 from anoean_cli.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
-    from anoean_cli.data.inputs import Piece, Reading
+    from anoean_cli.commands.output import Output
+    from anoean_cli.data.inputs import Piece, Reading, UnreadPiece
     from anoean_cli.data.preprocessing import Census
     from anoean_cli.inference.drift import Drift, Incoming
-    from anoean_cli.inference.model import Model
-    from anoean_cli.storage.embeddings import EmbeddingsWriter
+    from anoean_cli.inference.memory import Bound
+    from anoean_cli.inference.model import Model, Scored
 
+AHEAD = 3  # pieces a job: one worked on, one read before it is needed, one to be written
 Format = Literal["csv", "jsonl", "parquet"]
 
 
@@ -35,13 +39,16 @@ def run(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Tables (CSV, .gz, .zst, Parquet), images, folders of them, IDX or prepared "
-            "files; - is stdin.",
+            help="Tables (CSV, .gz, .zst, Parquet; s3:// and gs:// too), images, folders of "
+            "them, IDX or prepared files; - is stdin.",
         ),
     ],
     model: options.Model = options.DEFAULT_MODEL,
     out: Annotated[
-        str, typer.Option("--out", "-o", metavar="-|FILE", help="Where the lines go.")
+        str,
+        typer.Option(
+            "--out", "-o", metavar="-|FILE", help="Where the lines go; s3:// and gs:// too."
+        ),
     ] = "-",
     format: Annotated[
         Format | None, typer.Option("--format", help="By default what --out ends with, or csv.")
@@ -67,6 +74,14 @@ def run(
     summary: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write counts as JSON.")
     ] = None,
+    jobs: options.Jobs = 1,
+    memory: options.Memory = options.DEFAULT_MEMORY,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tcp://...", help="A Dask scheduler whose workers score; --out is a folder."
+        ),
+    ] = None,
     force: options.Force = False,
 ) -> ExitStatus:
     """Score rows: file, row, score, p-value, verdict and reason, in the order of the input."""
@@ -74,28 +89,53 @@ def run(
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.data.inputs import Reading
     from anoean_cli.inference.drift import Incoming, drift_of
+    from anoean_cli.inference.memory import Bound
     from anoean_cli.inference.model import load_model
     from anoean_cli.storage.embeddings import writing_embeddings
+    from anoean_cli.storage.remote import check_remote, is_remote
 
     kept = options.listed(keep)
     for name in kept:
         if name in OUR_COLUMNS:
             raise UsageError(f"--keep {name}: the output has a column of that name; rename yours")
+    if scheduler is not None and (out == "-" or embeddings or summary or jobs > 1):
+        raise UsageError(
+            "--scheduler writes parts, and a manifest with their counts: give --out FOLDER, "
+            "and leave --embeddings, --summary and --jobs out"
+        )
     if inputs.count("-") > 1:
         raise UsageError("stdin (-) can be read only once")
     check_outputs(
         {
-            "--out": None if out == "-" else Path(out),
+            "--out": None if out == "-" or scheduler or is_remote(out) else Path(out),
             "--embeddings": embeddings,
             "--summary": summary,
         },
         [("the model", model), *(("an input", source) for source in inputs)],
         force,
     )
-    loaded = load_model(model)
+    if is_remote(out) and scheduler is None:
+        check_remote(out, force=force)
+        if out in inputs:
+            raise UsageError(f"--out {out}: that is an input too; write elsewhere")
+    loaded = replace(load_model(model), jobs=jobs)
     if fpr is not None:
         loaded = _at_rate(loaded, fpr)
-    reading = Reading(table.options(trained=loaded.config["dataset"]), keep=kept, on_error=on_error)
+    bound = Bound(options.size("--memory", memory))
+    reading = Reading(
+        table.options(trained=loaded.config["dataset"]),
+        keep=kept,
+        on_error=on_error,
+        block_bytes=bound.block_bytes,
+    )
+    if scheduler is not None:
+        from anoean_cli.commands.cluster import How, score_parts
+
+        how = How(reading, format or "csv", only_anomalies)
+        found = score_parts(console, scheduler, inputs, out, loaded, how, force)
+        if found.flagged:
+            console.warn(f"{found.flagged:,} of {found.read:,} rows could not be read")
+        return ExitStatus.ANOMALIES if fail_on_anomaly and found.anomalous else ExitStatus.OK
     counts, incoming, began = Counts(), Incoming.beside(loaded), time.perf_counter()
     with ExitStack() as stack:
         output = stack.enter_context(opened_output(out, format, force, console.out))
@@ -104,8 +144,15 @@ def run(
             stored = stack.enter_context(
                 writing_embeddings(embeddings, loaded.digest, overwrite=force)
             )
-        for piece in _pieces(inputs, loaded, reading, console):
-            output.write(_scored(piece, loaded, incoming, counts, stored, only_anomalies))
+        work = partial(scored, model=loaded, output=output, only_anomalies=only_anomalies)
+        told: set[tuple[str, ...]] = set()
+        for done in _results(_unread(inputs, loaded, reading), work, jobs, bound, console):
+            _tell_extras(done.piece, told, console)
+            if stored is not None:
+                stored.append(*done.piece.identities(), done.scored.output, done.scored.scores)
+            counts.add(done)
+            incoming.merge(done.incoming)
+            output.write(done.encoded)
     drift = drift_of(loaded, incoming)
     if summary is not None:
         about = {
@@ -135,6 +182,25 @@ class Counts:
     anomalous: int = 0
     files: dict[str, int] = field(default_factory=dict)
 
+    def add(self, done: Done) -> None:
+        piece = done.piece
+        self.scored += len(piece.rows)
+        self.flagged += len(piece.flagged)
+        self.read += len(piece.rows) + len(piece.flagged)
+        self.anomalous += int(done.scored.is_anomaly.sum())
+        for name, rows in piece.rows_by_file().items():
+            self.files[name] = self.files.get(name, 0) + rows
+
+
+@dataclass(frozen=True)
+class Done:
+    """A piece without its examples, and what came of it."""
+
+    piece: Piece
+    scored: Scored
+    incoming: Incoming
+    encoded: Any
+
 
 def _at_rate(model: Model, rate: float) -> Model:
     from anoean_cli.inference.recalibration import Rule, recalibrated
@@ -142,41 +208,70 @@ def _at_rate(model: Model, rate: float) -> Model:
     return replace(recalibrated(model, None, Rule(fpr=rate)), digest=model.digest)
 
 
-def _pieces(inputs: list[str], model: Model, reading: Reading, console: Console) -> Iterator[Piece]:
-    from anoean_cli.data.inputs import Expected, pieces
+def _unread(inputs: list[str], model: Model, reading: Reading) -> Iterator[UnreadPiece]:
+    from anoean_cli.data.inputs import Expected, unread_pieces
 
     expected = Expected(model.preprocessor.spec, model.schema)
-    told: set[tuple[str, ...]] = set()
     for source in inputs:
-        for piece in pieces(source, expected, reading):
-            if piece.extras and piece.extras not in told:
-                told.add(piece.extras)
-                some = ", ".join(piece.extras[:10]) + (", ..." if len(piece.extras) > 10 else "")
-                console.note(f"{source}: columns that the model does not know: {some}")
-            yield piece
+        yield from unread_pieces(source, expected, reading)
 
 
-def _scored(
-    piece: Piece,
+def _results(
+    unread: Iterator[UnreadPiece],
+    work: Callable[[UnreadPiece], Done | None],
+    jobs: int,
+    bound: Bound,
+    console: Console,
+) -> Iterator[Done]:
+    """What comes of each piece that has rows, in order.
+
+    The first one is worked on alone: it loads the graph, and shows what memory a piece takes.
+    """
+    from anoean_cli.inference.pipeline import in_order
+
+    for first in islice(unread, 1):
+        if (done := work(first)) is not None:
+            yield done
+    in_flight = bound.pieces()
+    if in_flight < jobs:
+        console.note(f"--memory {bound} is enough for {in_flight} of {jobs} jobs")
+        jobs = in_flight
+    for done in in_order(unread, work, jobs, min(in_flight, AHEAD * jobs)):
+        if done is not None:
+            yield done
+
+
+def scored(
+    unread: UnreadPiece,
     model: Model,
-    incoming: Incoming,
-    counts: Counts,
-    stored: EmbeddingsWriter | None,
+    output: Output,
     only_anomalies: bool,
-) -> Any:
-    """Score one piece and return its output rows."""
-    from anoean_cli.commands.output import rows_of
+    name: str | None = None,
+) -> Done | None:
+    """Parse and score one piece and encode its rows, in any thread; None where it has no rows.
 
-    scored = incoming.score(model, piece.examples)
-    if stored is not None:
-        stored.append(*piece.identities(), scored.output, scored.scores)
-    counts.scored += len(piece.rows)
-    counts.flagged += len(piece.flagged)
-    counts.read += len(piece.rows) + len(piece.flagged)
-    counts.anomalous += int(scored.is_anomaly.sum())
-    for name, rows in piece.rows_by_file().items():
-        counts.files[name] = counts.files.get(name, 0) + rows
-    return rows_of(piece, scored, only_anomalies)
+    Args:
+        name: what the output calls the file, if not as the piece does.
+    """
+    from anoean_cli.commands.output import rows_of
+    from anoean_cli.inference.drift import Incoming
+
+    piece = unread()
+    if piece is None:
+        return None
+    if name is not None and isinstance(piece.files, str):
+        piece = replace(piece, files=name)
+    incoming = Incoming.beside(model)
+    found = incoming.score(model, piece.examples)
+    encoded = output.encoded(rows_of(piece, found, only_anomalies))
+    return Done(replace(piece, examples=None, kept=None), found, incoming, encoded)
+
+
+def _tell_extras(piece: Piece, told: set[tuple[str, ...]], console: Console) -> None:
+    if piece.extras and piece.extras not in told:
+        told.add(piece.extras)
+        some = ", ".join(piece.extras[:10]) + (", ..." if len(piece.extras) > 10 else "")
+        console.note(f"{piece.files}: columns that the model does not know: {some}")
 
 
 def _tell(console: Console, drift: Drift, counts: Counts, census: Census) -> None:

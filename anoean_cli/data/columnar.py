@@ -13,9 +13,11 @@ import pyarrow as pa
 from anoean_cli.data.meaning import BLANKS
 from anoean_cli.data.text import shown, without_nan
 from anoean_cli.errors import DataError
+from anoean_cli.storage.remote import is_remote, open_remote
 
-_ROWS = 1 << 16
-_CELLS = 1 << 21  # as floats 16 MiB, however many columns a row of pixels has
+BLOCK_BYTES = 1 << 20
+CELL_BYTES = 4  # of text, with its delimiter
+PAGE_BYTES = 1 << 16
 
 
 class ParquetTable:
@@ -29,8 +31,9 @@ class ParquetTable:
         from pyarrow import parquet
 
         self.name = str(path)
+        source = open_remote(self.name, seekable=True) if is_remote(path) else path
         with self._told():
-            self._file = parquet.ParquetFile(path)
+            self._file = parquet.ParquetFile(source, buffer_size=PAGE_BYTES)  # not row groups whole
             self.schema: pa.Schema = self._file.schema_arrow
 
     def __enter__(self) -> ParquetTable:
@@ -39,8 +42,14 @@ class ParquetTable:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, columns: Sequence[str], block_bytes: int = BLOCK_BYTES
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the rows in batches.
+
+        Args:
+            columns: those to read.
+            block_bytes: about how much a batch takes as text.
 
         Raises:
             DataError: a column is nested, or the file is damaged.
@@ -51,7 +60,7 @@ class ParquetTable:
                     f"{self.name}, column {shown(name)}: holds nested values "
                     f"({self.schema.field(name).type}); flatten it or leave it out"
                 )
-        rows = max(1, min(_ROWS, _CELLS // max(1, len(columns))))
+        rows = max(1, block_bytes // (CELL_BYTES * max(1, len(columns))))
         with self._told():
             yield from self._file.iter_batches(batch_size=rows, columns=list(columns))
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 
 from anoean_cli.data.images import is_idx, read_idx, read_image
 from anoean_cli.data.pixels import Pixels
-from anoean_cli.data.readers import Batch, Flagged, Wanted, stream_table
+from anoean_cli.data.readers import BLOCK_BYTES, Batch, Flagged, Sought, Wanted, unread
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import ExampleSpec, TableOptions
 from anoean_cli.storage.prepared import PreparedReader, is_prepared
+from anoean_cli.storage.remote import is_remote
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,6 +66,7 @@ class Reading:
         seek_labels: whether to read labels where there are some.
         on_error: whether an unreadable row ends the reading or is flagged.
         label_ending: what labels may end with in files, and the model's labels do not.
+        block_bytes: about how much text of a table is read at once; no row depends on it.
     """
 
     options: TableOptions = TableOptions()
@@ -72,6 +75,7 @@ class Reading:
     seek_labels: bool = False
     on_error: OnError = "stop"
     label_ending: str = ""
+    block_bytes: int = BLOCK_BYTES
 
 
 @dataclass(frozen=True)
@@ -97,10 +101,10 @@ class Piece:
     flagged: Sequence[Flagged] = field(default_factory=list)
     extras: tuple[str, ...] = ()
 
-    def identities(self) -> tuple[Sequence[str], NDArray[np.int64]]:
-        """File and row number of each good row; each image file has one row."""
+    def identities(self) -> tuple[str | Sequence[str], NDArray[np.int64]]:
+        """File, one or of each, and row number of each good row; an image file has one row."""
         if isinstance(self.files, str):
-            return [self.files] * len(self.rows), self.rows
+            return self.files, self.rows
         return [self.files[row - 1] for row in self.rows], np.ones(len(self.rows), np.int64)
 
     def rows_by_file(self) -> dict[str, int]:
@@ -110,12 +114,30 @@ class Piece:
         return dict.fromkeys(self.files, 1)
 
 
+UnreadPiece: TypeAlias = Callable[[], Piece | None]
+"""Makes a piece of what is in memory as it was read; None where that has no rows. The pieces of an
+input may be made in several threads, if each is begun in the order they come in."""
+
+
 def pieces(source: str, expected: Expected, reading: Reading) -> Iterator[Piece]:
-    """Read one input: a path, or ``-`` for stdin.
+    """Read one input: a path, a table in a store, or ``-`` for stdin.
 
     Raises:
         DataError: it is not there, not of the model's kind, or damaged.
         UsageError: an option that does not go with it.
+    """
+    for make in unread_pieces(source, expected, reading):
+        piece = make()
+        if piece is not None:
+            yield piece
+
+
+def unread_pieces(source: str, expected: Expected, reading: Reading) -> Iterator[UnreadPiece]:
+    """Read one input as :func:`pieces` does, and leave the work on each piece to be done.
+
+    Raises:
+        DataError, UsageError: as :func:`pieces`; what is wrong with a row comes out where its
+            piece is made.
     """
     path = Path(source)
     if source == STDIN:
@@ -123,8 +145,12 @@ def pieces(source: str, expected: Expected, reading: Reading) -> Iterator[Piece]
         if expected.schema is None:
             return _pixel_tables(stream, "-", expected, reading)
         return _tables(stream, "-", expected.schema, reading)
+    if is_remote(source):
+        if expected.schema is None:
+            return _pixel_tables(source, source, expected, reading)
+        return _tables(source, source, expected.schema, reading)
     if is_prepared(path):
-        return _prepared(path, expected, reading)
+        return _ready(_prepared(path, expected, reading))
     if expected.schema is None:
         return _images(path, expected, reading)
     if path.is_dir():
@@ -134,6 +160,14 @@ def pieces(source: str, expected: Expected, reading: Reading) -> Iterator[Piece]
     return _tables(path, source, expected.schema, reading)
 
 
+def _ready(made: Iterable[Piece]) -> Iterator[UnreadPiece]:
+    return (partial(_same, piece) for piece in made)
+
+
+def _same(piece: Piece) -> Piece:
+    return piece
+
+
 def _stdin() -> BinaryIO:
     if sys.stdin is None:
         raise DataError("-: stdin is closed; pipe rows into it, or name a file")
@@ -141,8 +175,8 @@ def _stdin() -> BinaryIO:
 
 
 def _tables(
-    source: Path | BinaryIO, name: str, schema: TableSchema, reading: Reading
-) -> Iterator[Piece]:
+    source: Path | str | BinaryIO, name: str, schema: TableSchema, reading: Reading
+) -> Iterator[UnreadPiece]:
     wanted = Wanted(
         numeric=schema.numeric,
         categorical=schema.categorical,
@@ -156,8 +190,22 @@ def _tables(
     )
     if reading.labels and wanted.label is None:
         raise UsageError("which column holds the labels? Give --label COL")
-    for batch in stream_table(source, name, wanted, reading.options, reading.on_error):
-        yield _piece(name, batch, reading)
+    return _unread(source, name, wanted, reading, lambda piece: piece)
+
+
+def _unread(
+    source: Path | str | BinaryIO,
+    name: str,
+    sought: Sought,
+    reading: Reading,
+    finish: Callable[[Piece], Piece],
+) -> Iterator[UnreadPiece]:
+    def make(parse: Callable[[], Batch | None]) -> Piece | None:
+        batch = parse()
+        return None if batch is None else finish(_piece(name, batch, reading))
+
+    parts = unread(source, name, sought, reading.options, reading.on_error, reading.block_bytes)
+    return (partial(make, parse) for parse in parts)
 
 
 def _piece(name: str, batch: Batch, reading: Reading) -> Piece:
@@ -194,13 +242,13 @@ def _prepared(path: Path, expected: Expected, reading: Reading) -> Iterator[Piec
 # --------------------------------------------------------------------------- images
 
 
-def _images(path: Path, expected: Expected, reading: Reading) -> Iterator[Piece]:
+def _images(path: Path, expected: Expected, reading: Reading) -> Iterator[UnreadPiece]:
     if path.is_dir():
         return _image_files(_in_folder(path), expected, reading)
     if path.suffix.lower() in IMAGE_ENDINGS:
         return _image_files([path], expected, reading)
     if path.is_file() and is_idx(path):
-        return _idx(path, expected, reading)
+        return _ready(_idx(path, expected, reading))
     return _pixel_tables(path, str(path), expected, reading)
 
 
@@ -218,25 +266,30 @@ def _no_table_options(path: Path, reading: Reading) -> None:
         raise UsageError(f"--keep: {path} has no columns to keep")
 
 
-def _image_files(paths: Sequence[Path], expected: Expected, reading: Reading) -> Iterator[Piece]:
+def _image_files(
+    paths: Sequence[Path], expected: Expected, reading: Reading
+) -> Iterator[UnreadPiece]:
     _no_table_options(paths[0], reading)
     for at in range(0, len(paths), IMAGES_AT_ONCE):
-        some = paths[at : at + IMAGES_AT_ONCE]
-        good, flagged = [], []
-        for index, path in enumerate(some, start=1):
-            try:
-                good.append((index, _image(path, expected.image_shape)))
-            except DataError as error:
-                if reading.on_error == "stop":
-                    raise
-                flagged.append(Flagged(index, 0, str(error).removeprefix(f"{path}: ")))
-        examples = np.array([image for _, image in good], np.uint8)
-        yield Piece(
-            [str(path) for path in some],
-            examples.reshape(-1, *expected.image_shape),
-            np.array([index for index, _ in good], np.int64),
-            flagged=flagged,
-        )
+        yield partial(_image_piece, paths[at : at + IMAGES_AT_ONCE], expected, reading)
+
+
+def _image_piece(paths: Sequence[Path], expected: Expected, reading: Reading) -> Piece:
+    good, flagged = [], []
+    for index, path in enumerate(paths, start=1):
+        try:
+            good.append((index, _image(path, expected.image_shape)))
+        except DataError as error:
+            if reading.on_error == "stop":
+                raise
+            flagged.append(Flagged(index, 0, str(error).removeprefix(f"{path}: ")))
+    examples = np.array([image for _, image in good], np.uint8)
+    return Piece(
+        [str(path) for path in paths],
+        examples.reshape(-1, *expected.image_shape),
+        np.array([index for index, _ in good], np.int64),
+        flagged=flagged,
+    )
 
 
 def _image(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -266,8 +319,8 @@ def _idx(path: Path, expected: Expected, reading: Reading) -> Iterator[Piece]:
 
 
 def _pixel_tables(
-    source: Path | BinaryIO, name: str, expected: Expected, reading: Reading
-) -> Iterator[Piece]:
+    source: Path | str | BinaryIO, name: str, expected: Expected, reading: Reading
+) -> Iterator[UnreadPiece]:
     """Rows of pixel values, row by row of the image, one channel after the other."""
     sought = Pixels(
         count=math.prod(expected.spec.shape),
@@ -276,8 +329,9 @@ def _pixel_tables(
         required_label=reading.labels,
         sought_label=reading.seek_labels,
     )
-    for batch in stream_table(source, name, sought, reading.options, reading.on_error):
-        yield _checked_pixels(_piece(name, batch, reading), expected, reading)
+    return _unread(
+        source, name, sought, reading, lambda piece: _checked_pixels(piece, expected, reading)
+    )
 
 
 def _checked_pixels(piece: Piece, expected: Expected, reading: Reading) -> Piece:

@@ -10,9 +10,11 @@ can be written as ``""`` or ``NA``).
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, TypeAlias
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 
 from anoean_cli.data import text
 from anoean_cli.data.columnar import (
+    BLOCK_BYTES,
     ParquetTable,
     as_categories,
     as_numbers,
@@ -47,8 +50,10 @@ from anoean_cli.data.streams import PARQUET, decompressed, open_bytes, open_raw,
 from anoean_cli.data.text import Block, Dialect, Layout, Row, shown
 from anoean_cli.errors import DataError
 from anoean_cli.interfaces import TableOptions
+from anoean_cli.storage.remote import is_remote
 
 __all__ = [
+    "BLOCK_BYTES",
     "Batch",
     "Flagged",
     "RawTable",
@@ -57,11 +62,11 @@ __all__ = [
     "open_bytes",
     "read_table",
     "stream_table",
+    "unread",
 ]
 
 OnError: TypeAlias = Literal["stop", "flag"]
 
-_BLOCK_BYTES = 1 << 20
 _HEADER_ROWS = 1000
 _NEARLY_ALL = 0.95
 _PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -205,22 +210,30 @@ class Batch:
     extras: tuple[str, ...] = ()
 
 
+Unread: TypeAlias = Callable[[], Batch | None]
+"""Parses a batch that is in memory as it was read; None where that has no rows.
+
+Those of a file may be called in several threads, if each is begun in the order they come in: to
+number its rows, one waits for those before it to be parsed. None is called twice.
+"""
+
+
 # ---------------------------------------------------------------------------- scoring
 
 
 def stream_table(
-    source: Path | BinaryIO,
+    source: Path | str | BinaryIO,
     name: str,
     sought: Sought,
     options: TableOptions,
     on_error: OnError,
-    block_bytes: int = _BLOCK_BYTES,
+    block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Batch]:
     """Yield the wanted columns of a table, batch by batch.
 
     Args:
-        source: a file, or a stream that need not be seekable (then not Parquet) and is not
-            closed.
+        source: a file, an object in a store, or a stream that need not be seekable (then not
+            Parquet) and is not closed.
         name: what messages call it.
         sought: the columns, a :class:`Wanted` where they are known beforehand.
         options: how the text is written.
@@ -233,37 +246,50 @@ def stream_table(
         UsageError: an unknown encoding, an impossible delimiter or decimal sign.
         Both: what ``sought`` raises.
     """
-    path = None if hasattr(source, "read") else Path(source)
+    for part in unread(source, name, sought, options, on_error, block_bytes):
+        batch = part()
+        if batch is not None:
+            yield batch
+
+
+def unread(
+    source: Path | str | BinaryIO,
+    name: str,
+    sought: Sought,
+    options: TableOptions,
+    on_error: OnError,
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[Unread]:
+    """Yield what :func:`stream_table` does, each batch still to be parsed.
+
+    Raises:
+        DataError, UsageError: as :func:`stream_table`; what is wrong with a row comes out where
+            its batch is parsed, and that there is none in the last one.
+    """
+    path = source if isinstance(source, (Path, str)) else None
     raw = source if path is None else open_raw(path)
     head, stream = peeked(raw, owned=path is not None)  # type: ignore[arg-type]
-    if _is_parquet(head, path):
-        stream.close()
-        if path is None or not path.is_file():
-            raise DataError(f"{name}: Parquet cannot be read from a pipe; give it as a file")
-        batches = _parquet_batches(path, name, sought, options, on_error)
-    else:
+    if not _is_parquet(head, path):
         content = decompressed(head, stream, name)
-        batches = _text_batches(content, name, sought, options, on_error, block_bytes)
-    empty = True
-    for batch in batches:
-        empty = False
-        yield batch
-    if empty:
-        raise DataError(f"{name}: has no data rows")
+        return _unread_text(content, name, sought, options, on_error, block_bytes)
+    stream.close()
+    if path is None or not (is_remote(path) or Path(path).is_file()):
+        raise DataError(f"{name}: Parquet cannot be read from a pipe; give it as a file")
+    return _unread_parquet(path, name, sought, options, on_error, block_bytes)
 
 
-def _is_parquet(head: bytes, path: Path | None) -> bool:
-    return head == PARQUET or (path is not None and path.suffix.lower() in _PARQUET_SUFFIXES)
+def _is_parquet(head: bytes, path: Path | str | None) -> bool:
+    return head == PARQUET or str(path).lower().endswith(_PARQUET_SUFFIXES)
 
 
-def _text_batches(
+def _unread_text(
     stream: BinaryIO,
     name: str,
     sought: Sought,
     options: TableOptions,
     on_error: OnError,
     block_bytes: int,
-) -> Iterator[Batch]:
+) -> Iterator[Unread]:
     with stream:
         dialect, blocks = _opened(stream, name, options, block_bytes)
         first, row, blocks = _first_row(blocks, dialect, name)
@@ -272,12 +298,38 @@ def _text_batches(
         is_guess = bool(columns.first) and options.header is None
         layout, extras = _layout(columns, wanted, dialect, row.line if is_guess else 0)
         blocks = chain([first if columns.first else text.without_first(first, row)], blocks)
-        done = 0
+        before = _Count(0)
         for block in blocks:
-            batch, count = _text_batch(block, layout, wanted, on_error, done)
-            if count:
-                yield replace(batch, extras=() if done else extras)
-            done += count
+            after = _Count()
+            yield partial(_text_batch, block, layout, wanted, on_error, before, after, extras)
+            before = after
+        yield partial(_at_the_end, name, before)
+
+
+class _Count:
+    """How many rows a file has up to some place: known once all of them are parsed."""
+
+    def __init__(self, rows: int | None = None) -> None:
+        self._rows = rows
+        self._known = threading.Event()
+        if rows is not None:
+            self._known.set()
+
+    def tell(self, rows: int | None) -> None:
+        """Let those go on that wait; None where it will never be known."""
+        self._rows = rows
+        self._known.set()
+
+    def wait(self) -> int:
+        self._known.wait()
+        if self._rows is None:
+            raise DataError("rows before these cannot be read")  # and whoever reads them says why
+        return self._rows
+
+
+def _at_the_end(name: str, before: _Count) -> None:
+    if not before.wait():
+        raise DataError(f"{name}: has no data rows")
 
 
 def _opened(
@@ -301,13 +353,26 @@ def _first_row(
 
 
 def _text_batch(
-    block: Block, layout: Layout, wanted: Wanted, on_error: OnError, done: int
-) -> tuple[Batch, int]:
-    """Return the rows of a block and how many they are; ``done`` rows went before."""
-    parsed = text.parse(block, layout, on_error)
+    block: Block,
+    layout: Layout,
+    wanted: Wanted,
+    on_error: OnError,
+    before: _Count,
+    after: _Count,
+    extras: tuple[str, ...],
+) -> Batch | None:
+    """Return the rows of a block, None if there are none, numbered on from those before it."""
+    count = None
+    try:
+        parsed = text.parse(block, layout, on_error)
+        done = before.wait()
+        count = done + len(parsed.table) + len(parsed.bad)
+    finally:
+        after.tell(count)
+    if count == done:
+        return None
     bad = np.array([row.at for row in parsed.bad], np.int64)
-    count = len(parsed.table) + len(bad)
-    rows = np.delete(np.arange(done + 1, done + count + 1, dtype=np.int64), bad)
+    rows = np.delete(np.arange(done + 1, count + 1, dtype=np.int64), bad)
     flagged = [Flagged(done + 1 + row.at, row.line, row.reason, row.kept) for row in parsed.bad]
     nulls, columns = layout.dialect.nulls, parsed.table
     numbers = {name: columns.column(name) for name in wanted.numeric}
@@ -315,7 +380,8 @@ def _text_batch(
     labels = None
     for name in layout.text:  # the label, if it is wanted and there
         labels = as_text(columns.column(name), nulls).combine_chunks()
-    return Batch(pa.table(numbers | strings), rows, parsed.kept, labels, flagged), count
+    table = pa.table(numbers | strings)
+    return Batch(table, rows, parsed.kept, labels, flagged, () if done else extras)
 
 
 # ---------------------------------------------------------------------------- matching columns
@@ -398,9 +464,14 @@ def _check_order(order: Sequence[str], file: str, wanted: Wanted) -> None:
 # ---------------------------------------------------------------------------- scoring Parquet
 
 
-def _parquet_batches(
-    path: Path, name: str, sought: Sought, options: TableOptions, on_error: OnError
-) -> Iterator[Batch]:
+def _unread_parquet(
+    path: Path | str,
+    name: str,
+    sought: Sought,
+    options: TableOptions,
+    on_error: OnError,
+    block_bytes: int,
+) -> Iterator[Unread]:
     nulls = text.nulls_of(options)
     with ParquetTable(path) as file:
         names = tuple(file.schema.names)
@@ -408,11 +479,13 @@ def _parquet_batches(
         _check_names(names, name, wanted)
         extras = tuple(column for column in names if column not in _known(wanted))
         done = 0
-        for rows in file.batches(wanted.read):
+        for rows in file.batches(wanted.read, block_bytes):
             if len(rows):
-                batch = _parquet_batch(rows, name, wanted, nulls, on_error, done)
-                yield replace(batch, extras=() if done else extras)
+                new = () if done else extras
+                yield partial(_parquet_batch, rows, name, wanted, nulls, on_error, done, new)
             done += len(rows)
+        if not done:
+            raise DataError(f"{name}: has no data rows")
 
 
 def _parquet_batch(
@@ -422,6 +495,7 @@ def _parquet_batch(
     nulls: Sequence[str],
     on_error: OnError,
     done: int,
+    extras: tuple[str, ...],
 ) -> Batch:
     numbers = {name: _cast(batch, name, file, as_numbers, nulls) for name in wanted.numeric}
     strings = {name: _cast(batch, name, file, as_text, nulls) for name in wanted.categorical}
@@ -447,6 +521,7 @@ def _parquet_batch(
         pa.table(kept).take(good) if kept else None,
         labels.take(pa.array(good)) if labels is not None else None,
         flagged,
+        extras,
     )
 
 
@@ -501,7 +576,7 @@ def read_table(
             is not there.
     """
     head, stream = peeked(open_raw(path), owned=True)
-    if _is_parquet(head, Path(path)):
+    if _is_parquet(head, path):
         stream.close()
         return _explored_parquet(path, options)
     with decompressed(head, stream, str(path)) as content:
@@ -529,7 +604,7 @@ def _read_strings(
     stream: BinaryIO, file: str, options: TableOptions, warn: Callable[[str], None]
 ) -> tuple[Columns, Roles, Dialect, pa.Table]:
     """Read a text with all columns as strings, but for the ignored ones."""
-    dialect, blocks = _opened(stream, file, options, _BLOCK_BYTES)
+    dialect, blocks = _opened(stream, file, options, BLOCK_BYTES)
     first, row, blocks = _first_row(blocks, dialect, file)
     rows = text.sample(first, dialect.delimiter, 1 + _HEADER_ROWS)
     fields = names_of(rows[0])
@@ -647,7 +722,7 @@ def _refuse_infinite(place: str, column: str, value: object) -> None:
 def _line_of(path: Path | str, options: TableOptions, index: int) -> int:
     """Return the line of a row of a text, counted from 0 with the header; reads it once more."""
     with open_bytes(path) as stream:
-        dialect, blocks = _opened(stream, str(path), options, _BLOCK_BYTES)
+        dialect, blocks = _opened(stream, str(path), options, BLOCK_BYTES)
         rows = (row for block in blocks for row in text.rows_of(block, dialect.delimiter))
         for at, row in enumerate(rows):
             if at == index:

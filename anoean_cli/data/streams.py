@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 import pyarrow as pa
 
 from anoean_cli.errors import DataError, UsageError
+from anoean_cli.storage.remote import is_remote, open_remote
 
 Read: TypeAlias = Callable[[int], bytes]
 """Takes a size, returns about as many bytes; ``b""`` at the end and only there."""
@@ -42,11 +43,13 @@ def open_bytes(path: Path | str) -> BinaryIO:
 
 
 def open_raw(path: Path | str) -> BinaryIO:
-    """Open a file for reading as it is.
+    """Open a file, or an object in a store, for reading as it is.
 
     Raises:
         DataError: it does not exist, is a folder or may not be read.
     """
+    if is_remote(path):
+        return cast(BinaryIO, open_remote(str(path)))
     try:
         return open(path, "rb")
     except FileNotFoundError:

@@ -114,7 +114,7 @@ def on_cluster(
     """
     from joblib import Parallel, delayed, parallel_config
 
-    with _client(scheduler):
+    with connected(scheduler):
         config: dict[str, Any] = {"scatter": [dataset]}
         with parallel_config(backend="dask", **config):
             parallel = Parallel(return_as="generator_unordered", batch_size=1)
@@ -123,7 +123,12 @@ def on_cluster(
                 yield cells[at], result
 
 
-def _client(scheduler: str) -> Any:
+def connected(scheduler: str) -> Any:
+    """A client of a Dask scheduler, for use as a context.
+
+    Raises:
+        UsageError: dask is not installed, or the scheduler cannot be reached.
+    """
     try:
         from distributed import Client
     except ImportError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,14 @@ from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import FileFormatError
 from anoean_cli.inference.contents import ROLES, Config, Output, Settings, Timing
 from anoean_cli.inference.inputs import as_examples
-from anoean_cli.inference.runner import GraphRunner, PluginRunner, Runner
-from anoean_cli.interfaces import FloatRows, Json, Scores, State
+from anoean_cli.inference.runner import BLOCK, GraphRunner, PluginRunner, Runner
+from anoean_cli.interfaces import ExampleSpec, FloatRows, Json, Scores, State
 from anoean_cli.storage import model as model_file
 from anoean_cli.storage.hdf5 import Content, Value
 from anoean_cli.storage.typed_json import check_json
 from anoean_cli.storage.values import Json as JsonValue
+
+FEATURE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Model:
         split: positions of rows by role.
         arrays: what the detector's plugin scores by, where there is no graph.
         weights, history, timing: for reuse and inspection.
+        jobs: how many threads score by it at once; the graph gets memory for so many runs.
     """
 
     config: Mapping[str, Json]
@@ -91,11 +95,12 @@ class Model:
     history: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     timing: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
+    jobs: int = 1
 
     @cached_property
     def runner(self) -> Runner:
         if self.graph is not None:
-            return GraphRunner(self.graph, self.preprocessor.spec)
+            return GraphRunner(self.graph, self.preprocessor.spec, self.jobs)
         return PluginRunner(self.config["detector"]["name"], self.arrays, self.preprocessor.spec)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -120,8 +125,16 @@ class Model:
         return self.score(as_examples(X, self.schema, self.preprocessor.spec)).p_values
 
     def score(self, examples: Any, census: Census | None = None) -> Scored:
-        """Score examples: an Arrow table with the schema's columns, or uint8 images."""
-        return self.score_rows(self.preprocessor.transform(examples, census))
+        """Score examples: an Arrow table with the schema's columns, or uint8 images.
+
+        Some rows at a time, or the features of a wide model would take far more than the examples.
+        """
+        at_once = rows_at_once(self.preprocessor.spec)
+        parts = [
+            self.score_rows(self.preprocessor.transform(examples[at : at + at_once], census))
+            for at in range(0, max(1, len(examples)), at_once)
+        ]
+        return parts[0] if len(parts) == 1 else _joined(parts)
 
     def score_rows(self, rows: FloatRows) -> Scored:
         """Score preprocessed rows."""
@@ -156,6 +169,18 @@ def load_model(path: Path | str) -> Model:
         return _from_content(content)
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}; train the model anew") from error
+
+
+def rows_at_once(spec: ExampleSpec) -> int:
+    """How many rows are preprocessed at once: whole blocks of the graph, some MiB of features."""
+    block = BLOCK[spec.kind]
+    return max(1, FEATURE_BYTES // (4 * math.prod(spec.shape) * block)) * block
+
+
+def _joined(parts: Sequence[Scored]) -> Scored:
+    return Scored(
+        *(np.concatenate([getattr(part, name.name) for part in parts]) for name in fields(Scored))
+    )
 
 
 def as_columns(output: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ many operators a file holds, each on tensors of no more than that.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -39,17 +40,18 @@ class GraphRunner:
     Args:
         graph: ONNX model bytes.
         spec: what one row looks like.
+        jobs: how many threads run it at once.
 
     Raises:
         FileFormatError: the graph is damaged, not plain, or does not take such rows.
     """
 
-    def __init__(self, graph: bytes, spec: ExampleSpec) -> None:
+    def __init__(self, graph: bytes, spec: ExampleSpec, jobs: int = 1) -> None:
         check_graph(graph)
         self.block = BLOCK[spec.kind]
         self.shape = spec.shape
         self._memory = MEMORY + self.block * len(graph)
-        self._session = session(graph, self._memory)
+        self._session = session(graph, jobs * self._memory)
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(self._session.get_outputs()) != 1:
             raise FileFormatError("the graph must have one input and one output")
@@ -101,6 +103,7 @@ class PluginRunner:
         if not getattr(plugin, "needs_plugin", False):
             raise FileFormatError(f"the graph is missing, by which the detector {detector} scores")
         self._blame = f"detector plugin {detector!r}"
+        self._alone = threading.Lock()  # nobody asks of a plugin that several threads may use it
         with blaming(self._blame):
             self._score = plugin.restore(arrays, spec)
 
@@ -109,7 +112,7 @@ class PluginRunner:
         return _in_blocks(self._run, rows, PLUGIN_BLOCK)
 
     def _run(self, block: FloatRows) -> NDArray[np.float32]:
-        with blaming(self._blame):
+        with self._alone, blaming(self._blame):
             scores = np.asarray(self._score(block), np.float32)
         if scores.shape != (len(block),):
             raise PluginError(

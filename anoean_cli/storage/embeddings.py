@@ -29,18 +29,20 @@ class EmbeddingsWriter:
 
     def append(
         self,
-        files: Sequence[str],
+        files: str | Sequence[str],
         rows: NDArray[np.int64],
         embedding: NDArray[np.float32],
         scores: NDArray[np.float64],
     ) -> None:
-        """Append n rows; ``rows`` counts from 1 in each file."""
-        for name in files:
+        """Append n rows of one file, or each of its own; ``rows`` counts from 1 in each."""
+        numbers = [
             self._numbers.setdefault(name, len(self._numbers))
+            for name in ((files,) if isinstance(files, str) else files)
+        ]
         self._writer.append("embedding", embedding)
         self._writer.append("score", scores)
         self._writer.append("row", rows)
-        self._writer.append("file", np.array([self._numbers[n] for n in files], np.int32))
+        self._writer.append("file", np.resize(np.array(numbers, np.int32), len(rows)))
 
     @property
     def files(self) -> Sequence[str]:

@@ -56,7 +56,7 @@ def test_a_table_has_the_models_columns_and_row_numbers_from_1(tmp_path):
     assert together(found).to_pydict() == {"x": [1, 2, 3], "k": ["a", "b", "c"]}
     assert np.concatenate([piece.rows for piece in found]).tolist() == [1, 2, 3]
     assert found[0].extras == ("more",)
-    assert found[0].identities()[0][0] == str(path)
+    assert found[0].identities()[0] == str(path)
     assert found[0].labels is None
 
 

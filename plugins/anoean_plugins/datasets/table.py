@@ -30,12 +30,14 @@ class TableDataset:
         Without a label column every row is taken as normal.
         """
         from anoean_cli.data.readers import read_table
+        from anoean_cli.storage.remote import is_remote
 
         if request.source in ("auto", "full", "sample"):
             raise DatasetUnavailableError(
                 "the data set 'table' is a file of yours: give it as --dataset FILE"
             )
-        path = Path(request.source)
+        path = request.source
+        name = path.rpartition("/")[2] if is_remote(path) else Path(path).name
         raw = read_table(path, request.table, request.warn)
         label = raw.roles.label
         features = raw.table.select([n for n in raw.table.column_names if n != label])
@@ -45,12 +47,12 @@ class TableDataset:
         else:
             labels = _as_labels(raw.table.column(label))
         return Dataset(
-            name=path.name,
+            name=name,
             examples=features,
             labels=labels,
             provenance={
                 "source": "file",
-                "files": {path.name: _sha256(path)},
+                "files": {name: _sha256(path)},
                 "rows": len(raw.table),
                 "sample": False,
             },
@@ -66,9 +68,11 @@ def _as_labels(column: pa.ChunkedArray) -> NDArray[np.str_]:
     return np.array(["" if value is None else value for value in column.to_pylist()])
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: str) -> str:
+    from anoean_cli.data.streams import open_raw
+
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with open_raw(path) as stream:
         while chunk := stream.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()

@@ -1,0 +1,287 @@
+"""``score --scheduler``: one output part for each input, scored by the workers of a Dask cluster.
+
+The folder of parts, and the inputs, are where all workers and this process see them. A part
+appears whole, and what is said of it in the manifest after that: whatever is killed between, a
+part is missing there, or scored again to the same bytes, never half or twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from anoean_cli.commands.loading import TABLE_ENDINGS
+from anoean_cli.commands.output import OutputFormat, opened_output, written
+from anoean_cli.commands.score import Counts, scored
+from anoean_cli.console import Console
+from anoean_cli.data.inputs import Expected, Reading, unread_pieces
+from anoean_cli.data.streams import open_raw
+from anoean_cli.errors import DataError, OutputError, UsageError
+from anoean_cli.evaluation.workers import connected
+from anoean_cli.inference.model import Model
+from anoean_cli.storage.atomic import make_folder
+from anoean_cli.storage.remote import is_remote
+
+MANIFEST = "manifest.json"
+FORMAT, VERSION = "anoean-parts", 1
+CHUNK = 1 << 20
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """An input and what becomes of it.
+
+    Attributes:
+        name: the file name of the output, which depends on the input's name alone.
+        source: the input as it was given.
+        place: the same from any folder.
+        state: size and time of change of a file, so that a changed one is scored again.
+    """
+
+    name: str
+    source: str
+    place: str
+    state: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class How:
+    """What the bytes of a part depend on, but for model and input."""
+
+    reading: Reading
+    format: OutputFormat
+    only_anomalies: bool
+
+
+def score_parts(
+    console: Console,
+    scheduler: str,
+    inputs: Sequence[str],
+    folder: str,
+    model: Model,
+    how: How,
+    force: bool,
+) -> Counts:
+    """Score what the folder does not hold yet; returns what is in all parts together.
+
+    Raises:
+        UsageError: an input that has no part of its own or is the folder, or no scheduler that
+            answers.
+        OutputError: the folder holds parts of another model or other options, or is not shared.
+        DataError: what a worker says of an input.
+    """
+    parts = parts_of(inputs, how.format, is_table=model.schema is not None)
+    if not is_remote(folder) and any(
+        os.path.realpath(folder) == os.path.realpath(i) for i in inputs
+    ):
+        raise UsageError(f"--out {folder}: that folder is an input too; write elsewhere")
+    place = folder if is_remote(folder) else str(Path(folder).absolute())
+    if not is_remote(folder):
+        make_folder(Path(folder))
+    about = json.loads(
+        json.dumps(
+            {
+                "format": FORMAT,
+                "format_version": VERSION,
+                "model_digest": model.digest,
+                "threshold": model.calibration.threshold,
+                "options": _options(how),
+            }
+        )
+    )
+    known = _kept(f"{place}/{MANIFEST}", about, folder, force)
+    entries = {part.name: known[part.name] for part in parts if _is_finished(part, place, known)}
+    missing = [part for part in parts if part.name not in entries]
+    if entries:
+        console.note(f"{len(entries)} of {len(parts)} parts were finished before")
+    for entry in _run(scheduler, missing, place, model, how):
+        entries[entry["part"]] = entry
+        _keep(f"{place}/{MANIFEST}", about, [entries[p.name] for p in parts if p.name in entries])
+        console.note(f"{len(entries)} of {len(parts)}: {entry['source']}, {entry['rows']:,} rows")
+    counts = Counts()
+    for part in parts:
+        entry = entries[part.name]
+        counts.read += entry["rows"]
+        counts.flagged += entry["flagged"]
+        counts.anomalous += entry["anomalies"]
+        counts.scored += entry["rows"] - entry["flagged"]
+    return counts
+
+
+def _options(how: How) -> dict[str, Any]:
+    reading = asdict(how.reading)
+    del reading["block_bytes"]  # no byte depends on it
+    return {"reading": reading, "format": how.format, "only_anomalies": how.only_anomalies}
+
+
+# --------------------------------------------------------------------------- parts
+
+
+def parts_of(inputs: Sequence[str], format: str, *, is_table: bool) -> list[Part]:
+    """One part an input, and of a folder one a table in it.
+
+    Raises:
+        UsageError: stdin, or an input that is named twice.
+        DataError: a folder without tables, or an input that is not there.
+    """
+    found: dict[str, Part] = {}
+    for given in inputs:
+        for source in _in_folder(given) if is_table else [given]:
+            part = _part(source, format)
+            if part.name in found:
+                raise UsageError(f"{source}: is named twice; each input has one part")
+            found[part.name] = part
+    return list(found.values())
+
+
+def _in_folder(source: str) -> list[str]:
+    if is_remote(source) or not Path(source).is_dir():
+        return [source]
+    inside = sorted(p for p in Path(source).iterdir() if p.is_file())
+    tables = [str(p) for p in inside if p.name.lower().endswith(TABLE_ENDINGS)]
+    if not tables:
+        raise DataError(f"{source}: has no tables ({' '.join(TABLE_ENDINGS)})")
+    return tables
+
+
+def _part(source: str, format: str) -> Part:
+    if source == "-":
+        raise UsageError("-: stdin is not where workers are; give files with --scheduler")
+    place, state = source, (0, 0)
+    if not is_remote(source):
+        place = str(Path(source).absolute())
+        try:
+            about = Path(source).stat()
+        except OSError as error:
+            raise DataError(f"{source}: {(error.strerror or str(error)).lower()}") from None
+        state = about.st_size, about.st_mtime_ns
+    told = hashlib.sha256(place.encode()).hexdigest()[:8]
+    name = place.rstrip("/").rpartition("/")[2]
+    return Part(f"{name}-{told}.{format}", source, place, state)
+
+
+def _is_finished(part: Part, folder: str, known: Mapping[str, Entry]) -> bool:
+    """Whether a part is there, whole, of the input as it is now."""
+    entry = known.get(part.name)
+    if entry is None or entry.get("source_state") != list(part.state):
+        return False
+    try:
+        return _digest_of(f"{folder}/{part.name}") == entry.get("digest")
+    except DataError:
+        return False
+
+
+def _digest_of(place: str) -> str:
+    digest = hashlib.sha256()
+    with open_raw(place) as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+# --------------------------------------------------------------------------- the manifest
+
+
+def _kept(place: str, about: Entry, folder: str, force: bool) -> dict[str, Entry]:
+    """What the manifest says of parts by the same model and options."""
+    try:
+        with open_raw(place) as stream:
+            before = json.loads(stream.read())
+        entries = {entry["part"]: entry for entry in before.pop("parts")}
+    except DataError:  # there is none yet
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        before, entries = None, {}
+    if before == about:
+        return entries
+    if force:
+        return {}
+    raise OutputError(
+        f"cannot write {folder}: it holds parts by another model or other options; "
+        "name another --out, or give --force to replace them"
+    )
+
+
+def _keep(place: str, about: Entry, entries: Sequence[Entry]) -> None:
+    text = json.dumps({**about, "parts": entries}, indent=2) + "\n"
+    with written(place, force=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+# --------------------------------------------------------------------------- the cluster
+
+
+def _run(
+    scheduler: str, parts: Sequence[Part], folder: str, model: Model, how: How
+) -> Iterator[Entry]:
+    """Yield what is to be said of each part, as they are finished."""
+    if not parts:
+        return
+    with connected(scheduler) as client:
+        import distributed
+
+        as_completed: Any = distributed.as_completed
+        threads = max(client.nthreads().values(), default=1)
+        (shared,) = client.scatter([replace(model, jobs=threads)], broadcast=True, hash=False)
+        futures = {
+            client.submit(score_part, part, folder, shared, how, pure=False): part for part in parts
+        }
+        for future in as_completed(futures):
+            part = futures[future]
+            with _blaming(part):
+                entry = future.result()
+            if not is_remote(folder) and not Path(folder, part.name).exists():
+                raise OutputError(
+                    f"cannot write {folder}: a worker wrote {part.name} there, which is not seen "
+                    "here; name a folder that this machine and all workers share, or s3://..."
+                )
+            yield entry
+
+
+@contextmanager
+def _blaming(part: Part) -> Iterator[None]:
+    from distributed import KilledWorker
+
+    try:
+        yield
+    except KilledWorker as error:
+        raise DataError(
+            f"{part.source}: the workers that scored it were killed, again and again; "
+            "perhaps they ran out of memory"
+        ) from error
+    except CancelledError as error:
+        raise DataError(
+            f"{part.source}: the cluster has lost it; start the command again to go on"
+        ) from error
+
+
+def score_part(part: Part, folder: str, model: Model, how: How) -> Entry:
+    """Score an input on a worker, and write its part."""
+    target = f"{folder}/{part.name}"
+    counts = Counts()
+    expected = Expected(model.preprocessor.spec, model.schema)
+    with opened_output(target, how.format, True, sys.stdout) as output:
+        for unread in unread_pieces(part.place, expected, how.reading):
+            done = scored(unread, model, output, how.only_anomalies, part.source)
+            if done is not None:
+                output.write(done.encoded)
+                counts.add(done)
+    return {
+        "part": part.name,
+        "source": part.source,
+        "source_state": list(part.state),
+        "rows": counts.read,
+        "flagged": counts.flagged,
+        "anomalies": counts.anomalous,
+        "digest": _digest_of(target),
+        "model_digest": model.digest,
+    }
