@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,8 +18,10 @@ from anoean_cli.console import Console
 from anoean_cli.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
+    from anoean_cli.commands.explaining import HeatMaps
     from anoean_cli.data.inputs import Piece, Reading
     from anoean_cli.data.preprocessing import Census
+    from anoean_cli.inference.explanation import Explainer, Explanation
     from anoean_cli.inference.model import Model
     from anoean_cli.storage.embeddings import EmbeddingsWriter
 
@@ -51,6 +53,16 @@ def run(
     fpr: Annotated[
         float | None, typer.Option(help="Another false-positive rate for this run.")
     ] = None,
+    explain: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="K", help="Add the K columns, or patches, that add most to each score."
+        ),
+    ] = None,
+    explain_images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Of images: draw what adds to each score, a PNG a row."),
+    ] = None,
     embeddings: Annotated[
         Path | None, typer.Option(metavar="OUT.h5", help="Store the embeddings too.")
     ] = None,
@@ -69,6 +81,7 @@ def run(
     force: options.Force = False,
 ) -> ExitStatus:
     """Score rows: file, row, score, p-value, verdict and reason, in the order of the input."""
+    from anoean_cli.commands.explaining import check_folder, heat_maps
     from anoean_cli.commands.output import OUR_COLUMNS, opened_output, write_summary
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.data.inputs import Reading
@@ -91,9 +104,12 @@ def run(
         [("the model", model), *(("an input", source) for source in inputs)],
         force,
     )
+    if explain_images is not None:
+        check_folder(explain_images)
     loaded = load_model(model)
     if fpr is not None:
         loaded = _at_rate(loaded, fpr)
+    why = _why(loaded, explain, explain_images, kept, console)
     reading = Reading(table.options(trained=loaded.config["dataset"]), keep=kept, on_error=on_error)
     counts, census, began = Counts(), Census(), time.perf_counter()
     with ExitStack() as stack:
@@ -103,8 +119,13 @@ def run(
             stored = stack.enter_context(
                 writing_embeddings(embeddings, loaded.digest, overwrite=force)
             )
+        pictures = None
+        if explain_images is not None:
+            pictures = stack.enter_context(heat_maps(explain_images))
         for piece in _pieces(inputs, loaded, reading, console):
-            output.write(_scored(piece, loaded, census, counts, stored, only_anomalies))
+            output.write(
+                _scored(piece, loaded, census, counts, stored, only_anomalies, why, pictures)
+            )
     if summary is not None:
         about = {
             **vars(counts),
@@ -131,6 +152,50 @@ class Counts:
     flagged: int = 0
     anomalous: int = 0
     files: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Why:
+    """What explains scores, and how many columns a row is to be explained by."""
+
+    explainer: Explainer
+    k: int
+
+    def columns(self, explanation: Explanation) -> Mapping[str, Any]:
+        from anoean_cli.commands.explaining import explained_columns
+
+        named = self.explainer.named(explanation)
+        return explained_columns(named, self.explainer.columns, self.k)
+
+
+def _why(
+    model: Model,
+    explain: int | None,
+    folder: Path | None,
+    kept: Sequence[str],
+    console: Console,
+) -> Why | None:
+    """What `--explain` and `--explain-images` ask for.
+
+    Raises:
+        UsageError: pictures of a table, or a kept column of the name of one that is added.
+        FileFormatError: the model is too old.
+    """
+    if explain is None and folder is None:
+        return None
+    from anoean_cli.commands.explaining import explained_names
+    from anoean_cli.inference.explanation import Explainer
+
+    if folder is not None and model.schema is not None:
+        raise UsageError("--explain-images: the model takes tables; --explain K names columns")
+    explainer = Explainer(model)
+    k = min(explain or 0, len(explainer.columns))
+    if explain is not None and k < explain:
+        what = "columns" if model.schema is not None else "patches"
+        console.note(f"--explain {explain}: the model has {k} {what}, all of which are given")
+    for name in set(kept) & set(explained_names(k)):
+        raise UsageError(f"--keep {name}: the output has a column of that name; rename yours")
+    return Why(explainer, k)
 
 
 def _at_rate(model: Model, rate: float) -> Model:
@@ -160,20 +225,29 @@ def _scored(
     counts: Counts,
     stored: EmbeddingsWriter | None,
     only_anomalies: bool,
+    why: Why | None,
+    pictures: HeatMaps | None,
 ) -> Any:
     """Score one piece and return its output rows."""
     from anoean_cli.commands.output import rows_of
 
-    scored = model.score(piece.examples, census)
+    rows = model.preprocessor.transform(piece.examples, census)
+    scored, more = model.score_rows(rows), None
+    if why is not None:
+        explanation = why.explainer.explain(rows, scored.scores)
+        more = why.columns(explanation)
+        if pictures is not None:
+            chosen = scored.is_anomaly | (not only_anomalies)
+            pictures.add(piece, explanation, chosen)
     if stored is not None:
         stored.append(*piece.identities(), scored.output, scored.scores)
     counts.scored += len(piece.rows)
     counts.flagged += len(piece.flagged)
     counts.read += len(piece.rows) + len(piece.flagged)
     counts.anomalous += int(scored.is_anomaly.sum())
-    for name, rows in piece.rows_by_file().items():
-        counts.files[name] = counts.files.get(name, 0) + rows
-    return rows_of(piece, scored, only_anomalies)
+    for name, number in piece.rows_by_file().items():
+        counts.files[name] = counts.files.get(name, 0) + number
+    return rows_of(piece, scored, only_anomalies, more)
 
 
 def _tell(console: Console, model: Model, counts: Counts, census: Census) -> None:
