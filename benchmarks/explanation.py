@@ -1,11 +1,11 @@
-"""Whether explanations name what makes rows anomalous: deletion and insertion curves, and their cost.
+"""Whether explanations name what makes rows anomalous: deletion and insertion curves, and cost.
 
 Deletion puts the values of a normal in place of a row's, column by column, those first that a
 method says add most; the sooner the score falls, the better the method. Insertion puts a row's
-columns into the normal likewise; the sooner the score rises, the better. Both are given as the area
-under the curve over the share of columns, of the share of log score over that of a median normal
-that is left, from 0 to 1. The normals put in place are the model's typical one, and for each row two
-drawn from the calibration rows, which no method knows of.
+columns into the normal likewise; the sooner the score rises, the better. Both are given as the
+area under the curve over the share of columns, of the share of log score over that of a median
+normal that is left, from 0 to 1. The normals put in place are the model's typical one, and for
+each row two drawn from the calibration rows, which no method knows of.
 
 Methods are chosen with --choose, on anomalies that no reported test holds and that training has not
 seen; without it they are judged on the anomalies that training set aside. Models are trained as
@@ -405,8 +405,8 @@ def page(given: Any, areas: Mapping[str, Any], costs: Mapping[str, Any]) -> None
     notes = [
         f"{which} {given.rows} a model, {given.seeds} seeds; area under the curve in %, mean ± "
         "standard deviation over seeds. **Deletion: lower is better; insertion: higher is.**",
-        f"`--explain` asks {QUESTIONS} questions about a row of a table: what its columns add when put "
-        f"into the typical row; and {2 * PATCHES**2} about an image: both ways, patch by patch.",
+        f"`--explain` asks {QUESTIONS} questions about a row of a table: what its columns add when "
+        f"put into the typical row; and {2 * PATCHES**2} about an image: both ways, by patches.",
     ]
     for name, of in costs.items():
         notes.append(

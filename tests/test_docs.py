@@ -27,6 +27,7 @@ assert (detector.predict(X_test) == y_test).mean() > 0.85
     "docs/guide.md": """
 assert scores[0] < scores[1] and p_values[0] > p_values[1]
 assert (verdicts == y).mean() > 0.9
+assert np.allclose(contributions.sum(axis=1), scores - explanation.baseline)
 """,
     "docs/formats.md": """
 assert config["detector"]["name"] == "anoean" and threshold > 0 and created.startswith("20")

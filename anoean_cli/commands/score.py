@@ -15,7 +15,7 @@ import typer
 from anoean_cli.commands import options, shell
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
-from anoean_cli.errors import ExitStatus, UsageError
+from anoean_cli.errors import ExitStatus, FileFormatError, UsageError
 
 if TYPE_CHECKING:
     from anoean_cli.commands.explaining import HeatMaps
@@ -109,7 +109,7 @@ def run(
     loaded = load_model(model)
     if fpr is not None:
         loaded = _at_rate(loaded, fpr)
-    why = _why(loaded, explain, explain_images, kept, console)
+    why = _why(loaded, model, explain, explain_images, kept, console)
     reading = Reading(table.options(trained=loaded.config["dataset"]), keep=kept, on_error=on_error)
     counts, census, began = Counts(), Census(), time.perf_counter()
     with ExitStack() as stack:
@@ -170,6 +170,7 @@ class Why:
 
 def _why(
     model: Model,
+    path: Path,
     explain: int | None,
     folder: Path | None,
     kept: Sequence[str],
@@ -188,7 +189,10 @@ def _why(
 
     if folder is not None and model.schema is not None:
         raise UsageError("--explain-images: the model takes tables; --explain K names columns")
-    explainer = Explainer(model)
+    try:
+        explainer = Explainer(model)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error
     k = min(explain or 0, len(explainer.columns))
     if explain is not None and k < explain:
         what = "columns" if model.schema is not None else "patches"

@@ -90,7 +90,7 @@ class Explainer:
             rows: (n, *shape) as the model's preprocessor gives them.
             scores: (n,) what the model says of them.
         """
-        flat = rows.reshape(len(rows), -1)
+        flat = rows.reshape(len(rows), self._typical.shape[1])
         parts = [
             self._explained(flat[at : at + ROWS_AT_ONCE], scores[at : at + ROWS_AT_ONCE])
             for at in range(0, len(flat), ROWS_AT_ONCE)
