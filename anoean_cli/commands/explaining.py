@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from anoean_cli.errors import OutputError
-from anoean_cli.storage.atomic import make_folder, replacing
+from anoean_cli.storage.atomic import make_folder
 
 if TYPE_CHECKING:
     from anoean_cli.data.inputs import Piece
@@ -131,5 +131,11 @@ def heat_map(image: NDArray[np.uint8], contributions: NDArray[np.float64]) -> ND
 def _save(picture: NDArray[np.uint8], path: Path) -> None:
     from PIL import Image
 
-    with replacing(path, overwrite=False) as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG")
+    try:
+        Image.fromarray(picture).save(path, format="PNG", compress_level=1)
+    except OSError as error:
+        raise _refusal(path.parent, error) from error
+
+
+def _refusal(folder: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot write {folder}: {error.strerror or error}; write elsewhere")
