@@ -27,6 +27,7 @@ assert (detector.predict(X_test) == y_test).mean() > 0.85
     "docs/guide.md": """
 assert scores[0] < scores[1] and p_values[0] > p_values[1]
 assert (verdicts == y).mean() > 0.9
+assert np.allclose(contributions.sum(axis=1), scores - explanation.baseline)
 """,
     "docs/formats.md": """
 assert config["detector"]["name"] == "anoean" and threshold > 0 and created.startswith("20")
@@ -126,7 +127,9 @@ def test_constraints_pin_every_dependency_once():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = [line.partition("==")[::2] for line in lines if not line.startswith("#")]
     assert all(re.fullmatch(r"[a-z0-9-]+", name) for name, _ in pins)
-    assert all(re.fullmatch(r"[\d.]+(\.post\d+)?", version) for _, version in pins), "no local versions"
+    assert all(re.fullmatch(r"[\d.]+(\.post\d+)?", version) for _, version in pins), (
+        "no local versions"
+    )
     pinned = dict(pins)
     assert len(pinned) == len(pins)
     assert pinned["torch"] == "2.13.0"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, TextIO, TypeAlias
@@ -63,8 +63,14 @@ def write_summary(path: Path, text: str, force: bool) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def rows_of(piece: Piece, scored: Scored, only_anomalies: bool) -> pa.Table:
-    """The output rows of a piece: good and flagged ones by their numbers, our columns first."""
+def rows_of(
+    piece: Piece, scored: Scored, only_anomalies: bool, more: Mapping[str, pa.Array] | None = None
+) -> pa.Table:
+    """The output rows of a piece: good and flagged ones by their numbers, our columns first.
+
+    Args:
+        more: columns of the good rows that come last, empty for flagged ones.
+    """
     good, bad = len(piece.rows), len(piece.flagged)
     rows = np.concatenate([piece.rows, np.array([f.row for f in piece.flagged], np.int64)])
     files = piece.files
@@ -82,6 +88,8 @@ def rows_of(piece: Piece, scored: Scored, only_anomalies: bool) -> pa.Table:
             values = [flagged.kept[at] if flagged.kept else None for flagged in piece.flagged]
             both = [*piece.kept.column(name).chunks, pa.array(values, pa.string())]
             columns[name] = pa.concat_arrays(both)
+    for name, array in (more or {}).items():
+        columns[name] = pa.concat_arrays([array, pa.nulls(bad, array.type)])
     table = pa.table(columns)
     if bad:
         table = table.take(np.argsort(rows, kind="stable"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,13 +17,14 @@ import typer
 from anoean_cli.commands import options, shell
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
-from anoean_cli.errors import ExitStatus, UsageError
+from anoean_cli.errors import ExitStatus, FileFormatError, UsageError
 
 if TYPE_CHECKING:
     from anoean_cli.commands.output import Output
     from anoean_cli.data.inputs import Piece, Reading, UnreadPiece
     from anoean_cli.data.preprocessing import Census
     from anoean_cli.inference.drift import Drift, Incoming
+    from anoean_cli.inference.explanation import Explainer, Explanation
     from anoean_cli.inference.memory import Bound
     from anoean_cli.inference.model import Model, Scored
 
@@ -59,6 +60,16 @@ def run(
     fpr: Annotated[
         float | None, typer.Option(help="Another false-positive rate for this run.")
     ] = None,
+    explain: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="K", help="Add the K columns, or patches, that add most to each score."
+        ),
+    ] = None,
+    explain_images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Of images: draw what adds to each score, a PNG a row."),
+    ] = None,
     embeddings: Annotated[
         Path | None, typer.Option(metavar="OUT.h5", help="Store the embeddings too.")
     ] = None,
@@ -85,6 +96,7 @@ def run(
     force: options.Force = False,
 ) -> ExitStatus:
     """Score rows: file, row, score, p-value, verdict and reason, in the order of the input."""
+    from anoean_cli.commands.explaining import check_folder, heat_maps
     from anoean_cli.commands.output import OUR_COLUMNS, opened_output, write_summary
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.data.inputs import Reading
@@ -98,10 +110,11 @@ def run(
     for name in kept:
         if name in OUR_COLUMNS:
             raise UsageError(f"--keep {name}: the output has a column of that name; rename yours")
-    if scheduler is not None and (out == "-" or embeddings or summary or jobs > 1):
+    others = embeddings or summary or jobs > 1 or explain or explain_images
+    if scheduler is not None and (out == "-" or others):
         raise UsageError(
             "--scheduler writes parts, and a manifest with their counts: give --out FOLDER, "
-            "and leave --embeddings, --summary and --jobs out"
+            "and leave --embeddings, --summary, --explain, --explain-images and --jobs out"
         )
     if inputs.count("-") > 1:
         raise UsageError("stdin (-) can be read only once")
@@ -118,9 +131,12 @@ def run(
         check_remote(out, force=force)
         if out in inputs:
             raise UsageError(f"--out {out}: that is an input too; write elsewhere")
+    if explain_images is not None:
+        check_folder(explain_images)
     loaded = replace(load_model(model), jobs=jobs)
     if fpr is not None:
         loaded = _at_rate(loaded, fpr)
+    why = _why(loaded, model, explain, explain_images, kept, console)
     bound = Bound(options.size("--memory", memory))
     reading = Reading(
         table.options(trained=loaded.config["dataset"]),
@@ -144,12 +160,19 @@ def run(
             stored = stack.enter_context(
                 writing_embeddings(embeddings, loaded.digest, overwrite=force)
             )
-        work = partial(scored, model=loaded, output=output, only_anomalies=only_anomalies)
+        pictures = None
+        if explain_images is not None:
+            pictures = stack.enter_context(heat_maps(explain_images))
+        work = partial(scored, model=loaded, output=output, only_anomalies=only_anomalies, why=why)
         told: set[tuple[str, ...]] = set()
         for done in _results(_unread(inputs, loaded, reading), work, jobs, bound, console):
             _tell_extras(done.piece, told, console)
             if stored is not None:
                 stored.append(*done.piece.identities(), done.scored.output, done.scored.scores)
+            if pictures is not None and done.explanation is not None:
+                pictures.add(
+                    done.piece, done.explanation, done.scored.is_anomaly | (not only_anomalies)
+                )
             counts.add(done)
             incoming.merge(done.incoming)
             output.write(done.encoded)
@@ -194,12 +217,62 @@ class Counts:
 
 @dataclass(frozen=True)
 class Done:
-    """A piece without its examples, and what came of it."""
+    """A piece, without its examples unless they are to be drawn, and what came of it."""
 
     piece: Piece
     scored: Scored
     incoming: Incoming
     encoded: Any
+    explanation: Explanation | None = None
+
+
+@dataclass(frozen=True)
+class Why:
+    """What explains scores, how many columns a row is explained by, and whether it is drawn."""
+
+    explainer: Explainer
+    k: int
+    draws: bool
+
+    def columns(self, explanation: Explanation) -> Mapping[str, Any]:
+        from anoean_cli.commands.explaining import explained_columns
+
+        named = self.explainer.named(explanation)
+        return explained_columns(named, self.explainer.columns, self.k)
+
+
+def _why(
+    model: Model,
+    path: Path,
+    explain: int | None,
+    folder: Path | None,
+    kept: Sequence[str],
+    console: Console,
+) -> Why | None:
+    """What `--explain` and `--explain-images` ask for.
+
+    Raises:
+        UsageError: pictures of a table, or a kept column of the name of one that is added.
+        FileFormatError: the model is too old.
+    """
+    if explain is None and folder is None:
+        return None
+    from anoean_cli.commands.explaining import explained_names
+    from anoean_cli.inference.explanation import Explainer
+
+    if folder is not None and model.schema is not None:
+        raise UsageError("--explain-images: the model takes tables; --explain K names columns")
+    try:
+        explainer = Explainer(model)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+    k = min(explain or 0, len(explainer.columns))
+    if explain is not None and k < explain:
+        what = "columns" if model.schema is not None else "patches"
+        console.note(f"--explain {explain}: the model has {k} {what}, all of which are given")
+    for name in set(kept) & set(explained_names(k)):
+        raise UsageError(f"--keep {name}: the output has a column of that name; rename yours")
+    return Why(explainer, k, folder is not None)
 
 
 def _at_rate(model: Model, rate: float) -> Model:
@@ -247,11 +320,13 @@ def scored(
     output: Output,
     only_anomalies: bool,
     name: str | None = None,
+    why: Why | None = None,
 ) -> Done | None:
     """Parse and score one piece and encode its rows, in any thread; None where it has no rows.
 
     Args:
         name: what the output calls the file, if not as the piece does.
+        why: what explains the scores, if anything.
     """
     from anoean_cli.commands.output import rows_of
     from anoean_cli.inference.drift import Incoming
@@ -263,8 +338,15 @@ def scored(
         piece = replace(piece, files=name)
     incoming = Incoming.beside(model)
     found = incoming.score(model, piece.examples)
-    encoded = output.encoded(rows_of(piece, found, only_anomalies))
-    return Done(replace(piece, examples=None, kept=None), found, incoming, encoded)
+    explanation, more = None, None
+    if why is not None:
+        rows = model.preprocessor.transform(piece.examples)
+        explanation = why.explainer.explain(rows, found.scores)
+        more = why.columns(explanation)
+    encoded = output.encoded(rows_of(piece, found, only_anomalies, more))
+    if why is None or not why.draws:
+        explanation, piece = None, replace(piece, examples=None)
+    return Done(replace(piece, kept=None), found, incoming, encoded, explanation)
 
 
 def _tell_extras(piece: Piece, told: set[tuple[str, ...]], console: Console) -> None:

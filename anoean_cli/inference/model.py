@@ -76,6 +76,8 @@ class Model:
         calibration: reference scores and threshold.
         kept: selection and calibration rows by role.
         split: positions of rows by role.
+        typical: the selection normal of the lowest score, preprocessed, which explanations start
+            from; None in files of older versions.
         arrays: what the detector's plugin scores by, where there is no graph.
         weights, history, timing: for reuse and inspection.
         jobs: how many threads score by it at once; the graph gets memory for so many runs.
@@ -90,6 +92,7 @@ class Model:
     calibration: Calibration
     kept: Mapping[str, KeptRows] = field(default_factory=dict)
     split: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    typical: FloatRows | None = None
     arrays: State = field(default_factory=dict)
     weights: State = field(default_factory=dict)
     history: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -235,6 +238,8 @@ def _to_values(model: Model) -> dict[str, Value]:
     values |= {f"preprocessing/{k}": v for k, v in model.preprocessor.arrays().items()}
     if model.graph is not None:
         values["graph"] = model.graph
+    if model.typical is not None:
+        values["explanation/typical"] = model.typical
     values |= {f"detector/{k}": v for k, v in model.arrays.items()}
     values |= {f"encoder/{k}": v for k, v in model.weights.items()}
     values |= {f"history/{k}": v for k, v in model.history.items()}
@@ -271,6 +276,7 @@ def _from_content(content: Content) -> Model:
             calibration=_calibration(values["calibration/reference"], settings),
             kept=_kept(values, gaussian),
             split=_split(values),
+            typical=_typical(values.get("explanation/typical"), preprocessor),
             arrays=_arrays(values),
             weights=_under("encoder", values),
             history={
@@ -327,6 +333,17 @@ def _kept(values: Mapping[str, Any], gaussian: Gaussian | None) -> dict[str, Kep
     if gaussian is not None and "selection" not in kept:
         raise FileFormatError("the embeddings of selection rows are not there")
     return kept
+
+
+def _typical(value: Any, preprocessor: Preprocessor) -> FloatRows | None:
+    if value is None:
+        return None
+    row = _array("explanation/typical", value, "f", len(preprocessor.spec.shape))
+    if row.dtype != np.float32 or row.shape != preprocessor.spec.shape:
+        raise FileFormatError("its explanation/typical is no row that the graph takes")
+    if not np.isfinite(row).all():
+        raise FileFormatError("its explanation/typical is not finite")
+    return row
 
 
 def _split(values: Mapping[str, Any]) -> dict[str, NDArray[np.int64]]:

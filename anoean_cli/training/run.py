@@ -537,10 +537,18 @@ def _calibrated_model(
         calibration=by_rate(np.sort(reference), "calibration" in kept, **about),
         kept=kept,
         split=_positions(split),
+        typical=_typical(rows_of(split.selection), scores),
         arrays=fitted.arrays,
         weights=fitted.weights,
         history=_columns(fitted.history),
     )
+
+
+def _typical(selection: Rows, scores: NDArray[np.float64]) -> FloatRows:
+    """The normal that is least anomalous, which explanations start from."""
+    normals = np.flatnonzero(~selection.is_anomaly)
+    row: FloatRows = selection.examples[normals[np.argmin(scores[normals])]].copy()
+    return row
 
 
 def _steady(fitted: Fitted) -> Fitted:

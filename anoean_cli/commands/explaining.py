@@ -1,0 +1,142 @@
+"""What ``score --explain`` adds: columns of the output, and of images pictures."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from anoean_cli.errors import OutputError
+from anoean_cli.storage.atomic import make_folder
+
+if TYPE_CHECKING:
+    from anoean_cli.data.inputs import Piece
+    from anoean_cli.inference.explanation import Explanation
+
+SMALLEST_SIDE = 224  # of a picture, in pixels; smaller images are enlarged by a whole number
+RED, BLUE = np.array([214, 39, 40]), np.array([31, 119, 180])
+LONGEST_NAME = 80
+
+
+def explained_names(k: int) -> list[str]:
+    """The columns that ``--explain K`` adds."""
+    return [name for i in range(1, k + 1) for name in (f"explain_{i}", f"contribution_{i}")]
+
+
+def explained_columns(explanation: Explanation, names: list[str], k: int) -> Mapping[str, pa.Array]:
+    """The k largest contributions of each row, and of which columns; null where there is none.
+
+    Args:
+        explanation: of as many columns as there are names.
+    """
+    order, values = explanation.largest(k)
+    texts, nothing = pa.array(names, pa.string()), values == 0
+    columns = {}
+    for i in range(k):
+        index = pa.array(order[:, i], pa.int64(), mask=nothing[:, i])
+        columns[f"explain_{i + 1}"] = texts.take(index)
+        columns[f"contribution_{i + 1}"] = pa.array(values[:, i], mask=nothing[:, i])
+    return columns
+
+
+# --------------------------------------------------------------------------- pictures
+
+
+class HeatMaps:
+    """A folder of pictures, one a row, numbered in the order of the input."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._count = 0
+
+    def add(self, piece: Piece, explanation: Explanation, chosen: NDArray[np.bool_]) -> None:
+        """Draw the chosen rows of a piece of images."""
+        files, rows = piece.identities()
+        for at in map(int, np.flatnonzero(chosen)):
+            self._count += 1
+            file = files if isinstance(files, str) else files[at]
+            stem = Path(file).stem[:LONGEST_NAME].strip("-") or "stdin"
+            name = f"{self._count:06d}-{stem}-{rows[at]}.png"
+            picture = heat_map(piece.examples[at], explanation.contributions[at])
+            _save(picture, self._folder / name)
+
+
+@contextmanager
+def heat_maps(folder: Path) -> Iterator[HeatMaps]:
+    """Open a folder that appears only once all its pictures are there.
+
+    Raises:
+        OutputError: as `check_folder`.
+    """
+    check_folder(folder)
+    temporary = folder.with_name(f".{folder.name[:40]}.{secrets.token_hex(8)}.tmp")
+    make_folder(temporary)
+    try:
+        yield HeatMaps(temporary)
+        with suppress(FileNotFoundError):
+            folder.rmdir()  # an empty one may stand there
+        try:
+            temporary.rename(folder)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {folder}: {error.strerror}; write elsewhere"
+            ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises OutputError where a folder cannot be made, or holds something already."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise OutputError(f"cannot write {folder}: it is no folder; name a new one")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(
+            f"cannot write {folder}: the folder holds files; empty it, or name a new one "
+            "(--force replaces files, not folders)"
+        )
+    if not folder.parent.is_dir():
+        raise OutputError(
+            f"cannot write {folder}: there is no folder {folder.parent}; create it first"
+        )
+
+
+def heat_map(image: NDArray[np.uint8], contributions: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """An image, and beside it in grey with what makes it anomalous red, what speaks against blue.
+
+    Args:
+        image: (channels, height, width).
+        contributions: (height·width,); the largest has the full colour.
+
+    Returns:
+        (height, 2·width, 3) uint8, both enlarged.
+    """
+    channels, height, width = image.shape
+    colours = np.moveaxis(image, 0, -1).astype(np.float64)
+    colours = colours if channels == 3 else np.repeat(colours[:, :, :1], 3, axis=2)
+    heat = contributions.reshape(height, width, 1)
+    strength = np.abs(heat) / max(float(np.abs(heat).max()), np.finfo(np.float64).tiny)
+    grey = colours.mean(axis=2, keepdims=True) / 2 + 255 / 4
+    painted = grey + strength * (np.where(heat > 0, RED, BLUE) - grey)
+    both = np.concatenate([colours, painted], axis=1).round().astype(np.uint8)
+    times = max(1, -(-SMALLEST_SIDE // min(height, width)))
+    return both.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def _save(picture: NDArray[np.uint8], path: Path) -> None:
+    from PIL import Image
+
+    try:
+        Image.fromarray(picture).save(path, format="PNG", compress_level=1)
+    except OSError as error:
+        raise _refusal(path.parent, error) from error
+
+
+def _refusal(folder: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot write {folder}: {error.strerror or error}; write elsewhere")
