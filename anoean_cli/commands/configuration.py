@@ -35,7 +35,7 @@ def take(context: Any, path: Path) -> None:
     known = {_key_of(p): p for p in context.command.params if p.name not in NOT_IN_FILES}
     found: dict[str, Any] = {}
     for key, value in table.items():
-        where = f"{path}{_line(text, command, key)}: [{command}] {key}"
+        where = f"{path}{line_of(text, command, key)}: [{command}] {key}"
         parameter = known.get(key.replace("_", "-"))
         if parameter is None:
             raise UsageError(f"{where}: there is no such option; {_known(key, known)}")
@@ -94,7 +94,7 @@ def _table(path: Path, text: str, command: str) -> Mapping[str, Any]:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: is no TOML: {error}") from error
     for name, value in tables.items():
-        where = f"{path}{_line(text, None, name)}"
+        where = f"{path}{line_of(text, None, name)}"
         if not isinstance(value, dict):
             raise UsageError(f"{where}: {name} stands in no table; write [{command}] above it")
         if name not in COMMANDS:
@@ -107,7 +107,7 @@ def _table(path: Path, text: str, command: str) -> Mapping[str, Any]:
     return tables[command]  # type: ignore[no-any-return]
 
 
-def _line(text: str, table: str | None, key: str) -> str:
+def line_of(text: str, table: str | None, key: str) -> str:
     """``, line N`` for messages, or nothing where a key is written in an unusual way.
 
     Args:

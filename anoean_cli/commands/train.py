@@ -23,7 +23,7 @@ from anoean_cli.parameters import positive
 if TYPE_CHECKING:
     from anoean_cli.data.splits import SplitRequest
     from anoean_cli.inference.model import Model
-    from anoean_cli.interfaces import Apportionment, Dataset
+    from anoean_cli.interfaces import Apportionment, Dataset, TableOptions
     from anoean_cli.training.run import TrainRequest
 
 
@@ -46,6 +46,7 @@ class DataFlags:
     categorical: Annotated[
         str | None, typer.Option(metavar="COLS", help="Columns to take as categories.")
     ] = None
+    schema: options.Schema = None
     unlabeled: Annotated[
         Literal["drop", "normal"],
         typer.Option(help="What rows without a label are; if normal, --normal may be left out."),
@@ -76,6 +77,18 @@ class DataFlags:
         Literal["drawn", "publisher"],
         typer.Option(help="Draw the test rows, or take the publisher's test partition."),
     ] = "drawn"
+
+    def table_options(self, table: TableFlags, dataset: str) -> TableOptions:
+        """How to read the table, and what its columns are.
+
+        Raises:
+            UsageError: options that the data set does not take, or a schema that does not fit.
+        """
+        from anoean_cli.commands.loading import check_table_options, described_by
+
+        given = table.options(self.label, self.ignore, self.numeric, self.categorical)
+        check_table_options(dataset, self.source, given)
+        return described_by(self.schema, dataset, self.source, given)
 
 
 @dataclass(frozen=True)
@@ -165,7 +178,7 @@ def run(
     """Train a detector, calibrate it, and write the model."""
     from anoean_cli import environment
     from anoean_cli.commands import configuration
-    from anoean_cli.commands.loading import check_table_options, load_dataset
+    from anoean_cli.commands.loading import load_dataset
     from anoean_cli.commands.summary import show_model
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.data.text import nulls_of
@@ -178,8 +191,7 @@ def run(
     there = load_model(model) if resume and not unfinished and model.exists() else None
     inputs = [("--dataset", dataset), ("--source", data.source)]
     check_outputs({"--model": model}, inputs, force or unfinished or there is not None)
-    table_options = table.options(data.label, data.ignore, data.numeric, data.categorical)
-    check_table_options(dataset, data.source, table_options)
+    table_options = data.table_options(table, dataset)
     rows = load_dataset(dataset, data.source, table_options, console, seed=learning.seed)
     split = split_request(rows, data, nulls_of(table_options))
 
@@ -273,6 +285,7 @@ def effective(
         "ignore": data.ignore,
         "numeric": data.numeric,
         "categorical": data.categorical,
+        "schema": None if data.schema is None else str(data.schema),
         "unlabeled": data.unlabeled,
         "anomaly-types": data.anomaly_types or ("all" if types is None else f"random:{types}"),
         "anomaly-fraction": _or_all(sizes["anomaly_fraction"]),
