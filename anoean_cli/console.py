@@ -6,6 +6,7 @@ Importing this module imports no rich: it is needed only for tables and bars.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from anoean_cli.process import tell
 
 SECONDS_BETWEEN_LINES = 5.0
 BETWEEN_COLUMNS = "  "
+SELECTION = ("auc_pr", "ranking")  # figures of an epoch; the last that there is picks by default
 
 
 @dataclass(frozen=True)
@@ -128,14 +130,21 @@ class _Lines(TrainingProgress):
         self._console = console
         self._began = time.monotonic()
         self._told = self._began
+        self._before: float | None = None  # epochs of a run that is gone on with
+        self._best = _Best()
 
     def show(self, record: Mapping[str, float], epochs: int) -> None:
         now = time.monotonic()
+        if self._before is None:
+            self._before = record["epoch"] - 1
+        best = self._best.after(record)
         if now - self._told < SECONDS_BETWEEN_LINES and record["epoch"] < epochs:
             return
         self._told = now
-        left = (now - self._began) / record["epoch"] * (epochs - record["epoch"])
-        self._console.note(f"{_epoch_text(record, epochs)}, at most {left:.0f} s left")
+        done = record["epoch"] - self._before
+        left = (now - self._began) / done * (epochs - record["epoch"])
+        text = f"{_epoch_text(record, epochs)}{best}, at most {left:.0f} s left"
+        self._console.note(text)
 
 
 @contextmanager
@@ -146,17 +155,35 @@ def _bar() -> Iterator[TrainingProgress]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
         task = progress.add_task("training", total=None)
+        best = _Best()
 
         class Bar(TrainingProgress):
             def show(self, record: Mapping[str, float], epochs: int) -> None:
-                text = _epoch_text(record, epochs)
+                text = _epoch_text(record, epochs) + best.after(record)
                 progress.update(task, completed=record["epoch"], total=epochs, description=text)
 
         yield Bar()
 
 
+class _Best:
+    """The best selection figure so far, and its epoch."""
+
+    def __init__(self) -> None:
+        self._figure = -math.inf
+        self._epoch = 0.0
+
+    def after(self, record: Mapping[str, float]) -> str:
+        """Take one epoch's figures; of equal ones the later is the best, as in training."""
+        names = [name for name in SELECTION if name in record]
+        if not names:
+            return ""
+        if record[names[-1]] >= self._figure:
+            self._figure, self._epoch = record[names[-1]], record["epoch"]
+        return f" (best {self._figure:.4f}, epoch {self._epoch:.0f})"
+
+
 def _epoch_text(record: Mapping[str, float], epochs: int) -> str:
     figures = "".join(
-        f", selection {name} {record[name]:.4f}" for name in ("auc_pr", "ranking") if name in record
+        f", selection {name} {record[name]:.4f}" for name in SELECTION if name in record
     )
     return f"epoch {record['epoch']:.0f} of {epochs}{figures}"

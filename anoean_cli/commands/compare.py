@@ -57,15 +57,14 @@ def run(
 
     Finished cells are kept in --out: the same command goes on where an interrupted one stopped.
     """
-    from anoean_cli.commands.loading import check_table_options, load_dataset
+    from anoean_cli.commands.loading import load_dataset
     from anoean_cli.data.text import nulls_of
     from anoean_cli.evaluation import comparison
 
     if jobs > 1 and scheduler is not None:
         raise UsageError("give --jobs or --scheduler, not both")
     contenders = contenders_of(detectors)
-    table_options = table.options(data.label, data.ignore, data.numeric, data.categorical)
-    check_table_options(dataset, data.source, table_options)
+    table_options = data.table_options(table, dataset)
     rows = load_dataset(dataset, data.source, table_options, console, seed=learning.seed)
     split = _split(rows, data, nulls_of(table_options), console)
     _check_anomalies(rows, split)

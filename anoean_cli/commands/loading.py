@@ -150,6 +150,25 @@ def _mended_by_prepare(kept: Path) -> Iterator[None]:
         raise with_remedy(error, f"anoean prepare {kept.stem} --force makes it anew") from error
 
 
+def described_by(schema: Path | None, name: str, source: str, table: TableOptions) -> TableOptions:
+    """Table options with what a file says of the columns.
+
+    Raises:
+        UsageError: the data set is no table of the user's, or the file does not fit it.
+        PluginError: no such plugin.
+    """
+    if schema is None:
+        return table
+    if not _takes_table_options(name, source):
+        raise UsageError(f"--schema: the data set {name} is no text table; leave that out")
+    from anoean_cli.commands import schema_file
+
+    path = name if is_file(name) else source
+    if path == "-":
+        raise UsageError("--schema: a table on stdin cannot be looked at twice; give it as a file")
+    return schema_file.applied(schema, path, table)
+
+
 def check_table_options(name: str, source: str, table: TableOptions) -> None:
     """Refuse the user's table options for a data set that does not read a table by them.
 

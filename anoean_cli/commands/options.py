@@ -98,6 +98,13 @@ Normal = Annotated[
     typer.Option("--normal", metavar="V[,V...]", help="The label values that are normal."),
 ]
 
+Schema = Annotated[
+    Path | None,
+    typer.Option(
+        "--schema", metavar="FILE.toml", help="What the columns are, as prepare --dry-run prints."
+    ),
+]
+
 
 @dataclass(frozen=True)
 class TableFlags:

@@ -28,6 +28,13 @@ def run(
     ignore: Annotated[
         str | None, typer.Option(metavar="COLS", help="Columns that are no features.")
     ] = None,
+    schema: options.Schema = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print what the columns are taken for, as TOML; write nothing."
+        ),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file to write; by default the cache.")
     ] = None,
@@ -35,20 +42,32 @@ def run(
 ) -> None:
     """Fetch and verify a data set, and write it as a prepared HDF5 file; prints its path."""
     from anoean_cli import environment
-    from anoean_cli.commands.loading import check_table_options, is_file, load_dataset
+    from anoean_cli.commands import schema_file
+    from anoean_cli.commands.loading import (
+        check_table_options,
+        described_by,
+        is_file,
+        load_dataset,
+    )
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.errors import UsageError
     from anoean_cli.storage.atomic import make_folder
     from anoean_cli.storage.prepared import in_cache, write_prepared
 
+    table_options = table.options(label, ignore)
+    check_table_options(dataset, source, table_options)
+    if dry_run:
+        table_options = described_by(schema, dataset, source, table_options)
+        rows = load_dataset(dataset, source, table_options, console)
+        console.data(schema_file.described(rows))
+        return
     if out is None:
         if is_file(dataset):
             raise UsageError(f"give --out FILE for the prepared form of {dataset}")
         out = in_cache(environment.cache_folder(), dataset)
         make_folder(out.parent)
     check_outputs({"--out": out}, [("DATASET", dataset), ("--source", source)], force)
-    table_options = table.options(label, ignore)
-    check_table_options(dataset, source, table_options)
+    table_options = described_by(schema, dataset, source, table_options)
     rows = load_dataset(dataset, source, table_options, console, from_cache=False)
     digest = write_prepared(rows, out, overwrite=force)
     console.note(f"{len(rows.labels):,} rows of {rows.name}, digest {digest[:16]}")

@@ -18,6 +18,7 @@ import traceback
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -34,6 +35,15 @@ CANNOT_WRITE = {
 } | {errno.EBADF: "it is closed; open it, or write to a file"}
 
 
+def _take_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Callback of --config, before all other options: the file stands in for them."""
+    if path is not None and not context.resilient_parsing:
+        from anoean_cli.commands import configuration
+
+        configuration.take(context, path)
+    return path
+
+
 @dataclasses.dataclass(frozen=True)
 class Common:
     """Options that every command takes."""
@@ -41,6 +51,18 @@ class Common:
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress.")] = False
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="More notes.")] = False
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml",
+            is_eager=True,
+            callback=_take_config,
+            help="Take options from this file's table of the command; those given here win.",
+        ),
+    ] = None
+
+    def console(self) -> Console:
+        return Console(self.quiet, self.verbose, self.debug)
 
 
 def command(function: Function) -> Callable[..., None]:
@@ -55,12 +77,16 @@ def command(function: Function) -> Callable[..., None]:
         else:
             plain.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
 
-    def run(**values: Any) -> None:
+    def run(context: typer.Context, **values: Any) -> None:
+        if values["config"] is not None:
+            from anoean_cli.commands import configuration
+
+            configuration.with_settings(context, values)
         built = {
             name: group(**{f.name: values.pop(f.name) for f in dataclasses.fields(group)})
             for name, group in groups.items()
         }
-        console = Console(**vars(built.pop("common")))
+        console = built.pop("common").console()
 
         def action() -> ExitStatus | None:
             with redirect_stdout(sys.stderr):  # what a plugin prints is no data: see `Console.out`
@@ -69,6 +95,8 @@ def command(function: Function) -> Callable[..., None]:
         raise typer.Exit(int(guarded(console, action)))
 
     parameters = [*plain, *(p for group in groups.values() for p in _options(group))]
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    parameters = [context, *parameters]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     run.__name__, run.__doc__ = function.__name__, function.__doc__

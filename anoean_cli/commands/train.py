@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -23,7 +23,8 @@ from anoean_cli.parameters import positive
 if TYPE_CHECKING:
     from anoean_cli.data.splits import SplitRequest
     from anoean_cli.inference.model import Model
-    from anoean_cli.interfaces import Apportionment, Dataset
+    from anoean_cli.interfaces import Apportionment, Dataset, TableOptions
+    from anoean_cli.training.run import TrainRequest
 
 
 MOST_ANOMALIES = 1000  # a normal
@@ -45,6 +46,7 @@ class DataFlags:
     categorical: Annotated[
         str | None, typer.Option(metavar="COLS", help="Columns to take as categories.")
     ] = None
+    schema: options.Schema = None
     unlabeled: Annotated[
         Literal["drop", "normal"],
         typer.Option(help="What rows without a label are; if normal, --normal may be left out."),
@@ -75,6 +77,18 @@ class DataFlags:
         Literal["drawn", "publisher"],
         typer.Option(help="Draw the test rows, or take the publisher's test partition."),
     ] = "drawn"
+
+    def table_options(self, table: TableFlags, dataset: str) -> TableOptions:
+        """How to read the table, and what its columns are.
+
+        Raises:
+            UsageError: options that the data set does not take, or a schema that does not fit.
+        """
+        from anoean_cli.commands.loading import check_table_options, described_by
+
+        given = table.options(self.label, self.ignore, self.numeric, self.categorical)
+        check_table_options(dataset, self.source, given)
+        return described_by(self.schema, dataset, self.source, given)
 
 
 @dataclass(frozen=True)
@@ -154,10 +168,17 @@ def run(
     ] = False,
     force: options.Force = False,
     json: options.AsJson = False,
+    print_config: Annotated[
+        bool,
+        typer.Option(
+            "--print-config", help="Print all options, resolved, as TOML for --config; train not."
+        ),
+    ] = False,
 ) -> ExitStatus:
     """Train a detector, calibrate it, and write the model."""
     from anoean_cli import environment
-    from anoean_cli.commands.loading import check_table_options, load_dataset
+    from anoean_cli.commands import configuration
+    from anoean_cli.commands.loading import load_dataset
     from anoean_cli.commands.summary import show_model
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.data.text import nulls_of
@@ -165,12 +186,12 @@ def run(
     from anoean_cli.storage.checkpoint import Checkpoint
 
     checkpoint = Checkpoint.beside(model)
+    resume, force = resume and not print_config, force or print_config
     unfinished = resume and checkpoint.path.exists()
     there = load_model(model) if resume and not unfinished and model.exists() else None
     inputs = [("--dataset", dataset), ("--source", data.source)]
     check_outputs({"--model": model}, inputs, force or unfinished or there is not None)
-    table_options = table.options(data.label, data.ignore, data.numeric, data.categorical)
-    check_table_options(dataset, data.source, table_options)
+    table_options = data.table_options(table, dataset)
     rows = load_dataset(dataset, data.source, table_options, console, seed=learning.seed)
     split = split_request(rows, data, nulls_of(table_options))
 
@@ -187,6 +208,11 @@ def run(
         seed=learning.seed,
         threads=environment.threads(learning.threads),
     )
+    if print_config:
+        config = _planned(rows, request)
+        found = effective(config, request, dataset, model, data, learning, table)
+        console.data(configuration.written("train", found).rstrip())
+        return ExitStatus.OK
     with console.training() as progress, _graceful(console) as signals:
         watcher = Watcher(
             show=progress.show,
@@ -209,6 +235,82 @@ def run(
     checkpoint.remove()
     show_model(console, replace(trained, digest=digest), model, json)
     return ExitStatus.OK
+
+
+class _PlannedError(Exception):
+    """Ends a training before anything is learnt."""
+
+
+def _planned(rows: Dataset, request: TrainRequest) -> dict[str, Any]:
+    """The configuration that the model of such a training would record."""
+    from anoean_cli.training.run import Watcher, train_model
+
+    found: dict[str, Any] = {}
+
+    def begin(config: Mapping[str, Any]) -> None:
+        found.update(config)
+        raise _PlannedError
+
+    with suppress(_PlannedError):
+        train_model(rows, request, Watcher(begin=begin))
+    return found
+
+
+def effective(
+    config: Mapping[str, Any],
+    request: TrainRequest,
+    dataset: str,
+    model: Path,
+    data: DataFlags,
+    learning: LearningFlags,
+    table: TableFlags,
+) -> dict[str, Any]:
+    """Every option of a training by its long name, as it is after all defaults.
+
+    Left out are those that say how to run rather than what (--force, --json), and how to read the
+    text of the table where that is found out from the table itself.
+    """
+    sizes, encoder = config["apportionment"], config["encoder"] or {}
+    of_detector = dict(config["detector"]["parameters"])
+    flags = {flag.replace("_", "-"): of_detector.pop(name, None) for name, flag in FLAGS.items()}
+    is_plugin = dataset == config["dataset"]["reload"]["plugin"]
+    types = sizes["seen_types"]
+    settings = {"detector": of_detector, "encoder": encoder.get("parameters", {})}
+    return {
+        "dataset": dataset,
+        "source": config["dataset"]["reload"]["source"] if is_plugin else data.source,
+        "model": str(model),
+        "normal": data.normal or ",".join(config["normal"]) or None,
+        "label": data.label,
+        "ignore": data.ignore,
+        "numeric": data.numeric,
+        "categorical": data.categorical,
+        "schema": None if data.schema is None else str(data.schema),
+        "unlabeled": data.unlabeled,
+        "anomaly-types": data.anomaly_types or ("all" if types is None else f"random:{types}"),
+        "anomaly-fraction": _or_all(sizes["anomaly_fraction"]),
+        "train-size": _or_all(sizes["train_size"]),
+        "test-size": sizes["test_size"],
+        "split": data.split,
+        **{name.replace("_", "-"): value for name, value in vars(table).items()},
+        "detector": config["detector"]["name"],
+        "preset": config["detector"]["preset"],
+        "encoder": encoder.get("name"),
+        "latent-dim": encoder.get("latent_dim", request.latent_dim),
+        "covariance": config["covariance"],
+        "seed": config["seed"],
+        "threads": config["threads"],
+        **flags,
+        "set": {
+            owner: {name: "none" if value is None else value for name, value in values.items()}
+            for owner, values in settings.items()
+            if values
+        },
+    }
+
+
+def _or_all(value: float | None) -> float | str:
+    return "all" if value is None else value
 
 
 class _CompleteError(Exception):

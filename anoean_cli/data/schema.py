@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 ColumnKind: TypeAlias = Literal["numeric", "categorical"]
 
 EMPTY, CONSTANT = "is empty", "is constant in the training rows"
+IDENTIFIER = "is nearly unique to each row, like an identifier"
 IDENTIFIER_SHARE = 0.9
 FEWEST_FOR_IDENTIFIER = 50
+FEWEST_ALL_DIFFERENT = 20  # texts: as categories, none of them would ever be met again
 # A counter may skip as many numbers as it gives, where rows were dropped after counting. A dense
 # measurement that the table is sorted by looks alike, and as with a counter, rows to come are
 # likely to lie beyond it.
@@ -26,6 +28,12 @@ NUMBERS_PER_ROW = 2
 # As many pairs of equal numbers as chance would give; that it gives none has odds of e^-12.
 PAIRS_BY_CHANCE = 12
 LARGEST_COUNT = 2.0**62
+DATES = "holds dates, of which rows to come have new ones"
+# A day, year first or last, with a time behind it or not.
+DATE = (
+    r"^(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})"
+    r"([T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?(Z|UTC|[+-]\d{2}:?(\d{2})?))?)?$"
+)
 
 
 @dataclass(frozen=True)
@@ -91,8 +99,9 @@ def infer_schema(
 ) -> TableSchema:
     """Decide from the training rows which columns are features and of what kind.
 
-    Columns that are constant, or look like identifiers (nearly all values of a text column
-    differ, or a whole-numbered column counts its rows), are dropped, unless they are vouched for.
+    Columns that are constant, hold dates, or look like identifiers (nearly all values of a text
+    column differ, or a whole-numbered column counts its rows), are dropped, unless they are
+    vouched for. A date is no category: the rows to be scored have dates that no row had before.
 
     Args:
         table: n training rows, feature columns only: float64 or strings.
@@ -138,16 +147,20 @@ def _reason_to_drop(column: pa.ChunkedArray, positions: NDArray[np.int64]) -> st
     rows, missing = len(column), column.null_count
     if missing == rows:
         return EMPTY
-    distinct = len(pc.unique(column.drop_null()))
+    values = pc.unique(column.drop_null())
+    distinct = len(values)
     if distinct == 1 and missing == 0:
         return CONSTANT
+    if not _is_numeric(column) and pc.all(pc.match_substring_regex(values, DATE)).as_py():
+        return DATES
     if rows - missing < FEWEST_FOR_IDENTIFIER:
-        return None
+        are_names = not _is_numeric(column) and distinct == rows - missing >= FEWEST_ALL_DIFFERENT
+        return IDENTIFIER if are_names else None
     if _is_numeric(column):
         is_counter = distinct == rows and _counts_rows(column.to_numpy(), positions)
         return "counts the rows" if is_counter else None
     if distinct > IDENTIFIER_SHARE * (rows - missing):
-        return "is nearly unique to each row, like an identifier"
+        return IDENTIFIER
     return None
 
 

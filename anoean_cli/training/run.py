@@ -375,7 +375,7 @@ def _config(
         "normal": list(request.split.normal),
         "scheme": request.split.scheme,
         "unlabeled": request.split.unlabeled,
-        "apportionment": vars(request.split.apportionment),
+        "apportionment": {k: _whole(v) for k, v in vars(request.split.apportionment).items()},
         "split": sizes,
         "seen_types": list(split.seen),
         "detector": {
@@ -396,6 +396,11 @@ def _config(
         "notes": list(split.notes),
         "versions": {name: _version(name) for name in LIBRARIES},
     }
+
+
+def _whole(value: Any) -> Any:
+    """250.0 → 250: a size is the same however it was given, and so is the digest."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def differing(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:

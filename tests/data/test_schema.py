@@ -104,6 +104,36 @@ def test_a_few_rows_do_not_make_an_identifier():
     assert list(schema.columns) == ["name", "at"]
 
 
+def test_texts_that_all_differ_are_identifiers_in_a_small_table_too():
+    table = pa.table({"x": np.arange(40) % 7 / 3, "uid": [f"u{i}" for i in range(40)]})
+    assert "identifier" in infer_schema(table).dropped["uid"]
+    assert infer_schema(table.slice(0, 19)).columns["uid"] == "categorical"
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "2026-01-{:02}",
+        "2026-01-{:02}T08:15:00",
+        "2026-01-{:02} 08:15:00.250+01:00",
+        "2026-01-{:02} 08:15Z",
+        "2026/1/{}",
+        "{}.1.2026",
+        "1/{}/2026 8:15",
+    ],
+)
+def test_dates_are_no_categories(date):
+    days = [date.format(1 + i % 9) for i in range(N)]
+    assert "dates" in infer({"day": days}).dropped["day"]
+    assert infer({"day": days}, vouched=["day"]).columns["day"] == "categorical"
+    assert infer({"day": [*days[1:], None]}).dropped["day"].startswith("holds dates")
+
+
+@pytest.mark.parametrize("text", ["08:15:0{}", "10.0.0.{}", "1.2.{}", "2026-W0{}", "2026-01-0{}x"])
+def test_what_is_like_a_date_is_a_category(text):
+    assert infer({"c": [text.format(i % 9) for i in range(N)]}).columns["c"] == "categorical"
+
+
 def test_a_few_values_do_not_make_an_identifier():
     remarks = ["late", "early", "lost"] + [None] * (N - 3)
     assert infer({"remark": remarks}).columns["remark"] == "categorical"

@@ -1,0 +1,176 @@
+"""A table's columns as TOML: what ``prepare --dry-run`` prints, and ``--schema`` takes back."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anoean_cli.commands.configuration import line_of
+from anoean_cli.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from anoean_cli.data.header import Columns
+    from anoean_cli.data.readers import Wanted
+    from anoean_cli.data.text import Dialect
+    from anoean_cli.interfaces import Dataset, TableOptions
+
+KINDS = ("numeric", "categorical", "label", "dropped")
+HEAD = """\
+# What anoean takes the columns of {name} for: {kinds}.
+# Change a kind, and give this file back with --schema; the other figures are there to be read.
+
+[columns]
+"""
+
+
+def described(dataset: Dataset) -> str:
+    """The columns of a table, a line each: kind, share of missing values, distinct ones, and why
+    a column would be dropped, judged by all rows.
+
+    Raises:
+        DataError: images, or no column to learn from.
+    """
+    import numpy as np
+    import pyarrow.compute as pc
+
+    from anoean_cli.data.schema import infer_schema
+
+    if dataset.kind != "table":
+        raise DataError(f"{dataset.name} holds images, which have no columns; leave --dry-run out")
+    table = dataset.examples
+    schema = infer_schema(table, dataset.columns, dataset.label_column, dataset.vouched)
+    lines = []
+    for name in dataset.columns or table.column_names:
+        entry: dict[str, Any]
+        if name == dataset.label_column:
+            missing = float(np.mean(dataset.labels == ""))
+            distinct = len(set(dataset.labels.tolist()) - {""})
+            entry = {"kind": "label", "missing": round(missing, 4), "distinct": distinct}
+        elif name not in table.column_names:
+            entry = {"kind": "dropped", "why": "is to be ignored"}
+        else:
+            column = table.column(name)
+            entry = {
+                "kind": schema.columns.get(name, "dropped"),
+                "missing": round(column.null_count / max(1, len(column)), 4),
+                "distinct": len(pc.unique(column.drop_null())),
+            }
+            if name in schema.dropped:
+                entry["why"] = schema.dropped[name]
+        lines.append(_written(name, entry))
+    return HEAD.format(name=dataset.name, kinds=", ".join(KINDS)) + "\n".join(lines)
+
+
+def _written(name: str, entry: Mapping[str, Any]) -> str:
+    """``name = { kind = "numeric", … }``: a line for each column is what people can edit."""
+    import tomli_w
+
+    fields = ", ".join(tomli_w.dumps({key: value}).strip() for key, value in entry.items())
+    key = tomli_w.dumps({name: 0}).strip().removesuffix(" = 0")
+    return f"{key} = {{ {fields} }}"
+
+
+# --------------------------------------------------------------------------- given back
+
+
+def applied(path: Path, table: str, options: TableOptions) -> TableOptions:
+    """Options for a table whose columns a file describes.
+
+    Args:
+        path: the file.
+        table: the table, of which the first row is looked at.
+
+    Raises:
+        UsageError: no such file, a kind that is none, options that say the same, or columns that
+            are not those of the table.
+    """
+    given = [n for n in ("label", "ignore", "numeric", "categorical") if getattr(options, n)]
+    if given:
+        raise UsageError(f"--schema says what columns are: leave --{given[0]} out, or edit {path}")
+    text = _text_of(path)
+    kinds = _kinds(path, text)
+    _check_columns(path, text, kinds, table, options)
+    of = {kind: tuple(name for name, each in kinds.items() if each == kind) for kind in KINDS}
+    if len(of["label"]) > 1:
+        where = line_of(text, "columns", of["label"][1])
+        raise UsageError(f"{path}{where}: {of['label'][1]} is a second label column; one can be")
+    return replace(
+        options,
+        label=of["label"][0] if of["label"] else None,
+        ignore=of["dropped"],
+        numeric=of["numeric"],
+        categorical=of["categorical"],
+    )
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--schema {path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--schema {path}: is no UTF-8, so it is no TOML") from error
+
+
+def _kinds(path: Path, text: str) -> dict[str, str]:
+    try:
+        columns = tomllib.loads(text).get("columns")
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{path}: is no TOML: {error}") from error
+    if not isinstance(columns, dict) or not columns:
+        raise UsageError(f"{path}: has no table [columns]; anoean prepare TABLE --dry-run gives it")
+    found = {}
+    for name, entry in columns.items():
+        kind = entry.get("kind") if isinstance(entry, dict) else entry
+        if kind not in KINDS:
+            where = f"{path}{line_of(text, 'columns', name)}: column {name}"
+            raise UsageError(f"{where}: is of kind {kind!r}; choose from {', '.join(KINDS)}")
+        found[name] = kind
+    return found
+
+
+def _check_columns(
+    path: Path, text: str, kinds: Mapping[str, str], table: str, options: TableOptions
+) -> None:
+    from anoean_cli.data.readers import unread
+
+    look = _Look(frozenset(kinds))
+    try:
+        for _ in unread(table, table, look, options, "stop"):
+            break
+    except _SeenError as seen:
+        for name in kinds:
+            if name not in seen.names:
+                where = f"{path}{line_of(text, 'columns', name)}: column {name}"
+                has = ", ".join(seen.names[:50])
+                raise UsageError(f"{where}: {table} has no such column; it has: {has}") from None
+        for name in seen.names:
+            if name not in kinds:
+                raise UsageError(
+                    f"{path}: says nothing of the column {name} of {table}; "
+                    f"add it, such as {_written(name, {'kind': 'dropped'})}"
+                ) from None
+
+
+class _SeenError(Exception):
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = names
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Wants to see how a table begins, and nothing of its rows."""
+
+    names: frozenset[str]
+
+    def is_header(self, fields: Sequence[bytes], dialect: Dialect, file: str) -> bool:
+        from anoean_cli.data.header import names_of
+
+        return not self.names.isdisjoint(names_of(fields))
+
+    def among(self, columns: Columns) -> Wanted:
+        raise _SeenError(columns.names)

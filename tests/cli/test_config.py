@@ -1,0 +1,79 @@
+"""Options from a file, and the file that repeats a run."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from pathlib import Path
+
+from tests.cli.conftest import Run
+
+TRAIN = "--label label --normal ok --test-size 0.25 --epochs 2"
+
+
+def config(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    return path
+
+
+def test_printed_configuration_repeats_the_run(anoean: Run, table: Path, tmp_path: Path) -> None:
+    what = f"--dataset table.csv {TRAIN} --seed 3 --set distillation=0.5 --set forest=1"
+    printed = anoean(f"train {what} --print-config -m first.h5")
+    assert printed.returncode == 0, printed.stderr
+    assert not Path("first.h5").exists()
+    settings = tomllib.loads(printed.stdout)["train"]
+    assert settings["seed"] == 3
+    assert settings["set"]["detector"]["distillation"] == 0.5
+    assert settings["encoder"] == "mlp"
+
+    first = anoean(f"train {what} -m first.h5 --json")
+    config(tmp_path, printed.stdout)
+    again = anoean("train --config run.toml -m again.h5 --json")
+    assert again.returncode == 0, again.stderr
+    assert again.json["digest"] == first.json["digest"]
+    assert anoean("train --config run.toml --print-config").stdout == printed.stdout
+
+
+def printed(anoean: Run, *args: str, **how: dict[str, str]) -> dict[str, object]:
+    done = anoean("train --print-config", *args, **how)
+    assert done.returncode == 0, done.stderr
+    return dict(tomllib.loads(done.stdout)["train"])
+
+
+def test_command_line_wins_over_file_and_file_over_environment(anoean: Run, tmp_path: Path) -> None:
+    config(
+        tmp_path,
+        '[train]\ndataset = "toy"\nmodel = "of-file.h5"\nthreads = 1\nepochs = 4\nseed = 5\n'
+        "[train.set.detector]\nlearning_rate = 0.5\nforest = 1.5\nradial = 0.5\n",
+    )
+    environment = {"ANOEAN_MODEL": "of-environment.h5", "ANOEAN_THREADS": "2"}
+    found = printed(
+        anoean, "--config run.toml --epochs 3 --lr 0.25 --set forest=1.25", env=environment
+    )
+    assert found["model"] == "of-file.h5"
+    assert (found["threads"], found["epochs"], found["seed"]) == (1, 3, 5)
+    assert found["lr"] == 0.25
+    detector = found["set"]["detector"]  # type: ignore[index]
+    assert (detector["forest"], detector["radial"]) == (1.25, 0.5)
+
+
+def test_other_commands_take_a_file(anoean: Run, model: Path, fresh: Path, tmp_path: Path) -> None:
+    shutil.move("anoean.h5", "named.h5")
+    config(tmp_path, '[score]\ninputs = ["fresh.csv"]\nmodel = "named.h5"\nonly-anomalies = true\n')
+    done = anoean("score --config run.toml")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == anoean("score fresh.csv -m named.h5 --only-anomalies").stdout
+
+
+def test_a_bad_file_ends_in_one_line(anoean: Run, tmp_path: Path) -> None:
+    config(tmp_path, "[train]\nseed = 1\nepoch = 2\n")
+    done = anoean("train --config run.toml --dataset toy")
+    assert done.returncode == 2
+    assert "run.toml, line 3: [train] epoch: there is no such option; did you mean" in done.error
+
+
+def test_file_that_cannot_be_read(anoean: Run, tmp_path: Path) -> None:
+    done = anoean("train --config absent.toml --dataset toy")
+    assert done.returncode == 2
+    assert "absent.toml: cannot be read: No such file" in done.error

@@ -1,0 +1,111 @@
+"""What a table's columns are taken for, printed, edited and given back."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from anoean_cli.inference.model import load_model
+from tests.cli.conftest import Run, table_rows, write_csv
+
+
+def kinds(text: str) -> dict[str, str]:
+    return {name: entry["kind"] for name, entry in tomllib.loads(text)["columns"].items()}
+
+
+def test_dry_run_tells_each_column_and_writes_nothing(anoean: Run, table: Path) -> None:
+    done = anoean("prepare table.csv --label label --dry-run")
+    assert done.returncode == 0, done.stderr
+    assert kinds(done.stdout) == {
+        "id": "dropped",
+        "size": "numeric",
+        "weight": "numeric",
+        "colour": "categorical",
+        "same": "dropped",
+        "label": "label",
+    }
+    columns = tomllib.loads(done.stdout)["columns"]
+    assert "like an identifier" in columns["id"]["why"]
+    assert "constant" in columns["same"]["why"]
+    assert columns["size"]["missing"] == pytest.approx(18 / 400, abs=1e-4)
+    assert columns["label"]["distinct"] == 3
+    assert {path.name for path in Path().iterdir()} <= {"table.csv", "cache"}
+
+
+def test_edited_schema_decides(anoean: Run, table: Path) -> None:
+    text = anoean("prepare table.csv --label label --dry-run").stdout
+    edited = text.replace('weight = { kind = "numeric"', 'weight = { kind = "dropped"')
+    Path("schema.toml").write_text(
+        edited.replace('same = { kind = "dropped"', 'same = { kind = "categorical"')
+    )
+    done = anoean("train --dataset table.csv --schema schema.toml --normal ok --epochs 1")
+    assert done.returncode == 0, done.stderr
+    assert "dropped" not in done.stderr  # all was said before
+    schema = load_model(Path("anoean.h5")).schema
+    assert schema is not None
+    assert list(schema.columns) == ["size", "colour", "same"]
+    assert schema.label == "label"
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ('id = "dropped"\nsize = "whole"\n', "line 3: column size: is of kind 'whole'; choose"),
+        ('id = "dropped"\nvolume = "numeric"\n', "line 3: column volume: table.csv has no such"),
+        ('id = "dropped"\n', "says nothing of the column size of table.csv; add it"),
+        ("", "has no table [columns]"),
+    ],
+)
+def test_schema_that_does_not_fit(anoean: Run, table: Path, columns: str, says: str) -> None:
+    Path("schema.toml").write_text(f"[columns]\n{columns}")
+    done = anoean("prepare table.csv --schema schema.toml --out rows.h5")
+    assert done.returncode == 2
+    assert says in done.error
+    assert not Path("rows.h5").exists()
+
+
+def test_schema_beside_options_that_say_the_same(anoean: Run, table: Path) -> None:
+    Path("schema.toml").write_text('[columns]\nid = "dropped"\n')
+    done = anoean("train --dataset table.csv --label label --schema schema.toml")
+    assert done.returncode == 2
+    assert "--schema says what columns are: leave --label out" in done.error
+
+
+def test_names_that_toml_has_to_quote(anoean: Run) -> None:
+    header = ['the "id"', "3", "size in µm", "a=b", "same", "label"]
+    write_csv(Path("odd.csv"), table_rows(60, seed=1), header)
+    text = anoean("prepare odd.csv --label label --dry-run").stdout
+    assert list(kinds(text)) == header
+    Path("schema.toml").write_text(text)
+    again = anoean("prepare odd.csv --schema schema.toml --dry-run")
+    assert again.returncode == 0, again.stderr
+    assert kinds(again.stdout) == kinds(text)
+
+
+def test_table_without_a_header(anoean: Run) -> None:
+    write_csv(Path("bare.csv"), table_rows(60, seed=1), ())
+    text = anoean("prepare bare.csv --label -1 --header no --dry-run").stdout
+    assert kinds(text)["column_6"] == "label"
+    Path("schema.toml").write_text(text)
+    again = anoean("prepare bare.csv --header no --schema schema.toml --dry-run")
+    assert kinds(again.stdout) == kinds(text), again.stderr
+
+
+def test_dates_of_parquet_are_dropped_and_said(anoean: Run) -> None:
+    days = pa.array([f"2026-01-{1 + at % 28:02}" for at in range(60)])
+    stamps = days.cast(pa.timestamp("ms")).cast(pa.timestamp("ms", "UTC"))
+    columns = {"day": days.cast(pa.date32()), "at": stamps, "x": [at % 7 / 3 for at in range(60)]}
+    parquet.write_table(pa.table(columns), "dates.parquet")
+    done = anoean("prepare dates.parquet --dry-run")
+    assert kinds(done.stdout) == {"day": "dropped", "at": "dropped", "x": "numeric"}
+    assert done.stdout.count("holds dates") == 2
+
+
+def test_images_have_no_columns(anoean: Run) -> None:
+    done = anoean("prepare mnist --source sample --dry-run")
+    assert done.returncode == 3
+    assert "holds images, which have no columns" in done.error
