@@ -70,6 +70,14 @@ Model = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="OUT.html",
+        help="Write a page with figures and curves; needs the extra report.",
+    ),
+]
 Source = Annotated[
     str,
     typer.Option(

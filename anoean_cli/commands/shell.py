@@ -12,6 +12,7 @@ import dataclasses
 import errno
 import inspect
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -41,6 +42,11 @@ class Common:
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress.")] = False
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="More notes.")] = False
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False
+
+
+def command_line() -> str:
+    """How this process was called, as it could be called again."""
+    return shlex.join(["anoean", *sys.argv[1:]])
 
 
 def command(function: Function) -> Callable[..., None]:
