@@ -25,6 +25,7 @@ SERIES = {"normal": "normals", "seen": "anomalies of seen types", "unseen": "of 
 POINTS = {"normal": 500, "seen": 350, "unseen": 350}
 WORST = 10
 TYPES = 30
+MOST_LINES = 6  # that can be told apart in one chart
 MEANINGS = {
     "auc_pr": "average precision, the paper’s AUC",
     "auc_pr_trapezoid": "the same by the trapezoidal rule",
@@ -377,11 +378,12 @@ def decision_space(model: Model, rows: Rows) -> dict[str, Any] | None:
     kept = [each.output for each in model.kept.values()]
     if model.gaussian is None or output is None or not kept:
         return None
-    plane = numbers.principal_plane(np.concatenate(kept))
+    whiten = numbers.whitening(model.gaussian.mean, model.gaussian.covariance)
+    plane = numbers.principal_plane(whiten(np.concatenate(kept)))
     if plane is None:
         return None
     chosen = {name: numbers.thinned(rows.members[name], POINTS[name]) for name in rows.groups}
-    places = {name: plane.project(output[at]) for name, at in chosen.items()}
+    places = {name: plane.project(whiten(output[at])) for name, at in chosen.items()}
     everywhere = np.concatenate(list(places.values()))
     low, high = np.quantile(everywhere, (0.005, 0.995), axis=0)
     room = np.maximum((high - low) * 0.08, 1e-9)
@@ -439,38 +441,26 @@ def training_charts(model: Model) -> list[Chart]:
     if epochs is None or len(epochs) == 0 or not np.isfinite(epochs).all():
         return []
     history = {name: v for name, v in history.items() if np.isfinite(v).any()}
-    left = dict(history)
     groups: list[tuple[str, dict[str, Scores]]] = []
-    for loss, title in (("L_D", "Discriminator"), ("L_E", "Encoder")):
-        parts = LOSSES[loss]
-        own = {n: left.pop(n) for n in list(left) if n.startswith(parts[0][:2])}
-        if set(parts) <= set(own):
-            own = {loss: np.sum([own[name] for name in parts], axis=0)} | own
-        if own:
-            groups.append((f"{title}: terms of the loss", own))
-    selection = {name: left.pop(name) for name in ("auc_pr", "ranking") if name in left}
-    groups += [("Other terms", left)] if left else []
+    for loss, parts in LOSSES.items():
+        if set(parts) <= set(history):
+            terms = {name: history.pop(name) for name in parts}
+            groups.append((f"{loss} and its terms", {loss: sum(terms.values())} | terms))
+    selection = {name: history.pop(name) for name in ("auc_pr", "ranking") if name in history}
+    names = list(history)
+    for at in range(0, len(names), MOST_LINES):
+        groups.append(("Other terms", {n: history[n] for n in names[at : at + MOST_LINES]}))
     groups += [(f"Selection: {name}", {name: values}) for name, values in selection.items()]
     best = model.config["detector"]["metadata"].get("best_epoch")
     return [
-        chart
+        _training_chart(f"training-{at}", title, epochs, series, best)
         for at, (title, series) in enumerate(groups)
-        for chart in _training_chart(f"training-{at}", title, epochs, series, best)
     ]
 
 
 def _training_chart(
     name: str, title: str, epochs: Scores, series: Mapping[str, Scores], best: Any
-) -> list[Chart]:
-    """One chart, or several where there are more series than can be told apart."""
-    if len(series) > 6:
-        names = list(series)
-        halves = ({n: series[n] for n in names[:6]}, {n: series[n] for n in names[6:]})
-        return [
-            chart
-            for at, half in enumerate(halves)
-            for chart in _training_chart(f"{name}-{at}", title, epochs, half, best)
-        ]
+) -> Chart:
     values = np.concatenate(list(series.values()))
     values = values[np.isfinite(values)]
     low, high = float(values.min()), float(values.max())
@@ -489,7 +479,7 @@ def _training_chart(
     ]
     ends = "; ".join(f"{short(term, 40)} from {v[0]:.3g} to {v[-1]:.3g}" for term, v in series.items())
     note = f"The upright line is epoch {best:g}, the one taken." if rules else ""
-    return [Chart(name, title, f"{ends}.", x, y, marks, legend=legend, rules=rules, note=note)]
+    return Chart(name, title, f"{ends}.", x, y, marks, legend=legend, rules=rules, note=note)
 
 
 # --------------------------------------------------------------------------- provenance

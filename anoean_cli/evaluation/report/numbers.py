@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -182,12 +183,20 @@ class Plane(NamedTuple):
     axes: Scores
     shares: Scores
 
-    def project(self, embedding: NDArray[np.float32]) -> Scores:
+    def project(self, embedding: NDArray[np.floating]) -> Scores:
         """(n, d) → (n, 2)."""
         return np.asarray((embedding - self.mean) @ self.axes.T, dtype=np.float64)
 
 
-def principal_plane(embedding: NDArray[np.float32]) -> Plane | None:
+def whitening(
+    mean: Scores, covariance: Scores
+) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
+    """Return the map of (n, d) after which the distance from 0 is that of Mahalanobis: the score."""
+    root = np.linalg.cholesky(covariance)
+    return lambda embedding: np.linalg.solve(root, (embedding - mean).T).T
+
+
+def principal_plane(embedding: NDArray[np.floating]) -> Plane | None:
     """Return the first two principal components of (n, d); None where there are no two."""
     values = embedding.astype(np.float64)
     if min(values.shape) < 2:
