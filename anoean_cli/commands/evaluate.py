@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -54,7 +53,8 @@ def run(
     from anoean_cli.inference.model import load_model
 
     if report is not None:
-        _check_report(report, model, data, force)
+        given = [] if data is None else [("the data", data)]
+        options.check_report(report, [("the model", model), *given], force)
     loaded = load_model(model)
     labelled, origin = (
         _test_rows(loaded, source, console, report is not None)
@@ -75,16 +75,6 @@ def run(
     console.table("", ["model", str(model)], _lines(about))
     console.data("")
     _show(console, found)
-
-
-def _check_report(report: Path, model: Path, data: str | None, force: bool) -> None:
-    """Raises UsageError, OutputError: it cannot be made or written."""
-    from anoean_cli.commands.targets import check_outputs
-    from anoean_cli.evaluation.report import page
-
-    page.check_available()
-    inputs: list[tuple[str, str | Path]] = [("the model", model)]
-    check_outputs({"--report": report}, [*inputs, *([("the data", data)] if data else [])], force)
 
 
 def _test_rows(
@@ -123,9 +113,7 @@ def _given_rows(
     expected = Expected(model.preprocessor.spec, model.schema)
     scored = score_pieces(model, pieces(data, expected, reading), details)
     nulls = nulls_of(reading.options)
-    is_anomaly, known = as_trained(
-        normal, model.config, scored.labels, data, nulls, console.warn
-    )
+    is_anomaly, known = as_trained(normal, model.config, scored.labels, data, nulls, console.warn)
     labelled = scored.labelled(is_anomaly, known)
     _warn_of_other_names(data, labelled, model.config["seen_types"], console)
     about = origin_of(data)

@@ -100,6 +100,7 @@ class Chart:
         description: what is to be seen, for those who do not see it.
         legend: series and text.
         texts: x, y and words written into the plot.
+        in_rows: whether rows with a text each take the place of a vertical scale.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Chart:
     texts: Sequence[tuple[float, float, str]] = ()
     note: str = ""
     role: str = ""
+    in_rows: bool = False
     height: int = HEIGHT
     width: int = field(default=WIDTH, init=False)
 

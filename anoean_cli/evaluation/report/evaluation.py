@@ -129,7 +129,7 @@ def content(
         "misses": _worst(rows, np.flatnonzero(labelled.is_anomaly), threshold, highest=False),
         "threshold": threshold,
         "training": training_charts(model),
-        "provenance": _provenance(model, about, command),
+        "provenance": [*made_by(command), *_provenance(model, about)],
     }
 
 
@@ -205,6 +205,7 @@ def histogram(rows: Rows, threshold: float) -> Chart:
         note="Each group has its own height: what is compared is where it lies. "
         "The upright line is the threshold; it moves with the control.",
         role="histogram",
+        in_rows=True,
     )
 
 
@@ -294,7 +295,8 @@ def _curve_chart(
 def _uniformity(rows: Rows, model: Model) -> dict[str, Any]:
     p = rows.p[rows.members["normal"]]
     references = len(model.calibration.reference)
-    levels = numbers.RATES[(numbers.RATES >= 1 / (references + 1)) & (numbers.RATES < 1)]
+    levels = numbers.RATES[:-1]
+    levels = levels[levels * (references + 1) >= 1]
     found = numbers.uniformity(p, references, levels)
     x, y = charts.across("p-value up to", 0, 1), charts.upward("share of normals", 0, 1)
     marks = [
@@ -312,7 +314,9 @@ def _uniformity(rows: Rows, model: Model) -> dict[str, Any]:
         "p-values",
         "P-values of normals",
         "Valid p-values follow the diagonal. "
-        + " ".join(f"{row['found']:.3f} of normals have p up to {row['level']:g}." for row in table),
+        + " ".join(
+            f"{row['found']:.3f} of normals have p up to {row['level']:g}." for row in table
+        ),
         x,
         y,
         marks,
@@ -337,7 +341,7 @@ def _steps(xs: Scores, ys: Scores) -> tuple[Scores, Scores]:
 def _types(rows: Rows, threshold: float) -> dict[str, Any]:
     """How many of each type of anomaly are flagged, most frequent first."""
     labelled = rows.labelled
-    lines = []
+    lines: list[dict[str, Any]] = []
     for name in ("seen", "unseen"):
         types, index = np.unique(labelled.types[rows.members[name]], return_inverse=True)
         flagged = rows.scores(name) > threshold
@@ -445,7 +449,8 @@ def training_charts(model: Model) -> list[Chart]:
     for loss, parts in LOSSES.items():
         if set(parts) <= set(history):
             terms = {name: history.pop(name) for name in parts}
-            groups.append((f"{loss} and its terms", {loss: sum(terms.values())} | terms))
+            whole = np.sum(list(terms.values()), axis=0)
+            groups.append((f"{loss} and its terms", {loss: whole} | terms))
     selection = {name: history.pop(name) for name in ("auc_pr", "ranking") if name in history}
     names = list(history)
     for at in range(0, len(names), MOST_LINES):
@@ -477,7 +482,9 @@ def _training_chart(
         (f"s{at}", f"{short(term, 40)}: {TERMS[term]}" if term in TERMS else short(term, 40))
         for at, term in enumerate(series)
     ]
-    ends = "; ".join(f"{short(term, 40)} from {v[0]:.3g} to {v[-1]:.3g}" for term, v in series.items())
+    ends = "; ".join(
+        f"{short(term, 40)} from {v[0]:.3g} to {v[-1]:.3g}" for term, v in series.items()
+    )
     note = f"The upright line is epoch {best:g}, the one taken." if rules else ""
     return Chart(name, title, f"{ends}.", x, y, marks, legend=legend, rules=rules, note=note)
 
@@ -485,19 +492,21 @@ def _training_chart(
 # --------------------------------------------------------------------------- provenance
 
 
-def _provenance(
-    model: Model, about: Mapping[str, Any], command: str
-) -> list[tuple[str, list[str]]]:
+def made_by(command: str) -> list[tuple[str, str]]:
+    """When, by which version, and how a report was made."""
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return [("made", f"{now} by anoean {version('anoean')}"), ("command", short(command, 2000))]
+
+
+def _provenance(model: Model, about: Mapping[str, Any]) -> list[tuple[str, str]]:
     config = model.config
     detector, encoder, rule = config["detector"], config["encoder"], model.calibration.rule
     lines = [
-        ("made", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by anoean {version('anoean')}"),
-        ("command", command),
         ("model", f"{about['model']}"),
         ("digest of the model", model.digest),
-        ("test rows from", f"{about['data']} ({_kind_of(about)})"),
+        ("test rows from", f"{about['data']} ({kind_of(about)})"),
         *(("file", f"{name}: {digest}") for name, digest in about["files"].items()),
-        ("trained on", f"{config['dataset']['name']} ({_kind_of(config['dataset'])})"),
+        ("trained on", f"{config['dataset']['name']} ({kind_of(config['dataset'])})"),
         ("normal", ", ".join(config["normal"])),
         ("detector", f"{detector['name']}, preset {detector['preset']}"),
     ]
@@ -516,7 +525,7 @@ def _provenance(
     return [(name, short(text, 2000)) for name, text in lines]
 
 
-def _kind_of(about: Mapping[str, Any]) -> str:
+def kind_of(about: Mapping[str, Any]) -> str:
     source = about.get("source") or "source not recorded"
     return f"{source}, {'a sample' if about.get('sample') else 'all of it'}"
 

@@ -191,7 +191,7 @@ class Plane(NamedTuple):
 def whitening(
     mean: Scores, covariance: Scores
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
-    """Return the map of (n, d) after which the distance from 0 is that of Mahalanobis: the score."""
+    """Return the map of (n, d) after which the distance from 0 is the score."""
     root = np.linalg.cholesky(covariance)
     return lambda embedding: np.linalg.solve(root, (embedding - mean).T).T
 
@@ -216,4 +216,4 @@ def thinned(members: NDArray[np.intp], most: int) -> NDArray[np.intp]:
     """At most so many of (n,) positions, evenly chosen."""
     if len(members) <= most:
         return members
-    return members[np.linspace(0, len(members) - 1, most).astype(int)]
+    return np.asarray(members[np.linspace(0, len(members) - 1, most).astype(int)])
