@@ -183,6 +183,17 @@ def test_a_page_stays_small_however_many_rows() -> None:
     assert "of 12,000 test rows" in text
 
 
+@pytest.mark.parametrize("value", [0.0, 5.0, 1e17, 1e-300])
+def test_scores_that_are_all_alike_have_a_page(value: float) -> None:
+    rows = drawn(20, 10)
+    same = Labelled(np.full(30, value), rows.is_anomaly, rows.types, output=rows.output * 0)
+    reference = np.full(99, value)
+    made = model(calibration=Calibration(reference, value, {"rule": "fpr"}, False))
+    page = Page(page_of(made, same))
+    assert not re.search(r"\b(nan|inf)\b", page.text)
+    assert not [path for path in page.values("d") if "nan" in path or "inf" in path]
+
+
 def test_long_labels_and_many_types_are_cut() -> None:
     rows = drawn(50, 50)
     many = np.array(["ok"] * 50 + [f"{at}" * 4000 for at in range(50)])
@@ -284,6 +295,8 @@ def test_the_plane_holds_the_distance_from_the_normals() -> None:
         (5, 5, False),
         (1e-9, 1e9, True),
         (-3e-7, 2e-7, False),
+        (1e17, 1e17, False),
+        (1.0, 1 + 3e-16, False),
         (1, 21, True),
     ],
 )

@@ -132,7 +132,9 @@ def upward(label: str, low: float, high: float, height: int = HEIGHT) -> Axis:
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    """The range, or one around it where it is too narrow for its ticks to differ."""
+    half = max(0.5, abs(low) * 1e-6)
+    return (low, high) if high - low > abs(high) * 1e-9 else (low - half, high + half)
 
 
 def line(x: Axis, y: Axis, xs: ArrayLike, ys: ArrayLike) -> str:

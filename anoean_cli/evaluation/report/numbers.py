@@ -124,8 +124,9 @@ def is_skewed(scores: Scores) -> bool:
 def edges(scores: Scores, bins: int = 50) -> Scores:
     """(bins + 1,) rising edges of bins of equal width on the axis that suits the scores."""
     low, high = float(scores.min()), float(scores.max())
-    if low == high:
-        return np.linspace(low - 0.5, high + 0.5, bins + 1)
+    if high - low <= abs(high) * 1e-9:
+        half = max(0.5, abs(low) * 1e-6)
+        return np.linspace(low - half, high + half, bins + 1)
     if is_skewed(scores):
         return np.geomspace(low, high, bins + 1)
     return np.linspace(low, high, bins + 1)
