@@ -165,7 +165,7 @@ def score_pieces(model: Model, pieces: Iterable[Piece], details: bool = False) -
         names, numbers = piece.identities()
         rows.append(numbers)
         if details:
-            files += names
+            files += [names] * len(numbers) if isinstance(names, str) else names
             output.append(scored.output)
     labels = np.concatenate(found)
     if not (labels != "").any():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -77,6 +78,10 @@ class Rows:
     def scores(self, group: str) -> Scores:
         return self.labelled.scores[self.members[group]]
 
+    @cached_property
+    def has_several_files(self) -> bool:
+        return len(set(self.labelled.files or ())) > 1
+
     @property
     def groups(self) -> list[str]:
         """Those that have rows."""
@@ -86,7 +91,7 @@ class Rows:
         """What a row is called: its number, from 1, and its file where there are several."""
         labelled = self.labelled
         number = at + 1 if labelled.rows is None else int(labelled.rows[at])
-        if labelled.files is None or len(set(labelled.files)) == 1:
+        if labelled.files is None or not self.has_several_files:
             return f"{number}"
         return f"{short(labelled.files[at])}, {number}"
 
