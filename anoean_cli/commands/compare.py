@@ -50,6 +50,7 @@ def run(
         Path,
         typer.Option("--out", "-o", metavar="DIR", help="Finished cells, results and summary."),
     ] = DEFAULT_FOLDER,
+    report: options.Report = None,
     force: options.Force = False,
     json: options.AsJson = False,
 ) -> ExitStatus:
@@ -63,6 +64,8 @@ def run(
 
     if jobs > 1 and scheduler is not None:
         raise UsageError("give --jobs or --scheduler, not both")
+    if report is not None:
+        options.check_report(report, [("--dataset", dataset)], force)
     contenders = contenders_of(detectors)
     table_options = data.table_options(table, dataset)
     rows = load_dataset(dataset, data.source, table_options, console, seed=learning.seed)
@@ -76,8 +79,11 @@ def run(
         _tell_threads(cells, jobs, console)
     results = compare(console, rows, cells, out / "cells", jobs, scheduler)
     summary = comparison.summarise(results)
-    found = {"about": about, "results": results, "summary": summary}
+    found = {"about": about, "results": [_plain(each) for each in results], "summary": summary}
     _write(out, found)
+    if report is not None:
+        _write_report(report, about, results, summary, force)
+        console.note(f"report: {report}")
     if json:
         console.json(found)
     else:
@@ -321,6 +327,25 @@ def _write(folder: Path, found: Mapping[str, Any]) -> None:
     for name, columns in zip(names, tables, strict=True):
         with replacing(folder / name, overwrite=True) as temporary:
             csv.write_csv(pa.table(columns), temporary)
+
+
+def _plain(result: Result) -> Result:
+    """A result without its curves, which only a report shows."""
+    return {name: value for name, value in result.items() if name != "curves"}
+
+
+def _write_report(
+    path: Path,
+    about: Mapping[str, Any],
+    results: Sequence[Result],
+    summary: Sequence[Result],
+    force: bool,
+) -> None:
+    from anoean_cli.commands import shell
+    from anoean_cli.evaluation.report import page, table
+
+    content = table.content(about, results, summary, SHOWN, shell.command_line())
+    page.write_page(path, "compare.html", content, overwrite=force)
 
 
 def _show(console: Console, summary: Sequence[Result]) -> None:

@@ -44,20 +44,31 @@ def run(
     source: Annotated[
         str | None, typer.Option(help="Where the training data is, if it has moved.")
     ] = None,
+    report: options.Report = None,
+    force: options.Force = False,
     json: options.AsJson = False,
 ) -> None:
     """Print a model's figures, with 95 % intervals, on labelled rows."""
     from anoean_cli.evaluation.run import figures
     from anoean_cli.inference.model import load_model
 
+    if report is not None:
+        given = [] if data is None else [("the data", data)]
+        options.check_report(report, [("the model", model), *given], force)
     loaded = load_model(model)
     labelled, origin = (
-        _test_rows(loaded, source, console)
+        _test_rows(loaded, source, console, report is not None)
         if data is None
-        else _given_rows(loaded, data, label, normal, table, console)
+        else _given_rows(loaded, data, label, normal, table, console, report is not None)
     )
     about = {"model": str(model), "model_digest": loaded.digest, **origin}
     found = figures(loaded, labelled)
+    if report is not None:
+        from anoean_cli.evaluation.report import evaluation, page
+
+        content = evaluation.content(loaded, labelled, found, about, shell.command_line())
+        page.write_page(report, "evaluate.html", content, overwrite=force)
+        console.note(f"report: {report}")
     if json:
         console.json({**about, **found})
         return
@@ -67,7 +78,7 @@ def run(
 
 
 def _test_rows(
-    model: Model, source: str | None, console: Console
+    model: Model, source: str | None, console: Console, details: bool
 ) -> tuple[Labelled, dict[str, Any]]:
     """The rows that training set aside, scored, and what a report says of their origin."""
     from anoean_cli.commands.loading import load_again
@@ -76,7 +87,7 @@ def _test_rows(
     rows_set_aside(model)  # to be told that there are none before any data is looked for
     dataset = load_again(model.config["dataset"], source, console)
     origin = _origin(dataset.name, dataset.provenance, model.config["notes"])
-    return score_test_rows(model, dataset), origin
+    return score_test_rows(model, dataset, details), origin
 
 
 @shell.without_pandas()
@@ -87,22 +98,23 @@ def _given_rows(
     normal: str | None,
     table: TableFlags,
     console: Console,
+    details: bool,
 ) -> tuple[Labelled, dict[str, Any]]:
     """The same for the rows of a file."""
     from anoean_cli.commands.loading import are_of_training, origin_of
     from anoean_cli.data.inputs import Expected, Reading, pieces
     from anoean_cli.data.labels import as_trained
     from anoean_cli.data.text import nulls_of
-    from anoean_cli.evaluation.run import Labelled, score_pieces
+    from anoean_cli.evaluation.run import score_pieces
 
     trained = model.config["dataset"]
     ending = trained.get("label_ending", "")
     reading = Reading(table.options(label, trained=trained), labels=True, label_ending=ending)
     expected = Expected(model.preprocessor.spec, model.schema)
-    scores, labels = score_pieces(model, pieces(data, expected, reading))
+    scored = score_pieces(model, pieces(data, expected, reading), details)
     nulls = nulls_of(reading.options)
-    is_anomaly, known = as_trained(normal, model.config, labels, data, nulls, console.warn)
-    labelled = Labelled(scores[known], is_anomaly[known], labels[known])
+    is_anomaly, known = as_trained(normal, model.config, scored.labels, data, nulls, console.warn)
+    labelled = scored.labelled(is_anomaly, known)
     _warn_of_other_names(data, labelled, model.config["seen_types"], console)
     about = origin_of(data)
     if are_of_training(about["files"], model.config):

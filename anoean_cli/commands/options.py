@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -70,6 +70,30 @@ Model = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="OUT.html",
+        help="Write a page with figures and curves; needs the extra report.",
+    ),
+]
+
+
+def check_report(report: Path, inputs: Sequence[tuple[str, str | Path]], force: bool) -> None:
+    """Refuse a report that cannot be made or written, before any work.
+
+    Raises:
+        UsageError: what makes pages is not installed, or the file is an input.
+        OutputError: it exists, or could not be written.
+    """
+    from anoean_cli.commands.targets import check_outputs
+    from anoean_cli.evaluation.report import page
+
+    page.check_available()
+    check_outputs({"--report": report}, inputs, force)
+
+
 Source = Annotated[
     str,
     typer.Option(

@@ -12,6 +12,7 @@ import dataclasses
 import errno
 import inspect
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -63,6 +64,11 @@ class Common:
 
     def console(self) -> Console:
         return Console(self.quiet, self.verbose, self.debug)
+
+
+def command_line() -> str:
+    """How this process was called, as it could be called again."""
+    return shlex.join(["anoean", *sys.argv[1:]])
 
 
 def command(function: Function) -> Callable[..., None]:

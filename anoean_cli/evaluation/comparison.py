@@ -23,7 +23,8 @@ from typing import Any
 from anoean_cli import registry
 from anoean_cli.errors import AnoeanError
 from anoean_cli.evaluation.metrics import nadeau_bengio
-from anoean_cli.evaluation.run import figures, score_rows_set_aside
+from anoean_cli.evaluation.report import numbers
+from anoean_cli.evaluation.run import Labelled, figures, score_rows_set_aside
 from anoean_cli.inference.model import load_model
 from anoean_cli.interfaces import Dataset, Json
 from anoean_cli.storage.atomic import replacing
@@ -70,8 +71,8 @@ def run_cell(dataset: Dataset, cell: Cell) -> Result:
     Returns:
         ``detector``, ``seed``, ``metrics``, ``fit_seconds``, ``score_seconds`` (of the test
         rows), ``model_bytes``, ``digest``, ``epochs``, ``split`` (sizes), ``parameters`` (of the
-        detector and its encoder), ``notes``; or, where it failed, ``detector``, ``seed`` and
-        ``error``. It raises nothing: one failure must not end the rest.
+        detector and its encoder), ``notes``, ``curves``; or, where it failed, ``detector``,
+        ``seed`` and ``error``. It raises nothing: one failure must not end the rest.
     """
     about: Result = {"detector": cell.label, "seed": cell.seed}
     notes: list[str] = []
@@ -96,6 +97,7 @@ def _trained_and_tested(dataset: Dataset, request: TrainRequest, notes: list[str
     score_seconds = time.perf_counter() - began
     return {
         "metrics": figures(saved, labelled, bootstrap=0),
+        "curves": _curves(labelled),
         "fit_seconds": model.timing["fit_seconds"],
         "score_seconds": score_seconds,
         "model_bytes": size,
@@ -104,6 +106,13 @@ def _trained_and_tested(dataset: Dataset, request: TrainRequest, notes: list[str
         "split": model.config["split"],
         "parameters": resolved(request, dataset.kind),
     }
+
+
+def _curves(labelled: Labelled) -> dict[str, list[float]]:
+    """Precision and recall at the places `report.numbers.RATES`, for the report."""
+    found = numbers.curves(labelled.scores, labelled.is_anomaly, bootstrap=0)
+    pairs = {"precision": found.precision_recall.y, "recall": found.roc.y}
+    return {name: values.round(5).tolist() for name, values in pairs.items()}
 
 
 # --------------------------------------------------------------------------- what is kept

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -132,6 +133,29 @@ def evaluate_with_types(
         if anomalies.any():
             result[name] = figures(anomalies | ~is_anomaly)
     return result
+
+
+def counts_down_the_ranking(
+    scores: ArrayLike, is_anomaly: ArrayLike, *, bootstrap: int = 1000, seed: int = 0
+) -> Iterator[tuple[Scores, Scores]]:
+    """Yield true and false positives of the k highest distinct scores, k from 0 to all m of them.
+
+    First come those of the rows themselves, then those of the resamples that
+    :func:`evaluate_scores` takes its intervals from, block by block.
+
+    Yields:
+        Two arrays (b, m + 1): true and false positives; b is 1 for the rows themselves.
+
+    Raises:
+        DataError: as :func:`evaluate_scores`.
+    """
+    rows = _Rows.ranked(scores, is_anomaly, None, None, None)
+    resamples = _resamples(rows, _affordable(bootstrap, rows), seed) if bootstrap else ()
+    for weights in chain([rows.weights[np.newaxis]], resamples):
+        yield (
+            _cumulated(weights * rows.is_anomaly, rows.ends),
+            _cumulated(weights * ~rows.is_anomaly, rows.ends),
+        )
 
 
 class PairedDifference(NamedTuple):
@@ -308,15 +332,19 @@ def _middles(curve: Scores) -> Scores:
 
 def _intervals(rows: _Rows, bootstrap: int, seed: int, confidence: float) -> Figures:
     """Return ``<name>_low`` and ``<name>_high`` of each figure, by the percentile bootstrap."""
-    if len(rows.weights) > _MANY_ROWS:
-        bootstrap = min(bootstrap, _RESAMPLES_OF_MANY_ROWS)
-    blocks = [_figures(weights, rows) for weights in _resamples(rows, bootstrap, seed)]
+    resamples = _resamples(rows, _affordable(bootstrap, rows), seed)
+    blocks = [_figures(weights, rows) for weights in resamples]
     tails = ((1 - confidence) / 2, (1 + confidence) / 2)
     intervals: Figures = {}
     for name in blocks[0]:
         low, high = np.quantile(np.concatenate([block[name] for block in blocks]), tails)
         intervals |= {f"{name}_low": float(low), f"{name}_high": float(high)}
     return intervals
+
+
+def _affordable(bootstrap: int, rows: _Rows) -> int:
+    many = len(rows.weights) > _MANY_ROWS
+    return min(bootstrap, _RESAMPLES_OF_MANY_ROWS) if many else bootstrap
 
 
 def _resamples(rows: _Rows, bootstrap: int, seed: int) -> Iterator[Scores]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +31,18 @@ class Labelled:
         is_anomaly: (n,) bool.
         types: (n,) labels.
         multiplicity: (n,) how often each row stands in the data, where duplicates were dropped.
+        rows: (n,) their numbers, from 1, in their file or data set.
+        files: (n,) the file of each, where rows were given in files.
+        output: (n, d) embeddings, or (n, 1) raw scores, where they were asked for.
     """
 
     scores: Scores
     is_anomaly: NDArray[np.bool_]
     types: NDArray[np.str_]
     multiplicity: NDArray[np.int64] | None = None
+    rows: NDArray[np.int64] | None = None
+    files: Sequence[str] | None = None
+    output: NDArray[np.float32] | None = None
 
 
 def rows_set_aside(model: Model) -> NDArray[np.int64]:
@@ -53,8 +60,11 @@ def rows_set_aside(model: Model) -> NDArray[np.int64]:
     return rows
 
 
-def score_test_rows(model: Model, dataset: Dataset) -> Labelled:
+def score_test_rows(model: Model, dataset: Dataset, with_output: bool = False) -> Labelled:
     """Score the rows that training set aside.
+
+    Args:
+        with_output: whether embeddings are wanted too.
 
     Raises:
         UsageError: it set none aside.
@@ -72,25 +82,29 @@ def score_test_rows(model: Model, dataset: Dataset) -> Labelled:
             f"the model names rows or columns that {dataset.name}, from which it says to be "
             "trained, has not; train it anew"
         )
-    return score_rows_set_aside(model, dataset)
+    return score_rows_set_aside(model, dataset, with_output)
 
 
-def score_rows_set_aside(model: Model, dataset: Dataset) -> Labelled:
+def score_rows_set_aside(model: Model, dataset: Dataset, with_output: bool = False) -> Labelled:
     """The same for a data set that is known to be that of the training.
 
     Raises:
         UsageError: it set none aside.
     """
     rows = rows_set_aside(model)
-    scores = np.concatenate(
-        [
-            model.score(take(dataset, model.schema, rows[at : at + ROWS_AT_ONCE])).scores
-            for at in range(0, len(rows), ROWS_AT_ONCE)
-        ]
-    )
+    scores, output = [], []
+    for at in range(0, len(rows), ROWS_AT_ONCE):
+        scored = model.score(take(dataset, model.schema, rows[at : at + ROWS_AT_ONCE]))
+        scores.append(scored.scores)
+        output += [scored.output] if with_output else []
     anomalous = is_anomaly(dataset, model.config["normal"])
     return Labelled(
-        scores, anomalous[rows], dataset.labels[rows], model.split.get("test_multiplicity")
+        np.concatenate(scores),
+        anomalous[rows],
+        dataset.labels[rows],
+        model.split.get("test_multiplicity"),
+        rows=rows + 1,
+        output=np.concatenate(output) if output else None,
     )
 
 
@@ -105,20 +119,64 @@ def _has_columns(dataset: Dataset, schema: TableSchema | None) -> bool:
     return schema.columns.items() <= kinds.items()
 
 
-def score_pieces(model: Model, pieces: Iterable[Piece]) -> tuple[Scores, NDArray[np.str_]]:
-    """Score labelled input; returns (n,) scores and (n,) labels, ``""`` for rows that have none.
+@dataclass(frozen=True)
+class ScoredInput:
+    """Scored rows of an input whose labels are still to be understood.
+
+    Attributes:
+        scores, labels: (n,); a row without a label has ``""``.
+        rows: (n,) their numbers, from 1, in their file.
+        files, output: (n,) and (n, d), where details were asked for.
+    """
+
+    scores: Scores
+    labels: NDArray[np.str_]
+    rows: NDArray[np.int64]
+    files: list[str] | None
+    output: NDArray[np.float32] | None
+
+    def labelled(self, is_anomaly: NDArray[np.bool_], known: NDArray[np.bool_]) -> Labelled:
+        """Those rows of which something is known, with what (n,) ``is_anomaly`` says."""
+        return Labelled(
+            self.scores[known],
+            is_anomaly[known],
+            self.labels[known],
+            rows=self.rows[known],
+            files=None if self.files is None else list(compress(self.files, known.tolist())),
+            output=None if self.output is None else self.output[known],
+        )
+
+
+def score_pieces(model: Model, pieces: Iterable[Piece], details: bool = False) -> ScoredInput:
+    """Score labelled input.
+
+    Args:
+        details: whether the file of each row and its embedding are wanted too.
 
     Raises:
         DataError: no row has a label.
     """
-    scores, found = [], []
+    scores, found, rows, output = [], [], [], []
+    files: list[str] = []
     for piece in pieces:
-        scores.append(model.score(piece.examples).scores)
+        scored = model.score(piece.examples)
+        scores.append(scored.scores)
         found.append(np.array(piece.labels or [], dtype=np.str_))
+        names, numbers = piece.identities()
+        rows.append(numbers)
+        if details:
+            files += [names] * len(numbers) if isinstance(names, str) else names
+            output.append(scored.output)
     labels = np.concatenate(found)
     if not (labels != "").any():
         raise DataError("no row has a label; --label names the column that holds them")
-    return np.concatenate(scores), labels
+    return ScoredInput(
+        np.concatenate(scores),
+        labels,
+        np.concatenate(rows),
+        files if details else None,
+        np.concatenate(output) if details else None,
+    )
 
 
 def figures(model: Model, labelled: Labelled, bootstrap: int = 1000) -> dict[str, Json]:
