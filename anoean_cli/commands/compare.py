@@ -57,7 +57,7 @@ def run(
 
     Finished cells are kept in --out: the same command goes on where an interrupted one stopped.
     """
-    from anoean_cli.commands.loading import check_table_options, load_dataset
+    from anoean_cli.commands.loading import check_image_size, check_table_options, load_dataset
     from anoean_cli.data.text import nulls_of
     from anoean_cli.evaluation import comparison
 
@@ -66,7 +66,15 @@ def run(
     contenders = contenders_of(detectors)
     table_options = table.options(data.label, data.ignore, data.numeric, data.categorical)
     check_table_options(dataset, data.source, table_options)
-    rows = load_dataset(dataset, data.source, table_options, console, seed=learning.seed)
+    check_image_size(dataset, data.source, data.image_size)
+    rows = load_dataset(
+        dataset,
+        data.source,
+        table_options,
+        console,
+        seed=learning.seed,
+        image_size=data.image_size,
+    )
     split = _split(rows, data, nulls_of(table_options), console)
     _check_anomalies(rows, split)
     about = {"dataset": {"name": rows.name, **rows.provenance}, "split": asdict(split)}

@@ -20,7 +20,7 @@ def run(
         typer.Argument(
             metavar="DATASET",
             autocompletion=options.complete_datasets,
-            help="A data set plugin, or a table of your own (CSV, Parquet).",
+            help="A data set plugin, a table of your own (CSV, Parquet), or a folder of images.",
         ),
     ],
     source: options.Source = "auto",
@@ -28,6 +28,7 @@ def run(
     ignore: Annotated[
         str | None, typer.Option(metavar="COLS", help="Columns that are no features.")
     ] = None,
+    image_size: options.ImageSize = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file to write; by default the cache.")
     ] = None,
@@ -35,7 +36,12 @@ def run(
 ) -> None:
     """Fetch and verify a data set, and write it as a prepared HDF5 file; prints its path."""
     from anoean_cli import environment
-    from anoean_cli.commands.loading import check_table_options, is_file, load_dataset
+    from anoean_cli.commands.loading import (
+        check_image_size,
+        check_table_options,
+        is_file,
+        load_dataset,
+    )
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.errors import UsageError
     from anoean_cli.storage.atomic import make_folder
@@ -49,7 +55,10 @@ def run(
     check_outputs({"--out": out}, [("DATASET", dataset), ("--source", source)], force)
     table_options = table.options(label, ignore)
     check_table_options(dataset, source, table_options)
-    rows = load_dataset(dataset, source, table_options, console, from_cache=False)
+    check_image_size(dataset, source, image_size)
+    rows = load_dataset(
+        dataset, source, table_options, console, from_cache=False, image_size=image_size
+    )
     digest = write_prepared(rows, out, overwrite=force)
     console.note(f"{len(rows.labels):,} rows of {rows.name}, digest {digest[:16]}")
     console.data(str(out))
