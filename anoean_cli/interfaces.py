@@ -84,6 +84,8 @@ class LoadRequest:
         data_folder: the folder that ``ANOEAN_DATA`` names, or None.
         cache: the folder for downloads.
         table: how to read text tables.
+        image_size: side in pixels of the square that image files are resized to; None lets the
+            plugin choose.
         seed: for datasets that are generated.
         warn: called with one line for everything the user should know.
     """
@@ -92,6 +94,7 @@ class LoadRequest:
     data_folder: Path | None = None
     cache: Path = Path()
     table: TableOptions = TableOptions()
+    image_size: int | None = None
     seed: int = 0
     warn: Callable[[str], None] = lambda message: None
 

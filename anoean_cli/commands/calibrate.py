@@ -101,7 +101,7 @@ def _observed(
     import numpy as np
 
     from anoean_cli.commands.loading import are_of_training, origin_of
-    from anoean_cli.data.inputs import Expected, Reading, pieces
+    from anoean_cli.data.inputs import Reading, pieces
     from anoean_cli.data.labels import as_trained
     from anoean_cli.data.preprocessing import Census
     from anoean_cli.data.text import nulls_of
@@ -117,7 +117,7 @@ def _observed(
     census = Census()
     outputs = []
     labels: list[str] = []
-    for piece in pieces(data, Expected(model.preprocessor.spec, model.schema), reading):
+    for piece in pieces(data, model.expected, reading):
         outputs.append(model.score(piece.examples, census).output)
         labels += piece.labels or []
     output = np.concatenate(outputs)

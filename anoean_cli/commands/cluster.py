@@ -22,7 +22,7 @@ from anoean_cli.commands.loading import TABLE_ENDINGS
 from anoean_cli.commands.output import OutputFormat, opened_output, written
 from anoean_cli.commands.score import Counts, scored
 from anoean_cli.console import Console
-from anoean_cli.data.inputs import Expected, Reading, unread_pieces
+from anoean_cli.data.inputs import Reading, unread_pieces
 from anoean_cli.data.streams import open_raw
 from anoean_cli.errors import DataError, OutputError, UsageError
 from anoean_cli.evaluation.workers import connected
@@ -268,9 +268,8 @@ def score_part(part: Part, folder: str, model: Model, how: How) -> Entry:
     """Score an input on a worker, and write its part."""
     target = f"{folder}/{part.name}"
     counts = Counts()
-    expected = Expected(model.preprocessor.spec, model.schema)
     with opened_output(target, how.format, True, sys.stdout) as output:
-        for unread in unread_pieces(part.place, expected, how.reading):
+        for unread in unread_pieces(part.place, model.expected, how.reading):
             done = scored(unread, model, output, how.only_anomalies, part.source)
             if done is not None:
                 output.write(done.encoded)

@@ -102,7 +102,7 @@ def _given_rows(
 ) -> tuple[Labelled, dict[str, Any]]:
     """The same for the rows of a file."""
     from anoean_cli.commands.loading import are_of_training, origin_of
-    from anoean_cli.data.inputs import Expected, Reading, pieces
+    from anoean_cli.data.inputs import Reading, pieces
     from anoean_cli.data.labels import as_trained
     from anoean_cli.data.text import nulls_of
     from anoean_cli.evaluation.run import score_pieces
@@ -110,8 +110,7 @@ def _given_rows(
     trained = model.config["dataset"]
     ending = trained.get("label_ending", "")
     reading = Reading(table.options(label, trained=trained), labels=True, label_ending=ending)
-    expected = Expected(model.preprocessor.spec, model.schema)
-    scored = score_pieces(model, pieces(data, expected, reading), details)
+    scored = score_pieces(model, pieces(data, model.expected, reading), details)
     nulls = nulls_of(reading.options)
     is_anomaly, known = as_trained(normal, model.config, scored.labels, data, nulls, console.warn)
     labelled = scored.labelled(is_anomaly, known)

@@ -34,13 +34,15 @@ def load_dataset(
     console: Console,
     seed: int = 0,
     from_cache: bool = True,
+    image_size: int | None = None,
 ) -> Dataset:
-    """Load a data set by its plugin's name, a table or a prepared file by its path.
+    """Load a data set by its plugin's name; a table, a prepared file or a folder of images by path.
 
     What it takes to load it again goes into its provenance, and so into the model: `load_again`.
 
     Args:
         from_cache: whether the prepared form in the cache will do.
+        image_size: side in pixels that images are resized to, for plugins that do so.
 
     Raises:
         UsageError: a source beside a file.
@@ -50,16 +52,18 @@ def load_dataset(
     if is_file(name):
         if source not in ("auto", name):
             raise UsageError(f"--source {source}: {name} is a file already; name one of them")
-        name, source = "table", name
+        name, source = _plugin_of(name), name
     reading = asdict(table)
     if is_file(source) and prepared.is_prepared(Path(source)):
         dataset = prepared.read_prepared(Path(source))
         reading |= _reading_before(dataset, source)
     else:
-        dataset = _from_plugin(name, source, table, console, seed, from_cache)
+        dataset = _from_plugin(name, source, table, console, seed, from_cache, image_size)
     if source in ("auto", "full"):
         source = "sample" if dataset.provenance.get("sample") else "full"
     again = {"plugin": name, "source": source, "seed": seed, "reading": reading}
+    if image_size is not None:
+        again["image_size"] = image_size
     return replace(dataset, provenance={**dataset.provenance, "reload": again})
 
 
@@ -93,12 +97,23 @@ def load_again(about: Mapping[str, Json], source: str | None, console: Console) 
         for name, value in how["reading"].items()
     }
     return load_dataset(
-        how["plugin"], source or how["source"], TableOptions(**reading), console, seed=how["seed"]
+        how["plugin"],
+        source or how["source"],
+        TableOptions(**reading),
+        console,
+        seed=how["seed"],
+        image_size=how.get("image_size"),
     )
 
 
 def _from_plugin(
-    name: str, source: str, table: TableOptions, console: Console, seed: int, from_cache: bool
+    name: str,
+    source: str,
+    table: TableOptions,
+    console: Console,
+    seed: int,
+    from_cache: bool,
+    image_size: int | None,
 ) -> Dataset:
     plugin = registry.get("datasets", name)
     request = LoadRequest(
@@ -106,6 +121,7 @@ def _from_plugin(
         data_folder=environment.data_folder(),
         cache=environment.cache_folder(),
         table=table,
+        image_size=image_size,
         seed=seed,
         warn=console.warn,
     )
@@ -184,10 +200,31 @@ def check_table_options(name: str, source: str, table: TableOptions) -> None:
 
 def _takes_table_options(name: str, source: str) -> bool:
     if is_file(name):
-        return not prepared.is_prepared(Path(name))
+        return _plugin_of(name) == "table" and not prepared.is_prepared(Path(name))
     if is_file(source) and prepared.is_prepared(Path(source)):
         return False
     return getattr(registry.get("datasets", name), "takes_table_options", False)
+
+
+def check_image_size(name: str, source: str, image_size: int | None) -> None:
+    """Refuse a size of images for a data set that resizes none.
+
+    Raises:
+        UsageError: naming it.
+        PluginError: no such plugin.
+    """
+    if image_size is None:
+        return
+    path = name if is_file(name) else source
+    is_prepared = is_file(path) and prepared.is_prepared(Path(path))
+    plugin = registry.get("datasets", _plugin_of(name) if is_file(name) else name)
+    if is_prepared or not getattr(plugin, "takes_image_size", False):
+        raise UsageError(f"--image-size: {name} is no folder of images; leave that out")
+
+
+def _plugin_of(path: str) -> str:
+    """The plugin that reads what a --dataset names by its path."""
+    return "images" if Path(path).is_dir() else "table"
 
 
 def origin_of(data: str) -> Mapping[str, Any]:

@@ -110,7 +110,18 @@ DatasetName = Annotated[
         "-d",
         metavar="NAME|FILE",
         autocompletion=complete_datasets,
-        help="A data set plugin, a table (CSV, Parquet) or a prepared file.",
+        help="A data set plugin, a table (CSV, Parquet), a folder of images or a prepared file.",
+    ),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        "--image-size",
+        metavar="N",
+        min=8,
+        max=1024,
+        help="Resize a folder's images to N x N; by default 64, or as they are if all are smaller "
+        "and of one size.",
     ),
 ]
 Label = Annotated[

@@ -20,7 +20,7 @@ def run(
         typer.Argument(
             metavar="DATASET",
             autocompletion=options.complete_datasets,
-            help="A data set plugin, or a table of your own (CSV, Parquet).",
+            help="A data set plugin, a table of your own (CSV, Parquet), or a folder of images.",
         ),
     ],
     source: options.Source = "auto",
@@ -35,6 +35,7 @@ def run(
             "--dry-run", help="Print what the columns are taken for, as TOML; write nothing."
         ),
     ] = False,
+    image_size: options.ImageSize = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file to write; by default the cache.")
     ] = None,
@@ -44,6 +45,7 @@ def run(
     from anoean_cli import environment
     from anoean_cli.commands import schema_file
     from anoean_cli.commands.loading import (
+        check_image_size,
         check_table_options,
         described_by,
         is_file,
@@ -56,6 +58,7 @@ def run(
 
     table_options = table.options(label, ignore)
     check_table_options(dataset, source, table_options)
+    check_image_size(dataset, source, image_size)
     if dry_run:
         table_options = described_by(schema, dataset, source, table_options)
         rows = load_dataset(dataset, source, table_options, console)
@@ -68,7 +71,9 @@ def run(
         make_folder(out.parent)
     check_outputs({"--out": out}, [("DATASET", dataset), ("--source", source)], force)
     table_options = described_by(schema, dataset, source, table_options)
-    rows = load_dataset(dataset, source, table_options, console, from_cache=False)
+    rows = load_dataset(
+        dataset, source, table_options, console, from_cache=False, image_size=image_size
+    )
     digest = write_prepared(rows, out, overwrite=force)
     console.note(f"{len(rows.labels):,} rows of {rows.name}, digest {digest[:16]}")
     console.data(str(out))

@@ -282,11 +282,10 @@ def _at_rate(model: Model, rate: float) -> Model:
 
 
 def _unread(inputs: list[str], model: Model, reading: Reading) -> Iterator[UnreadPiece]:
-    from anoean_cli.data.inputs import Expected, unread_pieces
+    from anoean_cli.data.inputs import unread_pieces
 
-    expected = Expected(model.preprocessor.spec, model.schema)
     for source in inputs:
-        yield from unread_pieces(source, expected, reading)
+        yield from unread_pieces(source, model.expected, reading)
 
 
 def _results(

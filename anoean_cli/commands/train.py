@@ -47,6 +47,7 @@ class DataFlags:
         str | None, typer.Option(metavar="COLS", help="Columns to take as categories.")
     ] = None
     schema: options.Schema = None
+    image_size: options.ImageSize = None
     unlabeled: Annotated[
         Literal["drop", "normal"],
         typer.Option(help="What rows without a label are; if normal, --normal may be left out."),
@@ -178,7 +179,7 @@ def run(
     """Train a detector, calibrate it, and write the model."""
     from anoean_cli import environment
     from anoean_cli.commands import configuration
-    from anoean_cli.commands.loading import load_dataset
+    from anoean_cli.commands.loading import check_image_size, load_dataset
     from anoean_cli.commands.summary import show_model
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.data.text import nulls_of
@@ -192,7 +193,15 @@ def run(
     inputs = [("--dataset", dataset), ("--source", data.source)]
     check_outputs({"--model": model}, inputs, force or unfinished or there is not None)
     table_options = data.table_options(table, dataset)
-    rows = load_dataset(dataset, data.source, table_options, console, seed=learning.seed)
+    check_image_size(dataset, data.source, data.image_size)
+    rows = load_dataset(
+        dataset,
+        data.source,
+        table_options,
+        console,
+        seed=learning.seed,
+        image_size=data.image_size,
+    )
     split = split_request(rows, data, nulls_of(table_options))
 
     from anoean_cli.training.run import TrainRequest, Watcher, train_model

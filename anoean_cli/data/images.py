@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,13 @@ MAX_PIXELS = 1 << 26
 MAX_DIMENSIONS = 32  # IDX can declare 255, NumPy holds 64
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MODES = {1: "L", 3: "RGB"}
+IMAGE_ENDINGS = frozenset(
+    (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm")
+)
+WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+EXIF_ORIENTATION = 274
+QUARTER_TURNS = (5, 6, 7, 8)  # orientations that swap width and height
+TIFF_BITS = 258
 
 
 def read_idx(path: Path) -> NDArray[Any]:
@@ -64,10 +74,31 @@ def is_idx(path: Path) -> bool:
         return False
 
 
-def read_image(path: Path, channels: int) -> NDArray[np.uint8]:
-    """Read an image file as grey (1 channel) or RGB (3 channels).
+def image_files(folder: Path) -> list[Path]:
+    """All image files in a folder and the folders in it, by their endings, sorted.
 
-    Of values of 16 bits the high byte counts, as Pillow has it for colours.
+    Hidden ones are left out: some systems leave files like ``._one.png`` that are no images.
+    """
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(place, name)
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_ENDINGS
+        ]
+    return sorted(found)
+
+
+def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """Read an image file as grey (1 channel) or RGB (3 channels), upright as EXIF says.
+
+    Transparent parts become white. Of animations and files of several pages the first one is
+    read. Of values of 16 bits the high byte counts, as Pillow has it for colours; of TIFF files of
+    9 to 15 bits the 8 highest ones.
+
+    Args:
+        size: height and width to resize to, whatever the proportions; None keeps the size.
 
     Returns:
         (channels, height, width) uint8.
@@ -77,18 +108,52 @@ def read_image(path: Path, channels: int) -> NDArray[np.uint8]:
             values of 32 bits.
         ValueError: another number of channels.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     if channels not in MODES:
         raise ValueError(f"images have 1 or 3 channels, not {channels}")
+    with _opened(path) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        opaque = _on_white(_in_bytes(image)).convert(MODES[channels])
+        if size is not None and size != (opaque.height, opaque.width):
+            opaque = opaque.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        pixels = np.asarray(opaque)
+    return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], channels).transpose(2, 0, 1))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file, upright, from its header alone.
+
+    Raises:
+        DataError: as `read_image`.
+    """
+    with _opened(path) as image:
+        turned = image.getexif().get(EXIF_ORIENTATION) in QUARTER_TURNS
+        width, height = image.size
+    return (width, height) if turned else (height, width)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    from PIL import Image
+
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are too many")
-            pixels = np.asarray(_in_bytes(image).convert(MODES[channels]))
+            yield image
     except Exception as error:  # Pillow's decoders raise of every kind on damaged files
         raise DataError(f"{path}: cannot be read as an image ({error})") from error
-    return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], channels).transpose(2, 0, 1))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Without its transparency; what lies under transparent pixels nobody was meant to see."""
+    from PIL import Image
+
+    if image.mode not in WITH_ALPHA and "transparency" not in image.info:
+        return image
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
 
 
 def _in_bytes(image: Image.Image) -> Image.Image:
@@ -101,14 +166,21 @@ def _in_bytes(image: Image.Image) -> Image.Image:
 
     # PNG and PGM hold at most 16 bits, also where Pillow makes integers of 32 bits of them.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        bits = _bits(image)
         image.load()
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        return Image.fromarray((np.asarray(image) >> (bits - 8)).clip(0, 255).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError(
             f"its mode is {image.mode}, values of 32 bits whose black and white are not known; "
             "save it with 8 or 16 bits a value"
         )
     return image
+
+
+def _bits(image: Image.Image) -> int:
+    """How many bits a value has that Pillow holds in 16: fewer in some TIFF files."""
+    told = getattr(image, "tag_v2", {}).get(TIFF_BITS, (16,))
+    return max(8, min(16, int(told[0])))
 
 
 def _is_magic(magic: bytes) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.data.images import is_idx, read_idx, read_image
+from anoean_cli.data.images import IMAGE_ENDINGS, image_files, is_idx, read_idx, read_image
 from anoean_cli.data.pixels import Pixels
 from anoean_cli.data.readers import BLOCK_BYTES, Batch, Flagged, Sought, Wanted, unread
 from anoean_cli.data.schema import TableSchema
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 OnError: TypeAlias = Literal["stop", "flag"]
 
-IMAGE_ENDINGS = frozenset(
-    (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm")
-)
 IMAGES_AT_ONCE = 1024
 STDIN = "-"
 
@@ -44,10 +41,12 @@ class Expected:
     Attributes:
         spec: what a preprocessed row looks like.
         schema: the columns of a table; None for images.
+        resizes: whether image files of other sizes are resized, as those of training were.
     """
 
     spec: ExampleSpec
     schema: TableSchema | None
+    resizes: bool = False
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -253,7 +252,7 @@ def _images(path: Path, expected: Expected, reading: Reading) -> Iterator[Unread
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS)
+    found = image_files(folder)
     if not found:
         raise DataError(f"{folder}: has no image files ({' '.join(sorted(IMAGE_ENDINGS))})")
     return found
@@ -278,7 +277,7 @@ def _image_piece(paths: Sequence[Path], expected: Expected, reading: Reading) ->
     good, flagged = [], []
     for index, path in enumerate(paths, start=1):
         try:
-            good.append((index, _image(path, expected.image_shape)))
+            good.append((index, _image(path, expected)))
         except DataError as error:
             if reading.on_error == "stop":
                 raise
@@ -292,8 +291,9 @@ def _image_piece(paths: Sequence[Path], expected: Expected, reading: Reading) ->
     )
 
 
-def _image(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    image = read_image(path, shape[0])
+def _image(path: Path, expected: Expected) -> NDArray[np.uint8]:
+    shape = expected.image_shape
+    image = read_image(path, shape[0], shape[1:] if expected.resizes else None)
     if image.shape != shape:
         raise DataError(
             f"{path}: is {image.shape[2]} pixels wide and {image.shape[1]} high; "

@@ -19,12 +19,14 @@ class Reload(TypedDict):
     source: str
     seed: int
     reading: TableOptions
+    image_size: NotRequired[int | None]
 
 
 class Dataset(TypedDict):
     name: str
     files: NotRequired[dict[str, Any]]
     label_ending: NotRequired[str]
+    resized: NotRequired[bool]
     reload: NotRequired[Reload]
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from anoean_cli.calibration.conformal import Calibration, p_values
 from anoean_cli.calibration.gaussian import Gaussian
+from anoean_cli.data.inputs import Expected
 from anoean_cli.data.preprocessing import (
     Census,
     ImagePreprocessor,
@@ -105,6 +106,12 @@ class Model:
         if self.graph is not None:
             return GraphRunner(self.graph, self.preprocessor.spec, self.jobs)
         return PluginRunner(self.config["detector"]["name"], self.arrays, self.preprocessor.spec)
+
+    @property
+    def expected(self) -> Expected:
+        """What inputs are to hold for this model."""
+        resizes = bool(self.config["dataset"].get("resized"))
+        return Expected(self.preprocessor.spec, self.schema, resizes)
 
     def __getstate__(self) -> dict[str, Any]:
         # A session of ONNX Runtime cannot be pickled or copied; it is built from the graph again.
