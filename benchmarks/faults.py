@@ -1,8 +1,8 @@
 """Writes that are cut off: SIGKILL at random moments, and every write failing once in turn.
 
 Each trial starts with old outputs in place. Kills: half come after a random time, half at a random
-system call on one of the files, by strace. Failures: one system call on one of the files is answered
-with ENOSPC, EIO or EACCES, by strace. After each trial:
+system call on one of the files, by strace. Failures: one such call is answered with ENOSPC, EIO or
+EACCES. After each trial:
 
 - every output is byte for byte the old one, or the complete new one;
 - after a failure the status is 7, with one message that names the file, which is the old one, and
@@ -14,9 +14,7 @@ with ENOSPC, EIO or EACCES, by strace. After each trial:
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import random
 import re
 import shutil
@@ -26,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,7 +62,7 @@ class Command:
 
 
 SCORE = "score rows.csv -m model.h5 --force --embeddings e.h5 --summary s.json --out "
-COMPARE = "compare --dataset toy --detectors pca,gaussian --seeds 1 --out cmp --quiet"
+COMPARE = "compare --dataset toy --detectors pca,gaussian --seeds 1 --out cmp --force --quiet"
 COMMANDS = {
     "prepare": Command("prepare rows.csv --out p.h5 --force", ("p.h5",), 22),
     "train": Command(
@@ -80,16 +78,9 @@ COMMANDS = {
         COMPARE,
         ("cmp/compare.json", "cmp/results.csv", "cmp/summary.csv"),
         12,
-        COMPARE.replace("--seeds 1", "--seeds 1 --train-size 300") + " --force",
+        COMPARE + " --train-size 300",
     ),
 }
-# Compare asks for --force where the folder holds another comparison.
-COMMANDS["compare"] = Command(
-    COMPARE + " --force",
-    COMMANDS["compare"].outputs,
-    COMMANDS["compare"].share,
-    COMMANDS["compare"].before,
-)
 
 
 @dataclass
@@ -159,16 +150,18 @@ def essence(path: Path) -> Any:
             reader.verify()
             return reader.digest
     if path.suffix == ".json":
-        return without_seconds(json.loads(path.read_text()))
+        return without_times(json.loads(path.read_text()))
     if path.parent.name == "cmp":  # tables with seconds among the figures
         return [len(line.split(",")) for line in path.read_text().splitlines()]
     return path.read_bytes()
 
 
-def without_seconds(value: Any) -> Any:
+def without_times(value: Any) -> Any:
+    """JSON without seconds and what depends on their digits."""
     if isinstance(value, dict):
-        return {k: without_seconds(v) for k, v in value.items() if "seconds" not in k}
-    return [without_seconds(v) for v in value] if isinstance(value, list) else value
+        keys = [key for key in value if "seconds" not in key and key != "model_bytes"]
+        return {key: without_times(value[key]) for key in keys}
+    return [without_times(item) for item in value] if isinstance(value, list) else value
 
 
 def names(place: Path) -> set[str]:
@@ -219,7 +212,9 @@ def calls_of(bench: Bench, command: Command) -> list[tuple[str, int]]:
 def touches(name: str, arguments: str, place: Path) -> bool:
     """Whether a call is one on what becomes an output, on a claim, or flushes a folder of ours."""
     is_folder = name == "fsync" and str(place) in arguments
-    return is_folder or any(f'.{mark}{end}' in arguments for mark in ("tmp", "lock") for end in '>"')
+    return is_folder or any(
+        f".{mark}{end}" in arguments for mark in ("tmp", "lock") for end in '>"'
+    )
 
 
 # --------------------------------------------------------------------------- kills
@@ -242,9 +237,7 @@ def kill(bench: Bench, command: Command, new: dict[str, Any], tally: Tally, how:
         what = f"killed after {how:.2f} s"
     else:
         name, number = how
-        order = strace(
-            bench.folder / "log", "-e", f"inject={name}:signal=KILL:when={number}"
-        )
+        order = strace(bench.folder / "log", "-e", f"inject={name}:signal=KILL:when={number}")
         killed = bench.run(place, command.line, order).returncode in (-signal.SIGKILL, 137)
         what = f"killed at {name} {number}"
     if not killed:  # it was done before
@@ -364,11 +357,10 @@ def trial(bench: Bench, command: Command, tally: Tally, given: Any, rng: random.
 def report(out: Path | None, tallies: dict[str, Tally], locks: dict[str, bool]) -> None:
     head = ["command", "kills", "of them at a call on a file", "left the old outputs", "left new"]
     head += ["had a checkpoint to go on from", "failed calls", "of them done without", "faults"]
-    rows = [
-        [n, t.kills, t.at_calls, t.after_old, t.after_new, t.resumed, t.failures, t.tolerated]
-        + [len(t.faults)]
-        for n, t in tallies.items()
-    ]
+    rows: list[list[Any]] = []
+    for name, t in tallies.items():
+        kills = [t.kills, t.at_calls, t.after_old, t.after_new, t.resumed]
+        rows.append([name, *kills, t.failures, t.tolerated, len(t.faults)])
     rows.append(["all", *(sum(row[i] for row in rows) for i in range(1, len(head)))])
     faults = [f"{name}: {fault}" for name, tally in tallies.items() for fault in tally.faults]
     notes = [
