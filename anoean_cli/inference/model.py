@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ class Model:
         split: positions of rows by role.
         arrays: what the detector's plugin scores by, where there is no graph.
         weights, history, timing: for reuse and inspection.
+        path: the file that it was read from, for messages; empty where there is none.
     """
 
     config: Mapping[str, Json]
@@ -91,6 +92,7 @@ class Model:
     history: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     timing: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
+    path: str = ""
 
     @cached_property
     def runner(self) -> Runner:
@@ -124,15 +126,31 @@ class Model:
         return self.score_rows(self.preprocessor.transform(examples, census))
 
     def score_rows(self, rows: FloatRows) -> Scored:
-        """Score preprocessed rows."""
-        output = as_columns(self.runner(rows))
-        scores = raw_scores(output, self.gaussian)
+        """Score preprocessed rows.
+
+        Raises:
+            FileFormatError: the graph is refused, or gives no scores.
+        """
+        try:
+            output = as_columns(self.runner(rows))
+            scores = raw_scores(output, self.gaussian)
+        except FileFormatError as error:
+            raise _blamed(error, self.path) from error
         return Scored(
             scores,
             p_values(self.calibration.reference, scores),
             scores > self.calibration.threshold,
             output,
         )
+
+    def try_graph(self) -> None:
+        """Score one made-up row, if that needs no plugin.
+
+        Raises:
+            FileFormatError: the graph is refused, or gives no scores.
+        """
+        if self.graph is not None:
+            self.score_rows(np.zeros((1, *self.preprocessor.spec.shape), np.float32))
 
     def save(self, path: Path | str, *, overwrite: bool = False) -> str:
         """Write the model file, whole or not at all; returns the digest of its content.
@@ -153,9 +171,15 @@ def load_model(path: Path | str) -> Model:
     """
     content = model_file.read_model(Path(path))
     try:
-        return _from_content(content)
+        return replace(_from_content(content), path=str(path))
     except FileFormatError as error:
-        raise FileFormatError(f"{path}: {error}; train the model anew") from error
+        raise _blamed(error, path) from error
+
+
+def _blamed(error: FileFormatError, path: Path | str) -> FileFormatError:
+    """The error with the file's name, if there is one, and a remedy."""
+    where = f"{path}: " if path else ""
+    return FileFormatError(f"{where}{error}; get a fresh copy, or train the model anew")
 
 
 def as_columns(output: NDArray[np.float32]) -> NDArray[np.float32]:
