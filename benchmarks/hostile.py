@@ -168,7 +168,8 @@ def content_of(kind: str, path: Path) -> Any:
         from anoean_cli.inference.model import load_model
 
         model = load_model(path)
-        rows = np.linspace(-3, 3, 40, dtype=np.float32).reshape(-1, 2)
+        shape = model.preprocessor.spec.shape
+        rows = np.random.default_rng(0).normal(size=(20, *shape)).astype(np.float32)
         return model.digest, model.score_rows(rows).scores.tolist(), str(model.config)
     if kind == "prepared":
         from anoean_cli.storage.prepared import read_prepared
