@@ -58,11 +58,14 @@ def run(
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.inference.model import load_model
     from anoean_cli.inference.recalibration import Rule, recalibrated
+    from anoean_cli.storage.atomic import identity
+    from anoean_cli.storage.claims import claimed
 
     rule = Rule(fpr, contamination, maximize_f1, threshold, confidence)
     target = out or model
     # The model itself is there to be replaced; another file is not.
     force = force or target == model
+    before = identity(target)
     loaded = load_model(model)
     inputs = [] if data is None else [("--data", data)]
     check_outputs({"--out" if out else "--model": target}, inputs, force)
@@ -78,8 +81,10 @@ def run(
                 f"{data}: the model learned from this file, and new rows score otherwise: "
                 "p-values are approximate; calibrate with rows that it has not seen"
             )
-    renewed = recalibrated(loaded, observed, rule, covariance, console.warn)
-    digest = renewed.save(target, overwrite=force)
+    with claimed(target, before) as check_unchanged:
+        renewed = recalibrated(loaded, observed, rule, covariance, console.warn)
+        check_unchanged()
+        digest = renewed.save(target, overwrite=force)
     show_model(console, replace(renewed, digest=digest), target, json)
 
 

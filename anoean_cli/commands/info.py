@@ -37,8 +37,11 @@ def run(
     elif kind == embeddings.FORMAT:
         _show(console, _embeddings(path, verify), _embeddings_lines, json)
     else:
-        # A model is always read and checked as a whole.
-        show_model(console, load_model(path), path, json)
+        # A model is always read and checked as a whole, but for what its graph does.
+        loaded = load_model(path)
+        if verify:
+            loaded.try_graph()
+        show_model(console, loaded, path, json)
     if verify:
         console.note(f"{path}: verified")
 

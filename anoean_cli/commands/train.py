@@ -184,8 +184,11 @@ def run(
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.data.text import nulls_of
     from anoean_cli.inference.model import load_model
+    from anoean_cli.storage.atomic import identity
     from anoean_cli.storage.checkpoint import Checkpoint
+    from anoean_cli.storage.claims import claimed
 
+    before = identity(model)
     checkpoint = Checkpoint.beside(model)
     resume, force = resume and not print_config, force or print_config
     unfinished = resume and checkpoint.path.exists()
@@ -222,7 +225,11 @@ def run(
         found = effective(config, request, dataset, model, data, learning, table)
         console.data(configuration.written("train", found).rstrip())
         return ExitStatus.OK
-    with console.training() as progress, _graceful(console) as signals:
+    with (
+        claimed(model, before) as check_unchanged,
+        console.training() as progress,
+        _graceful(console) as signals,
+    ):
         watcher = Watcher(
             show=progress.show,
             warn=console.warn,
@@ -237,11 +244,14 @@ def run(
             console.note(f"{model} is complete: nothing to resume")
             show_model(console, complete.model, model, json)
             return ExitStatus.OK
+        check_unchanged()
         digest = trained.save(model, overwrite=force or unfinished)
-    if trained.config["detector"]["metadata"]["interrupted"]:
+        interrupted = trained.config["detector"]["metadata"]["interrupted"]
+        if not interrupted:
+            checkpoint.remove()
+    if interrupted:
         console.note(f"stopped early: {model} is the best so far; --resume goes on")
         return ExitStatus(128 + signals[0])
-    checkpoint.remove()
     show_model(console, replace(trained, digest=digest), model, json)
     return ExitStatus.OK
 

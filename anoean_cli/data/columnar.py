@@ -35,6 +35,7 @@ class ParquetTable:
         with self._told():
             self._file = parquet.ParquetFile(source, buffer_size=PAGE_BYTES)  # not row groups whole
             self.schema: pa.Schema = self._file.schema_arrow
+            self.names: tuple[str, ...] = tuple(self.schema.names)
 
     def __enter__(self) -> ParquetTable:
         return self
@@ -68,8 +69,11 @@ class ParquetTable:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{self.name}: is damaged or no Parquet file: {error}") from error
+        except (pa.ArrowException, OSError, UnicodeError) as error:
+            reason = " ".join(str(error).split())
+            raise DataError(
+                f"{self.name}: is damaged or no Parquet file: {reason}; write it anew"
+            ) from error
 
 
 def holds_numbers(kind: pa.DataType) -> bool:

@@ -474,7 +474,7 @@ def _unread_parquet(
 ) -> Iterator[Unread]:
     nulls = text.nulls_of(options)
     with ParquetTable(path) as file:
-        names = tuple(file.schema.names)
+        names = file.names
         wanted = sought.among(Columns(name, names)).settled(names, name)
         _check_names(names, name, wanted)
         extras = tuple(column for column in names if column not in _known(wanted))
@@ -537,9 +537,10 @@ def _cast(
         return cast(values, *nulls)
     except pa.ArrowException as error:
         what = "numbers" if cast is as_numbers else "text"
+        reason = " ".join(str(error).split())
         raise DataError(
             f"{file}, column {shown(column)}: its values, of type {values.type}, "
-            f"cannot be read as {what}: {error}"
+            f"cannot be read as {what}: {reason}"
         ) from error
 
 
@@ -732,7 +733,7 @@ def _line_of(path: Path | str, options: TableOptions, index: int) -> int:
 
 def _explored_parquet(path: Path | str, options: TableOptions) -> RawTable:
     with ParquetTable(path) as file:
-        columns = Columns(str(path), tuple(file.schema.names))
+        columns = Columns(str(path), file.names)
         _check_distinct(columns.names, str(path))
         roles = columns.roles(options)
         used = [name for name in columns.names if name not in roles.ignored]

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from anoean_cli import registry
-from anoean_cli.errors import AnoeanError
+from anoean_cli.errors import AnoeanError, OutputError
 from anoean_cli.evaluation.metrics import nadeau_bengio
 from anoean_cli.evaluation.report import numbers
 from anoean_cli.evaluation.run import Labelled, figures, score_rows_set_aside
@@ -72,13 +72,18 @@ def run_cell(dataset: Dataset, cell: Cell) -> Result:
         ``detector``, ``seed``, ``metrics``, ``fit_seconds``, ``score_seconds`` (of the test
         rows), ``model_bytes``, ``digest``, ``epochs``, ``split`` (sizes), ``parameters`` (of the
         detector and its encoder), ``notes``, ``curves``; or, where it failed, ``detector``,
-        ``seed`` and ``error``. It raises nothing: one failure must not end the rest.
+        ``seed`` and ``error``: one failure must not end the rest.
+
+    Raises:
+        OutputError: the disk fails, which is no detector's fault and meets the rest as well.
     """
     about: Result = {"detector": cell.label, "seed": cell.seed}
     notes: list[str] = []
     try:
         with _ONE_AT_A_TIME:
             return {**about, **_trained_and_tested(dataset, cell.request, notes), "notes": notes}
+    except OutputError:
+        raise
     except AnoeanError as error:
         return {**about, "error": str(error)}
     except Exception as error:

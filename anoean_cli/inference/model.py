@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,7 @@ class Model:
         arrays: what the detector's plugin scores by, where there is no graph.
         weights, history, timing: for reuse and inspection.
         jobs: how many threads score by it at once; the graph gets memory for so many runs.
+        path: the file that it was read from, for messages; empty where there is none.
     """
 
     config: Mapping[str, Json]
@@ -100,6 +101,7 @@ class Model:
     timing: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
     jobs: int = 1
+    path: str = ""
 
     @cached_property
     def runner(self) -> Runner:
@@ -147,15 +149,31 @@ class Model:
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def score_rows(self, rows: FloatRows) -> Scored:
-        """Score preprocessed rows."""
-        output = as_columns(self.runner(rows))
-        scores = raw_scores(output, self.gaussian)
+        """Score preprocessed rows.
+
+        Raises:
+            FileFormatError: the graph is refused, or gives no scores.
+        """
+        try:
+            output = as_columns(self.runner(rows))
+            scores = raw_scores(output, self.gaussian)
+        except FileFormatError as error:
+            raise _blamed(error, self.path) from error
         return Scored(
             scores,
             p_values(self.calibration.reference, scores),
             scores > self.calibration.threshold,
             output,
         )
+
+    def try_graph(self) -> None:
+        """Score one made-up row, if that needs no plugin.
+
+        Raises:
+            FileFormatError: the graph is refused, or gives no scores.
+        """
+        if self.graph is not None:
+            self.score_rows(np.zeros((1, *self.preprocessor.spec.shape), np.float32))
 
     def save(self, path: Path | str, *, overwrite: bool = False) -> str:
         """Write the model file, whole or not at all; returns the digest of its content.
@@ -176,9 +194,15 @@ def load_model(path: Path | str) -> Model:
     """
     content = model_file.read_model(Path(path))
     try:
-        return _from_content(content)
+        return replace(_from_content(content), path=str(path))
     except FileFormatError as error:
-        raise FileFormatError(f"{path}: {error}; train the model anew") from error
+        raise _blamed(error, path) from error
+
+
+def _blamed(error: FileFormatError, path: Path | str) -> FileFormatError:
+    """The error with the file's name, if there is one, and a remedy."""
+    where = f"{path}: " if path else ""
+    return FileFormatError(f"{where}{error}; get a fresh copy, or train the model anew")
 
 
 def rows_at_once(spec: ExampleSpec) -> int:

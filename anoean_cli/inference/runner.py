@@ -92,13 +92,18 @@ class PluginRunner:
         spec: what one row looks like.
 
     Raises:
-        FileFormatError: that detector scores by a graph, or the arrays are not such as it gives.
-        PluginError: the plugin is not there or fails.
+        FileFormatError: no such detector is installed, or it scores by a graph.
+        PluginError: the plugin fails.
     """
 
     def __init__(self, detector: str, arrays: State, spec: ExampleSpec) -> None:
         from anoean_cli import registry  # only here: most models need none
 
+        if detector not in registry.names("detectors"):
+            raise FileFormatError(
+                f"it scores by a detector plugin {detector[:100]!r}, which is not installed: "
+                "install that if you trust it"
+            )
         plugin = registry.get("detectors", detector)
         if not getattr(plugin, "needs_plugin", False):
             raise FileFormatError(f"the graph is missing, by which the detector {detector} scores")

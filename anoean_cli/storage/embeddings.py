@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli.errors import FileFormatError
-from anoean_cli.storage.atomic import replacing
+from anoean_cli.storage.atomic import reading_back, replacing
 from anoean_cli.storage.hdf5 import Reader, Writer
 from anoean_cli.storage.typed_json import check_json
 from anoean_cli.storage.values import Json
@@ -64,7 +64,7 @@ def writing_embeddings(
             yield embeddings
             writer.put("files", list(embeddings.files))
             writer.put("about", Json({"model_digest": model_digest}))
-        with Reader(temporary, format=FORMAT, version=VERSION) as reader:
+        with reading_back(path), Reader(temporary, format=FORMAT, version=VERSION) as reader:
             reader.verify()
 
 

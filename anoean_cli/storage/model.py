@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from anoean_cli.storage import hdf5
-from anoean_cli.storage.atomic import replacing
+from anoean_cli.storage.atomic import reading_back, replacing
 
 FORMAT = "anoean-model"
 VERSION = 1
@@ -33,7 +33,9 @@ def save_model(
         digest = hdf5.write(
             temporary, format=FORMAT, version=VERSION, values=values, volatile=VOLATILE
         )
-        check(read_model(temporary))
+        with reading_back(path):
+            content = read_model(temporary)
+        check(content)
     return digest
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from anoean_cli.errors import FileFormatError
 from anoean_cli.interfaces import Apportionment, Dataset, Kind
-from anoean_cli.storage.atomic import replacing
+from anoean_cli.storage.atomic import reading_back, replacing
 from anoean_cli.storage.hdf5 import SIGNATURE, Reader, Writer
 from anoean_cli.storage.typed_json import check_json
 from anoean_cli.storage.values import Json
@@ -64,7 +64,7 @@ def write_prepared(dataset: Dataset, path: Path, *, overwrite: bool) -> str:
             for at in range(0, len(dataset.labels), ROWS_AT_ONCE):
                 _append(writer, dataset, slice(at, at + ROWS_AT_ONCE))
             digest = writer.close()
-        with Reader(temporary, format=FORMAT, version=VERSION) as reader:
+        with reading_back(path), Reader(temporary, format=FORMAT, version=VERSION) as reader:
             reader.verify()
     return digest
 

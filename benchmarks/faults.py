@@ -1,0 +1,382 @@
+"""Writes that are cut off: SIGKILL at random moments, and every write failing once in turn.
+
+Each trial starts with old outputs in place. Kills: half come after a random time, half at a random
+system call on one of the files, by strace. Failures: one such call is answered with ENOSPC, EIO or
+EACCES. After each trial:
+
+- every output is byte for byte the old one, or the complete new one;
+- after a failure the status is 7, with one message that names the file, which is the old one, and
+  nothing else is left beside the outputs;
+- after a kill the same command, with --resume for train, completes, and nothing else is left.
+
+    python benchmarks/faults.py --kills 220 --failures 200
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common import environment, parser, tell
+
+# Checkpoints are kept every five seconds; these trainings are shorter than that.
+OFTEN = """
+import sys
+if sys.argv[1] == "train":
+    import anoean_cli.training.run as run
+    run.SECONDS_BETWEEN_CHECKPOINTS = 0
+from anoean_cli.__main__ import main
+main()
+"""
+TRAIN = "train --dataset toy --preset paper --latent-dim 2 --epochs {} -m m.h5 --force --quiet"
+CALLS = ("openat", "write", "pwrite64", "ftruncate", "fsync", "link", "rename", "chmod")
+ERRORS = ("ENOSPC", "EIO", "EACCES")
+LINE = re.compile(r"^\d+ +(\w+)\((.*?)\) += ", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is run, on which outputs, and how often of a hundred trials."""
+
+    line: str
+    outputs: tuple[str, ...]
+    share: int
+    before: str = ""  # what makes the old outputs; by default the line on other rows
+    again: str = ""  # what is run after a kill
+
+    @property
+    def name(self) -> str:
+        return " ".join(word for word in self.line.split() if word[0] != "-" and "." not in word)
+
+
+SCORE = "score rows.csv -m model.h5 --force --embeddings e.h5 --summary s.json --out "
+COMPARE = "compare --dataset toy --detectors pca,gaussian --seeds 1 --out cmp --force --quiet"
+COMMANDS = {
+    "prepare": Command("prepare rows.csv --out p.h5 --force", ("p.h5",), 22),
+    "train": Command(
+        TRAIN.format(6), ("m.h5",), 16, TRAIN.format(1), TRAIN.format(6) + " --resume"
+    ),
+    "calibrate": Command(
+        "calibrate --data rows.csv -m m.h5", ("m.h5",), 22, "calibrate --fpr 0.2 -m m.h5"
+    ),
+    "score (CSV)": Command(SCORE + "o.csv", ("o.csv", "e.h5", "s.json"), 12),
+    "score (JSON lines)": Command(SCORE + "o.jsonl", ("o.jsonl", "e.h5", "s.json"), 8),
+    "score (Parquet)": Command(SCORE + "o.parquet", ("o.parquet", "e.h5", "s.json"), 8),
+    "compare": Command(
+        COMPARE,
+        ("cmp/compare.json", "cmp/results.csv", "cmp/summary.csv"),
+        12,
+        COMPARE + " --train-size 300",
+    ),
+}
+
+
+@dataclass
+class Tally:
+    """What the trials of one command came to."""
+
+    kills: int = 0
+    at_calls: int = 0
+    after_old: int = 0
+    after_new: int = 0
+    resumed: int = 0
+    failures: int = 0
+    tolerated: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+class Bench:
+    """A folder with the inputs, and what undisturbed runs make of them."""
+
+    def __init__(self, folder: Path, rows: int) -> None:
+        self.folder = folder
+        self.inputs = folder / "inputs"
+        self.inputs.mkdir()
+        write_rows(self.inputs / "rows.csv", rows, seed=1)
+        self.run(self.inputs, TRAIN.format(3).replace("m.h5", "model.h5"))
+
+    def run(
+        self, place: Path, line: str, strace: Sequence[str] = (), **how: Any
+    ) -> subprocess.CompletedProcess[str]:
+        command = [*strace, sys.executable, "-c", OFTEN, *line.split()]
+        env = {**environment(), "ANOEAN_THREADS": "1", "ANOEAN_CACHE": str(self.folder / "cache")}
+        return subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, **how)
+
+    def start(self, command: Command) -> tuple[Path, dict[str, bytes]]:
+        """A folder in which old outputs stand, and their bytes."""
+        cached = self.folder / f"old-{abs(hash(command))}"
+        if not cached.exists():
+            shutil.copytree(self.inputs, cached)
+            shutil.copy(cached / "model.h5", cached / "m.h5")
+            write_rows(cached / "rows.csv", 50, seed=2)
+            done = self.run(cached, command.before or command.line)
+            assert done.returncode == 0, done.stderr
+            shutil.copy(self.inputs / "rows.csv", cached / "rows.csv")
+        place = Path(tempfile.mkdtemp(dir=self.folder))
+        shutil.rmtree(place)
+        shutil.copytree(cached, place)
+        return place, {name: (place / name).read_bytes() for name in command.outputs}
+
+
+def write_rows(path: Path, count: int, seed: int) -> None:
+    rng = random.Random(seed)
+    lines = [f"{rng.gauss(0, 1):.4f},{rng.gauss(0, 1):.4f}\n" for _ in range(count)]
+    path.write_text("x,y\n" + "".join(lines))
+
+
+def essence(path: Path) -> Any:
+    """What equal runs have in common: content without wall times and the time of writing.
+
+    Raises whatever reading raises where the file is not whole.
+    """
+    from anoean_cli.storage import hdf5
+
+    if path.suffix == ".h5":
+        kind, version = hdf5.kind_of(path), 1
+        volatile = ("history/seconds", "timing") if kind == "anoean-model" else ()
+        with hdf5.Reader(path, format=kind, version=version, volatile=volatile) as reader:
+            reader.verify()
+            return reader.digest
+    if path.suffix == ".json":
+        return without_times(json.loads(path.read_text()))
+    if path.parent.name == "cmp":  # tables with seconds among the figures
+        return [len(line.split(",")) for line in path.read_text().splitlines()]
+    return path.read_bytes()
+
+
+def without_times(value: Any) -> Any:
+    """JSON without seconds and what depends on their digits."""
+    if isinstance(value, dict):
+        keys = [key for key in value if "seconds" not in key and key != "model_bytes"]
+        return {key: without_times(value[key]) for key in keys}
+    return [without_times(item) for item in value] if isinstance(value, list) else value
+
+
+def names(place: Path) -> set[str]:
+    return {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
+
+
+def judge(place: Path, old: dict[str, bytes], new: dict[str, Any], tally: Tally, what: str) -> bool:
+    """Whether the outputs are the old ones; anything but old or new goes to the faults."""
+    all_old = True
+    for name, before in old.items():
+        try:
+            if (place / name).read_bytes() == before:
+                continue
+            all_old = False
+            if essence(place / name) != new[name]:
+                tally.faults.append(f"{what}: {name} is neither the old nor the new one")
+        except Exception as error:
+            tally.faults.append(f"{what}: {name} is damaged: {error}")
+    return all_old
+
+
+# --------------------------------------------------------------------------- the calls on files
+
+
+def strace(log: Path, *more: str) -> list[str]:
+    calls = ",".join(CALLS)
+    return ["strace", "-f", "-y", "-qq", "-o", str(log), "-e", f"trace={calls}", *more]
+
+
+def calls_of(bench: Bench, command: Command) -> list[tuple[str, int]]:
+    """The calls that touch an output or what stands beside it: name, and which one of its name."""
+    place, _ = bench.start(command)
+    log = bench.folder / "calls"
+    done = bench.run(place, command.line, strace(log))
+    assert done.returncode == 0, done.stderr
+    counts: Counter[tuple[str, str]] = Counter()
+    found = []
+    for line in log.read_text(errors="replace").splitlines():
+        if match := LINE.match(line):
+            task = (line.split(maxsplit=1)[0], match[1])
+            counts[task] += 1
+            if touches(match[1], match[2], place):
+                found.append((match[1], counts[task]))
+    shutil.rmtree(place)
+    return found
+
+
+def touches(name: str, arguments: str, place: Path) -> bool:
+    """Whether a call is one on what becomes an output, on a claim, or flushes a folder of ours."""
+    is_folder = name == "fsync" and str(place) in arguments
+    return is_folder or any(
+        f".{mark}{end}" in arguments for mark in ("tmp", "lock") for end in '>"'
+    )
+
+
+# --------------------------------------------------------------------------- kills
+
+
+def kill(bench: Bench, command: Command, new: dict[str, Any], tally: Tally, how: Any) -> None:
+    place, old = bench.start(command)
+    if isinstance(how, float):
+        env = {**environment(), "ANOEAN_THREADS": "1", "ANOEAN_CACHE": str(bench.folder / "cache")}
+        process = subprocess.Popen(
+            [sys.executable, "-c", OFTEN, *command.line.split()],
+            cwd=place,
+            env=env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(how)
+        process.kill()
+        killed = process.wait() == -signal.SIGKILL
+        what = f"killed after {how:.2f} s"
+    else:
+        name, number = how
+        order = strace(bench.folder / "log", "-e", f"inject={name}:signal=KILL:when={number}")
+        killed = bench.run(place, command.line, order).returncode in (-signal.SIGKILL, 137)
+        what = f"killed at {name} {number}"
+    if not killed:  # it was done before
+        shutil.rmtree(place)
+        return
+    tally.kills += 1
+    tally.at_calls += not isinstance(how, float)
+    is_old = judge(place, old, new, tally, what)
+    tally.after_old += is_old
+    tally.after_new += not is_old
+    tally.resumed += (place / "m.h5.checkpoint").exists()
+    if command.again and not is_old and not (place / "m.h5.checkpoint").exists():
+        shutil.rmtree(place)  # trained: there is nothing to go on with
+        return
+    again = bench.run(place, command.again or command.line)
+    if again.returncode:
+        tally.faults.append(f"{what}: the next run fails: {again.stderr.strip()}")
+    elif command.name != "calibrate" and judge(place, old, new, tally, what + " and run again"):
+        tally.faults.append(f"{what}: the next run changes nothing")
+    extra = names(place) - names(bench.inputs) - set(command.outputs) - {"m.h5"}
+    extra = {name for name in extra if "/cells/" not in name or name.endswith(".tmp")}
+    if extra:
+        tally.faults.append(f"{what}: left after the next run: {sorted(extra)}")
+    shutil.rmtree(place)
+
+
+# --------------------------------------------------------------------------- failures
+
+
+def fail(
+    bench: Bench, command: Command, new: dict[str, Any], tally: Tally, call: Any, error: str
+) -> None:
+    place, old = bench.start(command)
+    log, (name, number) = bench.folder / "log", call
+    done = bench.run(
+        place, command.line, strace(log, "-e", f"inject={name}:error={error}:when={number}")
+    )
+    injected = [x for x in log.read_text(errors="replace").splitlines() if "(INJECTED)" in x]
+    match = LINE.match(injected[0]) if injected else None
+    if match is None or not touches(name, match[2], place):
+        shutil.rmtree(place)  # it was another call this time
+        return
+    what = f"{error} at {name} {number}"
+    tally.failures += 1
+    is_old = judge(place, old, new, tally, what)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    if done.returncode == 0:
+        tally.tolerated += 1
+        if is_old:
+            tally.faults.append(f"{what}: status 0, yet nothing is written")
+    elif done.returncode != 7 or len(errors) != 1 or "Traceback" in done.stderr:
+        tally.faults.append(f"{what}: status {done.returncode}: {done.stderr.strip()}")
+    else:
+        named = [n for n in old if f"cannot write {n}:" in errors[0]]
+        if named and (place / named[0]).read_bytes() != old[named[0]]:
+            tally.faults.append(f"{what}: {named[0]} was replaced all the same")
+    extra = names(place) - names(bench.inputs) - set(command.outputs)
+    extra = {n for n in extra if n.endswith((".tmp", ".lock"))}
+    if extra:
+        tally.faults.append(f"{what}: left beside: {sorted(extra)}")
+    shutil.rmtree(place)
+
+
+def without_locks(bench: Bench, command: Command, new: dict[str, Any]) -> bool:
+    """Whether all goes well where no file can be locked, as on some network file systems."""
+    place, old = bench.start(command)
+    order = ["strace", "-f", "-qq", "-o", str(bench.folder / "log"), "-e", "trace=flock,fcntl"]
+    done = bench.run(place, command.line, [*order, "-e", "inject=flock:error=ENOLCK"])
+    tally = Tally()
+    judge(place, old, new, tally, "without locks")
+    shutil.rmtree(place)
+    return done.returncode == 0 and not tally.faults
+
+
+def main() -> None:
+    options = parser(__doc__ or "")
+    options.add_argument("--kills", type=int, default=220, help="at least so many in all")
+    options.add_argument("--failures", type=int, default=200, help="about so many in all")
+    options.add_argument("--rows", type=int, default=3000, help="rows that are scored")
+    options.add_argument("--only", help="one of the commands")
+    options.add_argument("--seed", type=int, default=0)
+    given = options.parse_args()
+    if shutil.which("strace") is None:
+        sys.exit("this needs strace")
+    rng = random.Random(given.seed)
+    tallies: dict[str, Tally] = {}
+    locks: dict[str, bool] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), given.rows)
+        for name, command in COMMANDS.items():
+            if given.only in (None, name):
+                tallies[name] = Tally()
+                locks[name] = trial(bench, command, tallies[name], given, rng)
+                print(f"{name}: {tallies[name]}, without locks: {locks[name]}", file=sys.stderr)
+    report(given.out, tallies, locks)
+
+
+def trial(bench: Bench, command: Command, tally: Tally, given: Any, rng: random.Random) -> bool:
+    place, _ = bench.start(command)
+    began = time.monotonic()
+    done = bench.run(place, command.line)
+    took = time.monotonic() - began
+    assert done.returncode == 0, done.stderr
+    new = {name: essence(place / name) for name in command.outputs}
+    shutil.rmtree(place)
+    calls = calls_of(bench, command)
+    wanted = -(-given.kills * command.share // 100)
+    while tally.kills < wanted:
+        by_time = tally.kills % 2 == 0
+        kill(bench, command, new, tally, rng.uniform(0, took) if by_time else rng.choice(calls))
+    pairs = [(call, error) for call in calls for error in ERRORS]
+    for call, error in rng.sample(pairs, min(len(pairs), given.failures * command.share // 100)):
+        fail(bench, command, new, tally, call, error)
+    return without_locks(bench, command, new)
+
+
+def report(out: Path | None, tallies: dict[str, Tally], locks: dict[str, bool]) -> None:
+    head = ["command", "kills", "of them at a call on a file", "left the old outputs", "left new"]
+    head += ["had a checkpoint to go on from", "failed calls", "of them done without", "faults"]
+    rows: list[list[Any]] = []
+    for name, t in tallies.items():
+        kills = [t.kills, t.at_calls, t.after_old, t.after_new, t.resumed]
+        rows.append([name, *kills, t.failures, t.tolerated, len(t.faults)])
+    rows.append(["all", *(sum(row[i] for row in rows) for i in range(1, len(head)))])
+    faults = [f"{name}: {fault}" for name, tally in tallies.items() for fault in tally.faults]
+    notes = [
+        "Each trial starts from old outputs. *Left new* are kills after an output was replaced; "
+        "*done without* are calls that may fail: the folder cannot be flushed, a lock had. A fault "
+        "is an output that is neither the old nor the complete new one, another status than 7 "
+        "after a failed call, something left beside the outputs, or a next run that does not "
+        "complete. Checkpoints were kept after every epoch, not every five seconds.",
+        "Where no file can be locked (every flock fails with ENOLCK): "
+        + ", ".join(f"`{n}` {'works' if ok else 'FAILS'}" for n, ok in locks.items())
+        + ".",
+        *(f"FAULT: {fault}" for fault in faults),
+    ]
+    data = {"commands": {name: vars(tally) for name, tally in tallies.items()}, "no_locks": locks}
+    tell(out, "Writes that are cut off", notes, head, rows, data)
+
+
+if __name__ == "__main__":
+    main()
