@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 MODEL := demo/digit-3.h5
 
-.PHONY: help demo test lint types node reproduce clean
+.PHONY: help demo test lint types node reproduce lock clean
 
 help:
 	@echo "make demo    train on MNIST's digit 3, evaluate, and score ten images, in demo/"
@@ -19,6 +19,7 @@ help:
 	@echo "make node    fetch ONNX Runtime for Node, with which the suite runs exported graphs"
 	@echo "make reproduce NAME=table1   a table or figure of the paper: table1, table2, fig3, fig5,"
 	@echo "             fig6, fig7, fig8a, fig8b; goes on where it stopped; ARGS= passes options"
+	@echo "make lock    renew requirements.lock, the versions of constraints.txt with hashes; needs uv"
 	@echo "make clean   remove .venv, demo/ and what tools leave behind"
 
 demo: $(VENV)/installed
@@ -42,6 +43,16 @@ node: $(VENV)/node/installed
 
 reproduce: $(VENV)/installed-dev
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/paper/$(NAME).py $(ARGS)
+
+# Of torch the index may know the builds with CUDA only: the CPU build that the suite ran with
+# (Linux x86-64, Python 3.11) is allowed as well.
+TORCH_CPU := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
+
+lock:
+	uv pip compile --quiet --no-deps --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --python-version 3.11 \
+		constraints.txt --output-file requirements.lock
+	sed -i 's/^torch==.*/&\n    --hash=sha256:$(TORCH_CPU) \\/' requirements.lock
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -6,6 +6,7 @@ import datetime
 import decimal
 import gzip
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -641,3 +642,29 @@ def test_parquet_columns_that_cannot_be_scored(tmp_path: Path) -> None:
     pipe: Any = Pipe(path.read_bytes())
     with pytest.raises(DataError, match="stdin: Parquet cannot be read from a pipe"):
         list(stream_table(pipe, "stdin", WANTED, OPTIONS, "stop"))
+
+
+def told_of(path: Path) -> list[str]:
+    """What the two ways of reading a table tell of it, if they refuse it."""
+    found = []
+    ways: list[Callable[[], Any]] = [
+        lambda: list(stream_table(path, "t", WANTED, OPTIONS, "stop")),
+        lambda: read_table(path, OPTIONS),
+    ]
+    for read in ways:
+        try:
+            read()
+        except DataError as error:
+            found.append(str(error))
+    return found
+
+
+def test_damage_to_parquet_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"size": [1.0] * 9, "kind": list("abcabcabc")}), path)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"kind", b"k\xffnd"))  # names that are no text
+    assert len(told_of(path)) == 2
+    for at in range(0, len(data), 3):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
+        assert all(len(message.splitlines()) == 1 for message in told_of(path))

@@ -156,6 +156,17 @@ def test_a_failing_cell_says_why_and_raises_nothing(toy: Dataset, cell: Cell):
     assert "epochs" in found["error"]
 
 
+def test_a_full_disk_is_no_failure_of_a_detector(
+    toy: Dataset, cell: Cell, monkeypatch: pytest.MonkeyPatch
+):
+    def save(*_: object) -> None:
+        raise OutputError("cannot write: No space left on device")
+
+    monkeypatch.setattr("anoean_cli.inference.model.Model.save", save)
+    with pytest.raises(OutputError):
+        comparison.run_cell(toy, cell)
+
+
 def test_kept_cells_are_found_again_and_those_of_another_request_are_not(
     toy: Dataset, cell: Cell, tmp_path: Path
 ):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from anoean_cli.errors import DataError, OutputError, Terminated
-from anoean_cli.storage.atomic import check_writable, replacing
+from anoean_cli.errors import DataError, FileFormatError, OutputError, Terminated
+from anoean_cli.storage.atomic import check_writable, reading_back, replacing
 
 
 def fill(path: Path, text: str, failure: BaseException | None = None) -> None:
@@ -202,3 +205,66 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(OutputError, match=f"{tmp_path} is not writable"):
         check_writable(tmp_path / "out", force=False)
+
+
+# --------------------------------------------------------------------------- other processes
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from anoean_cli.storage.atomic import replacing
+with replacing(Path(sys.argv[1]), overwrite=True) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_one(target: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False)
+    (left,) = [path for path in target.parent.iterdir() if path != target]
+    assert left.name.endswith(".tmp")
+    assert target.read_text() == "old"
+    with replacing(target, overwrite=True) as temporary:
+        assert not left.exists()
+        temporary.write_text("new")
+    assert list(target.parent.iterdir()) == [target]
+
+
+def write_beside(target: Path, other: Path) -> None:
+    with replacing(target, overwrite=True) as temporary:
+        assert other.exists()
+        temporary.write_text("second")
+
+
+def test_what_a_living_process_writes_is_not_removed_nor_files_of_others(target: Path) -> None:
+    others = [target.with_name(name) for name in (".out.h5.notes.tmp", ".out.h5.0123.tmp")]
+    for path in others:
+        path.touch()
+    with (
+        pytest.raises(OutputError, match="another process wrote it meanwhile"),
+        replacing(target, overwrite=True) as first,
+    ):
+        write_beside(target, first)
+    assert target.read_text() == "second"
+    assert set(target.parent.iterdir()) == {target, *others}
+
+
+def test_without_locks_nothing_is_taken_for_abandoned(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
+    subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False)
+    with replacing(target, overwrite=True) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "new"
+    assert len(list(target.parent.iterdir())) == 2
+
+
+def test_what_cannot_be_read_back_is_the_fault_of_the_disk(target: Path) -> None:
+    with (
+        pytest.raises(OutputError, match=r"out\.h5: what was written cannot be read back"),
+        replacing(target, overwrite=True),
+        reading_back(target),
+    ):
+        raise FileFormatError("damaged")
+    assert target.read_text() == "old"
