@@ -185,7 +185,7 @@ def outside_tests(dataset: Dataset, name: str) -> NDArray[np.bool_]:
 
 def ours(bed: Bed) -> NDArray[np.float64]:
     shaped = bed.rows.reshape(-1, *bed.shape)
-    return bed.explainer.explain(shaped, bed.scores).contributions
+    return bed.explainer.explain_rows(shaped, bed.scores).contributions
 
 
 def at_random(bed: Bed) -> NDArray[np.float64]:
@@ -355,7 +355,7 @@ def cost(dataset: Dataset, path: Path, rows: int = 4000, repeats: int = 5) -> di
     scores = model.score_rows(prepared).scores
     inside = interleaved(
         {
-            "explain": lambda: explainer.explain(prepared, scores),
+            "explain": lambda: explainer.explain_rows(prepared, scores),
             "score": lambda: model.score_rows(prepared),
         },
         repeats,

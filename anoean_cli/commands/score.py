@@ -339,8 +339,7 @@ def scored(
     found = incoming.score(model, piece.examples)
     explanation, more = None, None
     if why is not None:
-        rows = model.preprocessor.transform(piece.examples)
-        explanation = why.explainer.explain(rows, found.scores)
+        explanation = why.explainer.explain(piece.examples, found.scores)
         more = why.columns(explanation)
     encoded = output.encoded(rows_of(piece, found, only_anomalies, more))
     if why is None or not why.draws:

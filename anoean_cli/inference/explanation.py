@@ -14,18 +14,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli.data.preprocessing import TablePreprocessor
 from anoean_cli.errors import FileFormatError
-from anoean_cli.inference.model import Model
+from anoean_cli.inference.model import Model, rows_at_once
 from anoean_cli.interfaces import FloatRows, Scores
 
 QUESTIONS = 18  # about a row of a table; with the score itself below the cost of 20 scores
 PATCHES = 3  # of an image, along each side; two questions about each
-ROWS_AT_ONCE = 1024
 LEAST_SCORE = 1e-12  # of which a logarithm is taken
 NEGLIGIBLE = 1e-9  # difference of logarithms
 
@@ -46,10 +46,10 @@ class Explanation:
     def largest(self, k: int) -> tuple[NDArray[np.intp], Scores]:
         """The k columns that add most to each score, (n, k), and what they add; the most first.
 
-        Behind them are those that lower it, and last those that do nothing.
+        Those that add nothing come last, behind what speaks for a row.
         """
-        ranked = np.where(self.contributions == 0, -np.inf, self.contributions)
-        order = np.argsort(-ranked, axis=1, kind="stable")[:, :k]
+        added = np.where(self.contributions == 0, -np.inf, self.contributions)
+        order = np.argsort(-added, axis=1, kind="stable")[:, :k]
         return order, np.take_along_axis(self.contributions, order, axis=1)
 
 
@@ -87,20 +87,24 @@ class Explainer:
         self._plain = np.zeros(self._typical.shape[1], np.bool_)
         self._plain[self.spec.plain] = True
 
-    def explain(self, rows: FloatRows, scores: Scores) -> Explanation:
-        """Explain preprocessed rows.
+    def explain(self, examples: Any, scores: Scores) -> Explanation:
+        """Explain rows, some at a time, as `Model.score` scores them.
 
         Args:
-            rows: (n, *shape) as the model's preprocessor gives them.
+            examples: an Arrow table with the schema's columns, or uint8 images.
             scores: (n,) what the model says of them.
         """
+        parts = [np.empty((0, len(self._widths)))]
+        at_once = rows_at_once(self.spec)
+        for at in range(0, len(scores), at_once):
+            rows = self.model.preprocessor.transform(examples[at : at + at_once])
+            parts.append(self.explain_rows(rows, scores[at : at + at_once]).contributions)
+        return Explanation(np.concatenate(parts), self.baseline)
+
+    def explain_rows(self, rows: FloatRows, scores: Scores) -> Explanation:
+        """Explain preprocessed rows, (n, *shape), and their (n,) scores."""
         flat = rows.reshape(len(rows), self._typical.shape[1])
-        parts = [
-            self._explained(flat[at : at + ROWS_AT_ONCE], scores[at : at + ROWS_AT_ONCE])
-            for at in range(0, len(flat), ROWS_AT_ONCE)
-        ]
-        none = np.empty((0, len(self._widths)))
-        return Explanation(np.concatenate([none, *parts]), self.baseline)
+        return Explanation(self._explained(flat, scores), self.baseline)
 
     def named(self, explanation: Explanation) -> Explanation:
         """The contributions of what ``columns`` names: of tables the same, of images by patch."""

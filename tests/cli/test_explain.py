@@ -170,8 +170,25 @@ def test_a_stream_of_pixels_is_explained_row_by_row(anoean: Run, images: Path):
     done = anoean(
         "score - -m images.h5 --explain 9 --explain-images why", input=f"{line}\n{line}\n"
     )
+    assert done.returncode == 0, done.stderr
     first, second = read_rows(done.stdout)
     assert {k: v for k, v in first.items() if k != "row"} == {
         k: v for k, v in second.items() if k != "row"
     }
-    assert len(list(Path("why").iterdir())) == 2
+    names = sorted(path.name for path in Path("why").iterdir())
+    assert names == ["000001-stdin-1.png", "000002-stdin-2.png"]
+
+
+@pytest.mark.usefixtures("model")
+def test_threads_write_the_same_bytes(anoean: Run):
+    write_csv(Path("many.csv"), table_rows(6000, seed=3))
+    command = "score many.csv --explain 2 --memory 64MiB --jobs"
+    assert anoean(command, "1").stdout == anoean(command, "2").stdout
+
+
+@pytest.mark.usefixtures("model")
+def test_parts_of_a_cluster_are_not_explained(anoean: Run, fresh: Path):
+    done = anoean("score fresh.csv --scheduler tcp://127.0.0.1:1 --out parts --explain 2")
+    assert done.returncode == 2
+    assert "--explain" in done.error
+    assert not Path("parts").exists()

@@ -19,7 +19,7 @@ from anoean_cli.calibration.gaussian import Gaussian
 from anoean_cli.data.preprocessing import ImagePreprocessor, fit_table
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import FileFormatError
-from anoean_cli.inference.explanation import QUESTIONS, Explainer, patch_names
+from anoean_cli.inference.explanation import QUESTIONS, Explainer, Explanation, patch_names
 from anoean_cli.inference.model import KeptRows, Model, load_model
 from anoean_cli.training.export import onnx_graph
 
@@ -108,7 +108,7 @@ def image_model() -> Model:
 def explained(model: Model, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Contributions, and what they should add up to."""
     scores = model.score_rows(rows).scores
-    found = Explainer(model).explain(rows, scores)
+    found = Explainer(model).explain_rows(rows, scores)
     return found.contributions, scores - found.baseline
 
 
@@ -162,7 +162,7 @@ def test_pixels_of_images_add_up_and_so_do_patches(image_model):
     assert found.shape == (5, 80)
     assert found.sum(axis=1) == pytest.approx(excess)
     explainer = Explainer(image_model)
-    patches = explainer.named(explainer.explain(rows, excess + explainer.baseline))
+    patches = explainer.named(explainer.explain_rows(rows, excess + explainer.baseline))
     assert patches.contributions.shape == (5, len(explainer.columns))
     assert patches.contributions.sum(axis=1) == pytest.approx(excess)
 
@@ -214,6 +214,12 @@ def test_patches_cover_every_pixel_once(shape):
         (top, bottom), (left, right) = (map(int, s[1:].split("-")) for s in name.split("/"))
         covered[top : bottom + 1, left : right + 1] += 1
     assert (covered == 1).all()
+
+
+def test_what_adds_nothing_comes_behind_what_speaks_for_a_row():
+    order, values = Explanation(np.array([[0.0, -2.0, 3.0, 0.0]]), 1.0).largest(4)
+    assert order.tolist() == [[2, 1, 0, 3]]
+    assert values.tolist() == [[3, -2, 0, 0]]
 
 
 # --------------------------------------------------------------------------- a row alone
