@@ -49,8 +49,9 @@ reproduce: $(VENV)/installed-dev
 TORCH_CPU := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
 
 lock:
+	rm -f requirements.lock
 	uv pip compile --quiet --no-deps --generate-hashes --no-annotate --no-header \
-		--no-emit-index-url --no-emit-find-links --python-version 3.11 \
+		--python-version 3.11 \
 		constraints.txt --output-file requirements.lock
 	sed -i 's/^torch==.*/&\n    --hash=sha256:$(TORCH_CPU) \\/' requirements.lock
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -75,10 +76,25 @@ def test_sdist_holds_what_a_developer_needs_and_no_leftovers(built: Path):
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = [name.partition("/")[2] for name in archive.getnames()]
-    for needed in ("pyproject.toml", "constraints.txt", "Makefile", "README.md", "docs/cli.md"):
-        assert needed in names
-    assert "tests/test_packaging.py" in names
-    assert not [name for name in names if "__pycache__" in name or name.endswith(".h5")]
+    top = {"pyproject.toml", "constraints.txt", "requirements.lock", "Makefile"}
+    top |= {"README.md", "SECURITY.md"}
+    assert {*top, "docs/cli.md", "tests/test_packaging.py"} <= set(names)
+    assert not [name for name in names if "__pycache__" in name]
+    hdf5 = [name for name in names if name.endswith(".h5")]
+    assert all(name.startswith("tests/compatibility/") for name in hdf5)
+
+
+def pins(file: str) -> dict[str, str]:
+    found = re.findall(r"^([a-z0-9.-]+)==([^ \n]+)", (ROOT / file).read_text(), re.MULTILINE)
+    return {name: pin.removesuffix("\\") for name, pin in found}
+
+
+def test_the_lock_has_the_pinned_versions_each_with_hashes():
+    assert pins("requirements.lock") == pins("constraints.txt")
+    lock = (ROOT / "requirements.lock").read_text()
+    for entry in re.split(r"\n(?=[a-z])", lock.strip()):
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry), entry[:60]
+    assert "://" not in lock
 
 
 def test_installed_command_runs_outside_the_checkout(installed: Path, tmp_path: Path):

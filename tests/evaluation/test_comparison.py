@@ -11,6 +11,7 @@ from anoean_plugins.datasets.toy import Toy
 
 from anoean_cli import environment
 from anoean_cli.data.splits import SplitRequest, draw, equal_rows
+from anoean_cli.errors import OutputError
 from anoean_cli.evaluation import comparison
 from anoean_cli.evaluation.comparison import Cell, CellStore
 from anoean_cli.interfaces import Dataset, LoadRequest
