@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from anoean_cli.errors import FileFormatError, OutputError
-from anoean_cli.storage.locks import try_lock
+from anoean_cli.storage.locks import CAREFULLY, try_lock
 
 _REMEDIES = {
     errno.ENOENT: "create the folder first, or write elsewhere",
@@ -149,7 +149,7 @@ def _remove_abandoned(target: Path) -> None:
     pattern = f"{glob.escape(_prefix(target))}{'[0-9a-f]' * _RANDOM}.tmp"
     for path in target.parent.glob(pattern):
         with suppress(OSError):
-            handle = os.open(path, os.O_WRONLY)
+            handle = os.open(path, os.O_WRONLY | CAREFULLY)
             try:
                 if try_lock(handle):
                     path.unlink()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from anoean_cli.storage.atomic import Identity, check_unchanged, refusal, telling
-from anoean_cli.storage.locks import try_lock
+from anoean_cli.storage.locks import CAREFULLY, try_lock
+
+LONGEST = 240  # bytes; most file systems end at 255
 
 
 @contextmanager
@@ -32,7 +35,7 @@ def claimed(target: Path, before: Identity) -> Iterator[Callable[[], None]]:
             made there.
     """
     real = Path(os.path.realpath(target))
-    path = real.with_name(f".{real.name[:40]}.lock")
+    path = real.with_name(_name(real.name))
     with telling(target):
         handle = _taken(path, target)
     try:
@@ -44,11 +47,18 @@ def claimed(target: Path, before: Identity) -> Iterator[Callable[[], None]]:
         os.close(handle)
 
 
+def _name(name: str) -> str:
+    """The name of the lock: of each file another one, and none longer than names may be."""
+    if len(os.fsencode(name)) > LONGEST:
+        name = f"{name[:40]}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
+    return f".{name}.lock"
+
+
 def _taken(path: Path, target: Path) -> int:
     """Open and lock the file; it may vanish meanwhile, when another one gives its claim back."""
     while True:
         try:
-            handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+            handle = os.open(path, os.O_CREAT | os.O_RDWR | CAREFULLY, 0o666)
         except PermissionError as error:
             remedy = "change the permissions, or write elsewhere"
             raise refusal(target, f"no permission to write {path}", remedy) from error

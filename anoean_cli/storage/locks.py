@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 
+# For files that others may have put there: through no link, and without waiting for a pipe.
+CAREFULLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 
 

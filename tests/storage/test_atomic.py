@@ -260,6 +260,13 @@ def test_without_locks_nothing_is_taken_for_abandoned(
     assert len(list(target.parent.iterdir())) == 2
 
 
+def test_a_pipe_among_the_temporary_files_is_not_waited_for(target: Path) -> None:
+    os.mkfifo(target.with_name(".out.h5.0123456789abcdef.tmp"))
+    with replacing(target, overwrite=True) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "new"
+
+
 def test_what_cannot_be_read_back_is_the_fault_of_the_disk(target: Path) -> None:
     with (
         pytest.raises(OutputError, match=r"out\.h5: what was written cannot be read back"),

@@ -42,9 +42,14 @@ def test_the_second_is_told_and_the_first_goes_on(target: Path) -> None:
         pass
 
 
-def test_another_file_may_be_written_meanwhile(target: Path) -> None:
-    with claimed(target, None), claimed(target.with_name("n.h5"), None):
-        pass
+@pytest.mark.parametrize("start", ["m", "a-long-name-as-experiments-have-" * 3, "ü" * 120])
+def test_another_file_may_be_written_meanwhile(target: Path, start: str) -> None:
+    one, other = (target.with_name(f"{start}-{seed}.h5") for seed in (0, 1))
+    with claimed(one, None), claimed(other, None):
+        with pytest.raises(OutputError), claimed(one, None):
+            pytest.fail("it began")
+        assert len(list(target.parent.iterdir())) == 2
+    assert list(target.parent.iterdir()) == []
 
 
 def test_a_symbolic_link_and_its_file_are_one(target: Path) -> None:
@@ -84,6 +89,13 @@ def test_without_locks_the_check_tells(target: Path, monkeypatch: pytest.MonkeyP
         target.write_text("of the first")
         with pytest.raises(OutputError, match="meanwhile"):
             check_second()
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(target: Path) -> None:
+    target.with_name(".m.h5.lock").symlink_to(target.with_name("elsewhere"))
+    with pytest.raises(OutputError, match="cannot write"), claimed(target, None):
+        pytest.fail("it began")
+    assert not target.with_name("elsewhere").exists()
 
 
 def test_a_claim_of_somebody_else_that_cannot_be_opened_is_named(
