@@ -522,19 +522,16 @@ def test_garbled_arrays_are_refused(models, change, tmp_path):
         load_model(tmp_path / "garbled.h5").anomaly_score(np.zeros((2, 6)))
 
 
-@pytest.mark.parametrize(
-    ("detector", "error", "status"),
-    [("egbad", FileFormatError, 4), ("no-such", PluginError, 6)],
-)
-def test_a_file_that_names_another_detector_is_refused(models, detector, error, status, tmp_path):
+@pytest.mark.parametrize("detector", ["egbad", "no-such"])
+def test_a_file_that_names_another_detector_is_refused(models, detector, tmp_path):
     model, path = models["anogan"], tmp_path / "garbled.h5"
     config = {**model.config, "detector": {**model.config["detector"], "name": detector}}
     replace(model, config=config).save(path)
-    with pytest.raises(error):
+    with pytest.raises(FileFormatError):
         load_model(path).anomaly_score(np.zeros((2, 6)))
     (tmp_path / "rows.csv").write_text("1,2,3,4,5,6\n")
     done = in_a_process("-m", "anoean_cli", "score", tmp_path / "rows.csv", "-m", path)
-    assert done.returncode == status, done.stderr
+    assert done.returncode == 4, done.stderr
     assert "Traceback" not in done.stderr
 
 
