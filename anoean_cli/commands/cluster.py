@@ -23,7 +23,7 @@ from anoean_cli.commands.output import OutputFormat, opened_output, written
 from anoean_cli.commands.score import Counts, scored
 from anoean_cli.console import Console
 from anoean_cli.data.inputs import Reading, unread_pieces
-from anoean_cli.data.streams import open_raw
+from anoean_cli.data.streams import open_raw, sha256_of
 from anoean_cli.errors import DataError, OutputError, UsageError
 from anoean_cli.evaluation.workers import connected
 from anoean_cli.inference.model import Model
@@ -32,7 +32,6 @@ from anoean_cli.storage.remote import is_remote
 
 MANIFEST = "manifest.json"
 FORMAT, VERSION = "anoean-parts", 1
-CHUNK = 1 << 20
 Entry = dict[str, Any]
 
 
@@ -175,17 +174,9 @@ def _is_finished(part: Part, folder: str, known: Mapping[str, Entry]) -> bool:
     if entry is None or entry.get("source_state") != list(part.state):
         return False
     try:
-        return _digest_of(f"{folder}/{part.name}") == entry.get("digest")
+        return sha256_of(f"{folder}/{part.name}") == entry.get("digest")
     except DataError:
         return False
-
-
-def _digest_of(place: str) -> str:
-    digest = hashlib.sha256()
-    with open_raw(place) as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 # --------------------------------------------------------------------------- the manifest
@@ -281,6 +272,6 @@ def score_part(part: Part, folder: str, model: Model, how: How) -> Entry:
         "rows": counts.read,
         "flagged": counts.flagged,
         "anomalies": counts.anomalous,
-        "digest": _digest_of(target),
+        "digest": sha256_of(target),
         "model_digest": model.digest,
     }

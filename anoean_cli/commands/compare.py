@@ -58,7 +58,6 @@ def run(
 
     Finished cells are kept in --out: the same command goes on where an interrupted one stopped.
     """
-    from anoean_cli.commands.loading import check_image_size, load_dataset
     from anoean_cli.data.text import nulls_of
     from anoean_cli.evaluation import comparison
 
@@ -68,15 +67,7 @@ def run(
         options.check_report(report, [("--dataset", dataset)], force)
     contenders = contenders_of(detectors)
     table_options = data.table_options(table, dataset)
-    check_image_size(dataset, data.source, data.image_size)
-    rows = load_dataset(
-        dataset,
-        data.source,
-        table_options,
-        console,
-        seed=learning.seed,
-        image_size=data.image_size,
-    )
+    rows = data.load(dataset, table_options, console, learning.seed)
     split = _split(rows, data, nulls_of(table_options), console)
     _check_anomalies(rows, split)
     about = {"dataset": {"name": rows.name, **rows.provenance}, "split": asdict(split)}

@@ -29,7 +29,7 @@ def take(context: Any, path: Path) -> None:
     Raises:
         UsageError: no TOML file, no table of this command, or a key or value that it cannot take.
     """
-    text = _text_of(path)
+    text = text_of("--config", path)
     command = context.info_name
     table = _table(path, text, command)
     known = {_key_of(p): p for p in context.command.params if p.name not in NOT_IN_FILES}
@@ -77,13 +77,14 @@ def _parameter_of(pair: str) -> str:
 # --------------------------------------------------------------------------- the file
 
 
-def _text_of(path: Path) -> str:
+def text_of(option: str, path: Path) -> str:
+    """The text of the TOML file that an option names. Raises UsageError where there is none."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"--config {path}: cannot be read: {error.strerror or error}") from error
+        raise UsageError(f"{option} {path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"--config {path}: is no UTF-8, so it is no TOML") from error
+        raise UsageError(f"{option} {path}: is no UTF-8, so it is no TOML") from error
 
 
 def _table(path: Path, text: str, command: str) -> Mapping[str, Any]:

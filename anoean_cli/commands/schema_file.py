@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anoean_cli.commands.configuration import line_of
+from anoean_cli.commands.configuration import line_of, text_of
 from anoean_cli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def applied(path: Path, table: str, options: TableOptions) -> TableOptions:
     given = [n for n in ("label", "ignore", "numeric", "categorical") if getattr(options, n)]
     if given:
         raise UsageError(f"--schema says what columns are: leave --{given[0]} out, or edit {path}")
-    text = _text_of(path)
+    text = text_of("--schema", path)
     kinds = _kinds(path, text)
     _check_columns(path, text, kinds, table, options)
     of = {kind: tuple(name for name, each in kinds.items() if each == kind) for kind in KINDS}
@@ -104,15 +104,6 @@ def applied(path: Path, table: str, options: TableOptions) -> TableOptions:
         numeric=of["numeric"],
         categorical=of["categorical"],
     )
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--schema {path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--schema {path}: is no UTF-8, so it is no TOML") from error
 
 
 def _kinds(path: Path, text: str) -> dict[str, str]:

@@ -91,6 +91,15 @@ class DataFlags:
         check_table_options(dataset, self.source, given)
         return described_by(self.schema, dataset, self.source, given)
 
+    def load(self, dataset: str, options: TableOptions, console: Console, seed: int) -> Dataset:
+        """The rows of the data set. Raises UsageError where it resizes no images but is to."""
+        from anoean_cli.commands.loading import check_image_size, load_dataset
+
+        check_image_size(dataset, self.source, self.image_size)
+        return load_dataset(
+            dataset, self.source, options, console, seed=seed, image_size=self.image_size
+        )
+
 
 @dataclass(frozen=True)
 class DetectorFlags:
@@ -179,7 +188,6 @@ def run(
     """Train a detector, calibrate it, and write the model."""
     from anoean_cli import environment
     from anoean_cli.commands import configuration
-    from anoean_cli.commands.loading import check_image_size, load_dataset
     from anoean_cli.commands.summary import show_model
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.data.text import nulls_of
@@ -196,15 +204,7 @@ def run(
     inputs = [("--dataset", dataset), ("--source", data.source)]
     check_outputs({"--model": model}, inputs, force or unfinished or there is not None)
     table_options = data.table_options(table, dataset)
-    check_image_size(dataset, data.source, data.image_size)
-    rows = load_dataset(
-        dataset,
-        data.source,
-        table_options,
-        console,
-        seed=learning.seed,
-        image_size=data.image_size,
-    )
+    rows = data.load(dataset, table_options, console, learning.seed)
     split = split_request(rows, data, nulls_of(table_options))
 
     from anoean_cli.training.run import TrainRequest, Watcher, train_model

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import gzip
+import hashlib
 import io
 import zlib
 from collections.abc import Callable
@@ -29,6 +30,7 @@ _FOREIGN = {
 _UTF8_BOM = codecs.BOM_UTF8
 _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HEAD_BYTES = 1 << 16
+_CHUNK = 1 << 20
 
 
 def open_bytes(path: Path | str) -> BinaryIO:
@@ -60,6 +62,19 @@ def open_raw(path: Path | str) -> BinaryIO:
         raise DataError(f"{path}: may not be read (permission denied)") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
         raise DataError(f"{path}: cannot be opened: {_cause(error)}") from error
+
+
+def sha256_of(path: Path | str) -> str:
+    """The checksum of a file or an object in a store, as it is.
+
+    Raises:
+        DataError: as :func:`open_raw`.
+    """
+    digest = hashlib.sha256()
+    with open_raw(path) as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def peeked(stream: BinaryIO, owned: bool = False) -> tuple[bytes, BinaryIO]:

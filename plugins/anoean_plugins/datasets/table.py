@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ from anoean_cli.interfaces import Dataset, LoadRequest
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CHUNK = 1 << 20
 UNLABELLED = "normal"
 
 
@@ -30,6 +28,7 @@ class TableDataset:
         Without a label column every row is taken as normal.
         """
         from anoean_cli.data.readers import read_table
+        from anoean_cli.data.streams import sha256_of
         from anoean_cli.storage.remote import is_remote
 
         if request.source in ("auto", "full", "sample"):
@@ -52,7 +51,7 @@ class TableDataset:
             labels=labels,
             provenance={
                 "source": "file",
-                "files": {name: _sha256(path)},
+                "files": {name: sha256_of(path)},
                 "rows": len(raw.table),
                 "sample": False,
             },
@@ -66,13 +65,3 @@ class TableDataset:
 def _as_labels(column: pa.ChunkedArray) -> NDArray[np.str_]:
     """(n,) text; "" where there is no label."""
     return np.array(["" if value is None else value for value in column.to_pylist()])
-
-
-def _sha256(path: str) -> str:
-    from anoean_cli.data.streams import open_raw
-
-    digest = hashlib.sha256()
-    with open_raw(path) as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
