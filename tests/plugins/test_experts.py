@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from anoean_plugins.scorers.experts import MOST_POINTS, Stretched, graph_with_experts
+from anoean_plugins.scorers.experts import MOST_POINTS, Stretched, graph_with_experts, novelty
 from numpy.typing import NDArray
 from torch import nn
 
@@ -133,6 +133,16 @@ def test_normals_do_not_surprise_whether_or_not_the_experts_learnt_from_them():
     for count in (400, MOST_POINTS + 300):
         old, new = (distances(BOTH, some(seed, count).normals, count) for seed in (0, 2))
         assert np.median(new) < 1.5 * np.median(old)
+
+
+@pytest.mark.parametrize("normals", [400, 600, MOST_POINTS + 100])
+def test_a_tenth_of_new_normals_is_as_far_off_as_a_tenth_of_those_of_other_folds(normals: int):
+    """Distances to points are of another size than those to means of some, in many dimensions."""
+    rng = np.random.default_rng(0)
+    old, new = (rng.normal(size=(n, 60)).astype(np.float32) for n in (normals, 1000))
+    distance, references = novelty(old, rng)
+    beyond = distance(torch.from_numpy(new)).numpy() > np.quantile(references, 0.9)
+    assert 0.05 < beyond.mean() < 0.2
 
 
 def test_experts_that_see_all_rows_alike_stay_finite():

@@ -36,13 +36,15 @@ from anoean_plugins.scorers.rows import random_state
 from anoean_plugins.scorers.trees import fitted_forest, forest_graph
 
 TREES = 100
-HALF_A_VOTE = 0.5 / TREES
-MOST_POINTS = 500
+TREES_OF_FEW = 300  # which are small then
+MORE_FEATURES = 0.3  # of all, tried a split where few of many features tell anything
+MOST_POINTS = 1000  # that are kept one by one; of more there are centres
+CENTRES = 500
 NEIGHBOURS = 5
 FOLDS = 5
 PASSES = 10
 LARGEST_LOG = 20.0
-ENOUGH_NORMALS = 2000  # with fewer E learns less than the experts, and counts for less
+ENOUGH_NORMALS = 2000  # with fewer E counts for less, and more is done for the forest
 SMALLEST_DISTANCE = 1e-6
 LEAST_SCALE = 0.1  # of log odds and log distances: normals may all have the same
 CPU = torch.device("cpu")
@@ -108,9 +110,10 @@ def graph_with_experts(
     """The ONNX model that maps rows to their embeddings, moved by the experts.
 
     Args:
-        train: what they learn from, at most 20,000 rows of each class; without known anomalies
-            there is no forest. Images have no forest, and no novelty without a density.
-        selection: whose normals give τ.
+        train: what E learned from; without known anomalies there is no forest. Images have no
+            forest, and no novelty without a density.
+        selection: whose normals give τ. The forest and the distance pick nothing by these rows,
+            and learn from them as well, from at most 20,000 of each class.
         parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
         density: of normals, −log p, fitted without those of ``selection``; another expert.
     """
@@ -118,14 +121,18 @@ def graph_with_experts(
     forest = None
     own_weight = min(1.0, len(train.normals) / ENOUGH_NORMALS) ** 0.5
     if spec.kind == "table":
-        train = at_most_of_each(train, MOST_ROWS, rng)
+        known = at_most_of_each(_joined(train, selection), MOST_ROWS, rng)
         if parameters.forest > 0 and train.is_anomaly.any():
-            forest, votes = _forest(train, spec, rng)
-            log_odds_of = LogOddsOfVotes(HALF_A_VOTE)
-            experts.append(Expert(log_odds_of, votes, parameters.forest, LEAST_SCALE))
+            forest = _forest(known, spec, rng, len(train.normals) < ENOUGH_NORMALS)
+            half_a_vote = 0.5 / len(forest.estimators_)
+            votes = forest.oob_decision_function_[~known.is_anomaly, 1]
+            odds = log_odds(tensor(votes), half_a_vote).numpy()
+            votes_to_odds = LogOddsOfVotes(half_a_vote)
+            experts.append(Expert(votes_to_odds, odds, parameters.forest, LEAST_SCALE))
         if parameters.novelty > 0:
-            distance, distances = _novelty(train.normals, spec, rng)
-            experts.append(Expert(distance, distances, parameters.novelty, LEAST_SCALE))
+            distance, distances = novelty(known.normals[:, spec.plain], rng)
+            opinion = nn.Sequential(Features(spec.plain), distance)
+            experts.append(Expert(opinion, distances, parameters.novelty, LEAST_SCALE))
     if parameters.novelty > 0 and density is not None:
         depths = embed(density, selection.normals, CPU).astype(np.float64)
         experts.append(Expert(density, depths, parameters.novelty, LEAST_SCALE))
@@ -141,49 +148,68 @@ def graph_with_experts(
     return forest_graph(forest, spec.shape, module, "embedding", spec.plain)
 
 
-def _forest(
-    train: Rows, spec: ExampleSpec, rng: np.random.Generator
-) -> tuple[Any, NDArray[np.float64]]:
-    """A forest, and the log odds of the votes on normals by the trees grown without them.
-
-    Classes are not weighted: the bootstrap draws by weight, and would leave hardly a tree without
-    a row of a rare class.
-    """
-    forest = fitted_forest(
-        train.examples[:, spec.plain],
-        train.is_anomaly,
-        class_weight=None,
-        n_estimators=TREES,
-        oob_score=True,
-        random_state=random_state(rng),
+def _joined(*parts: Rows) -> Rows:
+    return Rows(
+        np.concatenate([part.examples for part in parts]),
+        np.concatenate([part.is_anomaly for part in parts]),
     )
-    votes = forest.oob_decision_function_[~train.is_anomaly, 1]
-    return forest, log_odds(tensor(votes), HALF_A_VOTE).numpy()
 
 
-def _novelty(
-    normals: FloatRows, spec: ExampleSpec, rng: np.random.Generator
-) -> tuple[nn.Module, NDArray[np.float64]]:
-    """The distance to normals, and each one's distance to those of the other folds."""
+def _forest(known: Rows, spec: ExampleSpec, rng: np.random.Generator, few: bool) -> Any:
+    """A forest with the votes on each row by the trees grown without it.
+
+    Of few rows two are grown, which try fewer or more features a split, and the one is taken whose
+    such votes rank the known anomalies higher. Classes are not weighted: the bootstrap draws by
+    weight, and would leave hardly a tree without a row of a rare class.
+    """
+    from sklearn.metrics import average_precision_score
+
+    forests = [
+        fitted_forest(
+            known.examples[:, spec.plain],
+            known.is_anomaly,
+            class_weight=None,
+            n_estimators=TREES_OF_FEW if few else TREES,
+            max_features=share,
+            oob_score=True,
+            random_state=random_state(rng),
+        )
+        for share in (("sqrt", MORE_FEATURES) if few else ("sqrt",))
+    ]
+    return max(
+        forests,
+        key=lambda forest: average_precision_score(
+            known.is_anomaly, forest.oob_decision_function_[:, 1]
+        ),
+    )
+
+
+def novelty(normals: FloatRows, rng: np.random.Generator) -> tuple[nn.Module, NDArray[np.float64]]:
+    """The distance to (n, k) normals, and each one's distance to those of the other folds.
+
+    A fold's normals have as many fewer centres as there are fewer of them: among centres that are
+    means of other numbers of rows, distances are of another size.
+    """
     from sklearn.model_selection import KFold
 
-    plain = normals[:, spec.plain]
-    distances = np.empty(len(plain))
-    folds = KFold(min(FOLDS, len(plain)), shuffle=True, random_state=random_state(rng))
-    for others, own in folds.split(plain):
-        distances[own] = embed(_distance_to(plain[others], rng), plain[own], CPU)
-    return nn.Sequential(Features(spec.plain), _distance_to(plain, rng)), distances
+    share = 1.0 if len(normals) <= MOST_POINTS else CENTRES / len(normals)
+    distances = np.empty(len(normals))
+    folds = KFold(min(FOLDS, len(normals)), shuffle=True, random_state=random_state(rng))
+    for others, own in folds.split(normals):
+        distances[own] = embed(_distance_to(normals[others], share, rng), normals[own], CPU)
+    return _distance_to(normals, share, rng), distances
 
 
-def _distance_to(normals: FloatRows, rng: np.random.Generator) -> NeighbourDistance:
-    """The mean log distance to the nearest normals or, of many, that to the nearest centre."""
+def _distance_to(normals: FloatRows, share: float, rng: np.random.Generator) -> NeighbourDistance:
+    """The mean log distance to the nearest normals or, where only a share of them is kept, that to
+    the nearest of so many centres."""
     from sklearn.cluster import KMeans
 
-    if len(normals) <= MOST_POINTS:
+    if share == 1:
         return NeighbourDistance(normals, min(NEIGHBOURS, len(normals)))
     distinct = np.unique(normals, axis=0)
     means = KMeans(
-        min(MOST_POINTS, len(distinct)),
+        min(round(share * len(normals)), len(distinct)),
         init="random",  # among so many centres the costly way of choosing them gains nothing
         n_init=1,
         max_iter=PASSES,

@@ -1,0 +1,121 @@
+"""Attack types that training never showed: the publishers' test files against their training files.
+
+Every detector learns from the paper's number of rows of the training file and is tested on the
+whole test file, where *unseen* holds all its normals and the attacks of types that the training
+rows have none of. Nothing of the product was chosen by these files: they are read for this page
+alone. Of KDD99's `corrected` also with its duplicates, and without `snmpgetattack`, whose rows
+often equal normal ones. Cells are kept.
+
+    python benchmarks/unseen.py --jobs 2 --out docs/results/unseen-nsl-kdd.md
+    python benchmarks/unseen.py --dataset kdd99 --jobs 2 --out docs/results/unseen-kdd99.md
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import Cells, load, parser, spread, tell
+
+DETECTORS = (
+    "anoean,anoean:paper,random-forest,hist-gradient-boosting,forest-knn,knn,isolation-forest,"
+    "mlp-classifier,deep-sad,devnet"
+)
+LIKE_NORMAL = "snmpgetattack"
+FIGURES = {
+    "unseen": "unseen types",
+    "seen": "seen types",
+    "all": "all",
+    "duplicates": "unseen, with duplicates",
+    "without": f"unseen, without {LIKE_NORMAL}",
+}
+
+
+def main() -> None:
+    options = parser(__doc__ or "")
+    options.add_argument("--dataset", default="nsl-kdd", choices=("nsl-kdd", "kdd99"))
+    options.add_argument("--detectors", default=DETECTORS, help="NAME[:PRESET],...")
+    options.add_argument("--seeds", type=int, default=10)
+    options.add_argument("--jobs", type=int, default=1)
+    options.add_argument("--cells", type=Path, help="default: .reproduce/unseen-DATASET.jsonl")
+    options.add_argument("--so-far", action="store_true", help="the page of what is finished")
+    given = options.parse_args()
+    from joblib import Parallel, delayed
+
+    kept = Cells(given.cells or Path(f".reproduce/unseen-{given.dataset}.jsonl"))
+    names = given.detectors.split(",")
+    asked = {f"{name}, {seed}": (name, seed) for seed in range(given.seeds) for name in names}
+    missing = [] if given.so_far else list(kept.missing(list(asked)))
+    done = Parallel(n_jobs=given.jobs, backend="loky", return_as="generator_unordered")(
+        delayed(cell)(given.dataset, *asked[key]) for key in missing
+    )
+    for number, values in enumerate(done, start=1):
+        key = f"{values['detector']}, {values['seed']}"
+        kept.add(key, values)
+        print(f"{number} of {len(missing)}: {key}: {values['unseen']:.4f}", file=sys.stderr)
+    page(given, names, [kept.done[key] for key in asked if key in kept.done])
+
+
+def cell(name: str, label: str, seed: int) -> dict[str, Any]:
+    """The AUC-PR of one detector under one seed, on the parts of the test file."""
+    from anoean_cli.commands.compare import contenders_of, requests_of
+    from anoean_cli.commands.train import DataFlags, LearningFlags, split_request
+    from anoean_cli.evaluation.comparison import cells_of
+    from anoean_cli.evaluation.run import score_rows_set_aside
+    from anoean_cli.training.run import train_model
+
+    dataset = load(name, "full")
+    split = split_request(dataset, DataFlags(split="publisher"))
+    requests = requests_of(contenders_of(label), split, LearningFlags(), dataset.kind)
+    (only,) = cells_of(requests, seed, 1)
+    model = train_model(dataset, only.request)
+    rows = score_rows_set_aside(model, dataset)
+    seen = np.isin(rows.types, model.config["seen_types"])
+    parts = {
+        "unseen": ~rows.is_anomaly | ~seen,
+        "seen": ~rows.is_anomaly | seen,
+        "all": np.ones(len(seen), bool),
+    }
+    found = {part: _auc_pr(rows, at) for part, at in parts.items()}
+    if rows.multiplicity is not None:
+        found["duplicates"] = _auc_pr(rows, parts["unseen"], rows.multiplicity)
+    if (rows.types == LIKE_NORMAL).any():
+        found["without"] = _auc_pr(rows, parts["unseen"] & (rows.types != LIKE_NORMAL))
+    counts = {
+        "normals": int((~rows.is_anomaly).sum()),
+        "unseen_anomalies": int((rows.is_anomaly & ~seen).sum()),
+    }
+    return {"detector": label, "seed": seed, **found, **counts, **model.timing}
+
+
+def _auc_pr(rows: Any, at: Any, weights: Any = None) -> float:
+    from anoean_cli.evaluation.metrics import evaluate_scores
+
+    some = None if weights is None else weights[at]
+    figures = evaluate_scores(rows.scores[at], rows.is_anomaly[at], None, weights=some, bootstrap=0)
+    return float(figures["auc_pr"])
+
+
+def page(given: Any, names: Sequence[str], results: Sequence[Mapping[str, Any]]) -> None:
+    columns = [name for name in FIGURES if any(name in r for r in results)]
+    rows: list[list[Any]] = []
+    for name in names:
+        own = [r for r in results if r["detector"] == name]
+        spreads = [spread([100 * r[c] for r in own if c in r]) for c in columns]
+        rows.append([name, len(own), *spreads])
+    counts = sorted({r["unseen_anomalies"] for r in results})
+    notes = [
+        "AUC-PR in %, mean ± standard deviation over seeds; each part with all normals of the test "
+        f"file ({results[0]['normals']:,}). Anomalies of unseen types: {counts[0]:,} to "
+        f"{counts[-1]:,}, as the training rows of a seed have more or fewer types."
+    ]
+    title = f"Unseen types of {given.dataset}"
+    head = ["detector", "seeds", *(FIGURES[name] for name in columns)]
+    tell(given.out, title, notes, head, rows, list(results))
+
+
+if __name__ == "__main__":
+    main()
