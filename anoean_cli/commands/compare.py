@@ -64,7 +64,9 @@ def run(
     if jobs > 1 and scheduler is not None:
         raise UsageError("give --jobs or --scheduler, not both")
     if report is not None:
-        options.check_report(report, [("--dataset", dataset)], force)
+        options.check_report(report, data.inputs(dataset), force)
+        if report.resolve() in {out.resolve() / name for name in ("", *FILES)}:
+            raise UsageError(f"--report {report}: that is written by --out {out}; write elsewhere")
     contenders = contenders_of(detectors)
     table_options = data.table_options(table, dataset)
     rows = data.load(dataset, table_options, console, learning.seed)

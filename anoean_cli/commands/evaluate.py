@@ -52,10 +52,10 @@ def run(
     from anoean_cli.evaluation.run import figures
     from anoean_cli.inference.model import load_model
 
-    if report is not None:
-        given = [] if data is None else [("the data", data)]
-        options.check_report(report, [("the model", model), *given], force)
     loaded = load_model(model)
+    if report is not None:
+        rows = data or source or loaded.config["dataset"].get("reload", {}).get("source", "")
+        options.check_report(report, [("the model", model), ("the data", rows)], force)
     labelled, origin = (
         _test_rows(loaded, source, console, report is not None)
         if data is None

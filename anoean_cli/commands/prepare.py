@@ -69,7 +69,8 @@ def run(
             raise UsageError(f"give --out FILE for the prepared form of {dataset}")
         out = in_cache(environment.cache_folder(), dataset)
         make_folder(out.parent)
-    check_outputs({"--out": out}, [("DATASET", dataset), ("--source", source)], force)
+    inputs = [("DATASET", dataset), ("--source", source), ("--schema", schema or "")]
+    check_outputs({"--out": out}, inputs, force)
     table_options = described_by(schema, dataset, source, table_options)
     rows = load_dataset(
         dataset, source, table_options, console, from_cache=False, image_size=image_size

@@ -91,6 +91,14 @@ class DataFlags:
         check_table_options(dataset, self.source, given)
         return described_by(self.schema, dataset, self.source, given)
 
+    def inputs(self, dataset: str) -> list[tuple[str, str | Path]]:
+        """The options that name what is read, and what they name."""
+        return [
+            ("--dataset", dataset),
+            ("--source", self.source),
+            ("--schema", self.schema or ""),
+        ]
+
     def load(self, dataset: str, options: TableOptions, console: Console, seed: int) -> Dataset:
         """The rows of the data set. Raises UsageError where it resizes no images but is to."""
         from anoean_cli.commands.loading import check_image_size, load_dataset
@@ -201,8 +209,8 @@ def run(
     resume, force = resume and not print_config, force or print_config
     unfinished = resume and checkpoint.path.exists()
     there = load_model(model) if resume and not unfinished and model.exists() else None
-    inputs = [("--dataset", dataset), ("--source", data.source)]
-    check_outputs({"--model": model}, inputs, force or unfinished or there is not None)
+    is_replaced = force or unfinished or there is not None
+    check_outputs({"--model": model}, data.inputs(dataset), is_replaced)
     table_options = data.table_options(table, dataset)
     rows = data.load(dataset, table_options, console, learning.seed)
     split = split_request(rows, data, nulls_of(table_options))
@@ -291,7 +299,12 @@ def effective(
     """
     sizes, encoder = config["apportionment"], config["encoder"] or {}
     of_detector = dict(config["detector"]["parameters"])
-    flags = {flag.replace("_", "-"): of_detector.pop(name, None) for name, flag in FLAGS.items()}
+    # One that is None stays a setting: no option says that, and a preset may say otherwise.
+    flags = {
+        flag.replace("_", "-"): of_detector.pop(name)
+        for name, flag in FLAGS.items()
+        if of_detector.get(name) is not None
+    }
     is_plugin = dataset == config["dataset"]["reload"]["plugin"]
     types = sizes["seen_types"]
     settings = {"detector": of_detector, "encoder": encoder.get("parameters", {})}
@@ -305,6 +318,7 @@ def effective(
         "numeric": data.numeric,
         "categorical": data.categorical,
         "schema": None if data.schema is None else str(data.schema),
+        "image-size": data.image_size,
         "unlabeled": data.unlabeled,
         "anomaly-types": data.anomaly_types or ("all" if types is None else f"random:{types}"),
         "anomaly-fraction": _or_all(sizes["anomaly_fraction"]),

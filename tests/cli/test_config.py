@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 from tests.cli.conftest import Run
+from tests.cli.test_images import write_images
 
 TRAIN = "--label label --normal ok --test-size 0.25 --epochs 2"
 
@@ -33,6 +34,17 @@ def test_printed_configuration_repeats_the_run(anoean: Run, table: Path, tmp_pat
     assert again.returncode == 0, again.stderr
     assert again.json["digest"] == first.json["digest"]
     assert anoean("train --config run.toml --print-config").stdout == printed.stdout
+
+
+def test_printed_configuration_holds_what_only_some_runs_have(anoean: Run, tmp_path: Path) -> None:
+    """A size of images, and a parameter that is none where the preset has a number."""
+    write_images(Path("folder/good"), 30)
+    found = printed(anoean, "--dataset folder --image-size 8 --normal good --anomaly-fraction 0")
+    assert found["image-size"] == 8
+
+    found = printed(anoean, "--dataset toy --preset paper --set patience=none")
+    assert "patience" not in found
+    assert found["set"]["detector"]["patience"] == "none"  # type: ignore[index]
 
 
 def printed(anoean: Run, *args: str, **how: dict[str, str]) -> dict[str, object]:

@@ -43,6 +43,22 @@ def test_a_report_of_the_rows_set_aside(anoean: Run, toy: Path):
     assert plain.json == figures
 
 
+def test_a_report_never_replaces_what_it_is_made_from(anoean: Run, model: Path, table: Path):
+    """Also where it is the model that says which file that is."""
+    before = table.read_bytes()
+    done = anoean("evaluate --source table.csv --report table.csv --force")
+    assert done.returncode == 2
+    about = json.loads(anoean("info --json").stdout)
+    trained = about["dataset"]["reload"]["source"]
+    done = anoean(f"evaluate --report {trained} --force", cwd=table.parent)
+    assert done.returncode == 2
+    assert "that file is the data too" in done.error
+    assert table.read_bytes() == before
+    done = anoean("compare --dataset toy --detectors pca --out found --report found")
+    assert done.returncode == 2
+    assert "written by --out" in done.error
+
+
 def test_a_report_of_given_rows_tells_their_numbers(anoean: Run, model: Path, fresh: Path):
     done = anoean("evaluate --data fresh.csv --label label --report out.html")
     assert done.returncode == 0, done.stderr

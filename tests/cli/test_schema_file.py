@@ -109,3 +109,15 @@ def test_images_have_no_columns(anoean: Run) -> None:
     done = anoean("prepare mnist --source sample --dry-run")
     assert done.returncode == 3
     assert "holds images, which have no columns" in done.error
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["train --dataset table.csv --normal ok -m schema.toml", "prepare table.csv --out schema.toml"],
+)
+def test_a_schema_is_not_replaced(anoean: Run, table: Path, command: str) -> None:
+    Path("schema.toml").write_text("[columns]\n")
+    done = anoean(command, "--schema schema.toml --force")
+    assert done.returncode == 2
+    assert "that file is --schema too" in done.error
+    assert Path("schema.toml").read_text() == "[columns]\n"
