@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from anoean_cli.errors import printable
 from anoean_cli.process import tell
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -40,23 +41,31 @@ class Console:
 
     def note(self, message: str) -> None:
         if not self.quiet:
-            tell(message)
+            tell(printable(message))
 
     def detail(self, message: str) -> None:
         if self.verbose:
             self.note(message)
 
     def warn(self, message: str) -> None:
-        tell(f"warning: {message}")
+        tell(f"warning: {printable(message)}")
 
     def error(self, message: str) -> None:
-        tell(f"error: {message}")
+        tell(f"error: {printable(message)}")
 
     def data(self, text: str) -> None:
-        print(text, file=self.out, flush=True)
+        """Print text for people: characters that the locale does not have are escaped."""
+        encoding = self.out.encoding or "utf-8"
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=self.out, flush=True)
+
+    def document(self, text: str) -> None:
+        """Print JSON or TOML: in UTF-8, whatever the locale, for so they are read."""
+        self.out.flush()
+        self.out.buffer.write(f"{text}\n".encode("utf-8", "backslashreplace"))
+        self.out.buffer.flush()
 
     def json(self, value: Any) -> None:
-        self.data(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+        self.document(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
     def table(
         self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = False
@@ -66,6 +75,8 @@ class Console:
         Args:
             numbers: whether the columns after the first hold numbers, and not text.
         """
+        head = [printable(name) for name in head]
+        rows = [[printable(cell) for cell in row] for row in rows]
         if not self.out.isatty():
             lines = _aligned([head, *rows], numbers)
             self.data("\n".join([title, *lines] if title else lines))

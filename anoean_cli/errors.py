@@ -110,3 +110,14 @@ def with_remedy(error: FileFormatError, remedy: str) -> FileFormatError:
 
 def in_one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def printable(text: str) -> str:
+    """The text on one line, with no character that a terminal would take for a command.
+
+    Names and values come from files that others wrote: what they hold must not move the cursor,
+    colour what follows, or look like a line of ours.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

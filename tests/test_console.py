@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
+import sys
+
 import pytest
 
 from anoean_cli.console import Console
@@ -31,3 +35,31 @@ def test_time_left_of_a_run_that_goes_on(
         "epoch 91 of 100, at most 90 s left",
         "epoch 92 of 100, at most 80 s left",
     ]
+
+
+HOSTILE = "evil\x1b[31m\nerror: \u202efake\udcff"
+TAME = r"evil\x1b[31m\nerror: \u202efake\udcff"
+
+
+def test_names_from_files_cannot_speak_in_our_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor give commands to a terminal: each message and each cell is one plain line."""
+    console = Console()
+    for tell in (console.note, console.warn, console.error):
+        tell(f"column {HOSTILE}")
+    console.table("", ["label", HOSTILE], [["größe ± 1", HOSTILE]])
+    out, err = capsys.readouterr()
+    assert err == f"column {TAME}\nwarning: column {TAME}\nerror: column {TAME}\n"
+    assert out.splitlines()[0].split() == ["label", *TAME.split()]
+    assert out.splitlines()[1].split() == ["größe", "±", "1", *TAME.split()]
+
+
+def test_what_a_locale_cannot_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """People see it escaped; JSON and TOML are in UTF-8 all the same."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+    console = Console()
+    console.data("größe")
+    console.json({"größe": "\udcff"})
+    people, _, rest = written.getvalue().partition(b"\n")
+    assert people == rb"gr\xf6\xdfe"
+    assert json.loads(rest.decode("utf-8")) == {"größe": "\udcff"}

@@ -62,7 +62,7 @@ def run(
     if dry_run:
         table_options = described_by(schema, dataset, source, table_options)
         rows = load_dataset(dataset, source, table_options, console)
-        console.data(schema_file.described(rows))
+        console.document(schema_file.described(rows))
         return
     if out is None:
         if is_file(dataset):

@@ -328,13 +328,14 @@ def scored(
         why: what explains the scores, if anything.
     """
     from anoean_cli.commands.output import rows_of
+    from anoean_cli.data.inputs import name_of
     from anoean_cli.inference.drift import Incoming
 
     piece = unread()
     if piece is None:
         return None
     if name is not None and isinstance(piece.files, str):
-        piece = replace(piece, files=name)
+        piece = replace(piece, files=name_of(name))
     incoming = Incoming.beside(model)
     found = incoming.score(model, piece.examples)
     explanation, more = None, None

@@ -231,7 +231,7 @@ def run(
     if print_config:
         config = _planned(rows, request)
         found = effective(config, request, dataset, model, data, learning, table)
-        console.data(configuration.written("train", found).rstrip())
+        console.document(configuration.written("train", found).rstrip())
         return ExitStatus.OK
     with (
         claimed(model, before) as check_unchanged,

@@ -139,15 +139,9 @@ def unread_pieces(source: str, expected: Expected, reading: Reading) -> Iterator
             piece is made.
     """
     path = Path(source)
-    if source == STDIN:
-        stream = _stdin()
-        if expected.schema is None:
-            return _pixel_tables(stream, "-", expected, reading)
-        return _tables(stream, "-", expected.schema, reading)
-    if is_remote(source):
-        if expected.schema is None:
-            return _pixel_tables(source, source, expected, reading)
-        return _tables(source, source, expected.schema, reading)
+    if source == STDIN or is_remote(source):
+        stream = _stdin() if source == STDIN else source
+        return _tables(stream, source, expected, reading)
     if is_prepared(path):
         return _ready(_prepared(path, expected, reading))
     if expected.schema is None:
@@ -156,7 +150,12 @@ def unread_pieces(source: str, expected: Expected, reading: Reading) -> Iterator
         raise DataError(f"{source}: is a folder; give the tables in it as {source.rstrip('/')}/*")
     if path.is_file() and (path.suffix.lower() in IMAGE_ENDINGS or is_idx(path)):
         raise DataError(f"{source}: holds images; the model takes rows of a table")
-    return _tables(path, source, expected.schema, reading)
+    return _tables(path, source, expected, reading)
+
+
+def name_of(path: Path | str) -> str:
+    """What a file is called in outputs, which are text: a byte that is no UTF-8 as ``\\xff``."""
+    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _ready(made: Iterable[Piece]) -> Iterator[UnreadPiece]:
@@ -174,6 +173,15 @@ def _stdin() -> BinaryIO:
 
 
 def _tables(
+    source: Path | str | BinaryIO, name: str, expected: Expected, reading: Reading
+) -> Iterator[UnreadPiece]:
+    """Rows of a text or of Parquet: of a table, or of pixel values."""
+    if expected.schema is None:
+        return _pixel_tables(source, name_of(name), expected, reading)
+    return _table_rows(source, name_of(name), expected.schema, reading)
+
+
+def _table_rows(
     source: Path | str | BinaryIO, name: str, schema: TableSchema, reading: Reading
 ) -> Iterator[UnreadPiece]:
     wanted = Wanted(
@@ -234,7 +242,7 @@ def _prepared(path: Path, expected: Expected, reading: Reading) -> Iterator[Piec
                 missing = set(expected.schema.columns) - set(examples.column_names)
                 if missing:
                     raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
-            yield Piece(str(path), examples, rows, labels)
+            yield Piece(name_of(path), examples, rows, labels)
             at += n
 
 
@@ -248,7 +256,7 @@ def _images(path: Path, expected: Expected, reading: Reading) -> Iterator[Unread
         return _image_files([path], expected, reading)
     if path.is_file() and is_idx(path):
         return _ready(_idx(path, expected, reading))
-    return _pixel_tables(path, str(path), expected, reading)
+    return _tables(path, str(path), expected, reading)
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -284,7 +292,7 @@ def _image_piece(paths: Sequence[Path], expected: Expected, reading: Reading) ->
             flagged.append(Flagged(index, 0, str(error).removeprefix(f"{path}: ")))
     examples = np.array([image for _, image in good], np.uint8)
     return Piece(
-        [str(path) for path in paths],
+        [name_of(path) for path in paths],
         examples.reshape(-1, *expected.image_shape),
         np.array([index for index, _ in good], np.int64),
         flagged=flagged,
@@ -315,7 +323,7 @@ def _idx(path: Path, expected: Expected, reading: Reading) -> Iterator[Piece]:
     images = images.reshape(-1, *shape)
     for at in range(0, len(images), IMAGES_AT_ONCE):
         part = images[at : at + IMAGES_AT_ONCE]
-        yield Piece(str(path), part, np.arange(at + 1, at + len(part) + 1))
+        yield Piece(name_of(path), part, np.arange(at + 1, at + len(part) + 1))
 
 
 def _pixel_tables(

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from anoean_cli.data.streams import Read
-from anoean_cli.errors import DataError, UsageError
+from anoean_cli.errors import DataError, UsageError, printable
 from anoean_cli.interfaces import TableOptions
 
 NULL_VALUES = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "?")
@@ -308,8 +308,7 @@ def shown(value: bytes | str) -> str:
     text = value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
     if len(text) > _SHOWN_CHARACTERS:
         text = text[: _SHOWN_CHARACTERS - 1] + "…"
-    escaped = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return f"'{escaped}'"
+    return f"'{printable(text)}'"
 
 
 # ---------------------------------------------------------------------------- blocks as tables

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import math
+import os
 import shlex
 import subprocess
 from dataclasses import replace
@@ -36,6 +37,19 @@ def without_file(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 def expected(anoean: Run) -> list[dict[str, str]]:
     """What ``score fresh.csv`` says, without file and row."""
     return without_file(anoean("score", "fresh.csv").rows)
+
+
+def test_a_file_name_that_is_no_text(anoean: Run) -> None:
+    """File systems take any bytes for names; outputs are text, and tell such bytes as they can."""
+    name = os.fsdecode(b"n\xff\n.csv")
+    Path("fresh.csv").rename(name)
+    found = anoean("score - -q --explain 1", input=Path(name).read_bytes())
+    done = anoean("score", shlex.quote(name), "--explain 1 --summary s.json --embeddings e.h5")
+    assert done.returncode == 0, done.stderr
+    assert {row["file"] for row in done.rows} == {r"n\xff" + "\n.csv"}
+    assert without_file(done.rows) == without_file(found.rows)
+    assert json.loads(Path("s.json").read_text())["files"] == {r"n\xff" + "\n.csv": 160}
+    assert anoean("info e.h5").returncode == 0
 
 
 def test_the_lines(anoean: Run) -> None:
