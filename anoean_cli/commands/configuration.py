@@ -80,7 +80,7 @@ def _parameter_of(pair: str) -> str:
 def text_of(option: str, path: Path) -> str:
     """The text of the TOML file that an option names. Raises UsageError where there is none."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors put a mark before the text
     except OSError as error:
         raise UsageError(f"{option} {path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -96,6 +96,8 @@ def _table(path: Path, text: str, command: str) -> Mapping[str, Any]:
         raise UsageError(f"{path}: is no TOML: {error}") from error
     for name, value in tables.items():
         where = f"{path}{line_of(text, None, name)}"
+        if name in COMMANDS and isinstance(value, list):
+            raise UsageError(f"{where}: [[{name}]] is an array of tables; write [{name}]")
         if not isinstance(value, dict):
             raise UsageError(f"{where}: {name} stands in no table; write [{command}] above it")
         if name not in COMMANDS:

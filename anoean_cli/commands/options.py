@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from anoean_cli.environment import MOST_THREADS
 from anoean_cli.errors import FileFormatError, UsageError
 
 if TYPE_CHECKING:
@@ -218,15 +220,21 @@ def _reading(trained: Mapping[str, Any]) -> Mapping[str, Any]:
     return reading
 
 
+PART = re.compile(r'\s*(?:"((?:[^"]|"")*+)"\s*|([^,]*))(?:,|$)')
+
+
 def listed(text: str | None) -> tuple[str, ...]:
-    """The parts of a comma-separated option."""
-    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+    """The parts of a comma-separated option; one that holds a comma is in double quotes."""
+    parts = (quoted.replace('""', '"') or bare.strip() for quoted, bare in PART.findall(text or ""))
+    return tuple(part for part in parts if part)
 
 
 DEFAULT_MEMORY = "512MiB"
 UNITS = {"k": 10, "m": 20, "g": 30, "t": 40}
 
-Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="How many cores to use.")]
+Jobs = Annotated[
+    int, typer.Option(min=1, max=MOST_THREADS, metavar="N", help="How many cores to use.")
+]
 Memory = Annotated[
     str, typer.Option(metavar="SIZE", help="How much memory to take, such as 512MiB or 2GiB.")
 ]

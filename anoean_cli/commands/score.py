@@ -55,7 +55,10 @@ def run(
         Format | None, typer.Option("--format", help="By default what --out ends with, or csv.")
     ] = None,
     keep: Annotated[
-        str | None, typer.Option(metavar="COLS", help="Input columns to pass through.")
+        str | None,
+        typer.Option(
+            metavar="COLS", help="Input columns to pass through; a name with a comma in quotes."
+        ),
     ] = None,
     fpr: Annotated[
         float | None, typer.Option(help="Another false-positive rate for this run.")

@@ -35,6 +35,7 @@ def taken(path: Path) -> None:
         ("[train.set]\nforest = [1]\n", "set.forest is [1]; one value"),
         ("[train]\nbatch-size = 5\nbatch_size = 6\n", "line 3: [train] batch_size: is given twice"),
         ("seed = 1\n", "line 1: seed stands in no table; write [train]"),
+        ("[[train]]\nseed = 1\n", "line 1: [[train]] is an array of tables; write [train]"),
         ("[trian]\n", "line 1: [trian] is no command's table"),
         ("[score]\n", "has no table [train]; it holds [score]"),
         ("[train]\nconfig = 'other.toml'\n", "there is no such option"),
@@ -47,6 +48,13 @@ def test_what_a_file_cannot_say(tmp_path: Path, text: str, says: str) -> None:
     path.write_text(text)
     with pytest.raises(UsageError, match=re.escape(says)):
         taken(path)
+
+
+def test_a_file_with_a_mark_before_the_text(tmp_path: Path) -> None:
+    """As editors of Windows write it."""
+    path = tmp_path / "marked.toml"
+    path.write_text("[train]\r\nseed = 1\r\n", encoding="utf-8-sig")
+    taken(path)
 
 
 def test_a_file_of_bytes(tmp_path: Path) -> None:
