@@ -122,6 +122,11 @@ def environment() -> dict[str, str]:
     return {**ours, "ORT_DISABLE_TELEMETRY": "1"}
 
 
+def alone(cache: Path) -> dict[str, str]:
+    """The same for commands on one thread that keep what they prepare in a folder of their own."""
+    return {**environment(), "ANOEAN_THREADS": "1", "ANOEAN_CACHE": str(cache)}
+
+
 class Cells:
     """Finished cells of a long benchmark, a JSON line each, so that it can go on later."""
 

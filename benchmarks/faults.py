@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import environment, parser, tell
+from common import alone, parser, tell
 
 # Checkpoints are kept every five seconds; these trainings are shorter than that.
 OFTEN = """
@@ -111,7 +111,7 @@ class Bench:
         self, place: Path, line: str, strace: Sequence[str] = (), **how: Any
     ) -> subprocess.CompletedProcess[str]:
         command = [*strace, sys.executable, "-c", OFTEN, *line.split()]
-        env = {**environment(), "ANOEAN_THREADS": "1", "ANOEAN_CACHE": str(self.folder / "cache")}
+        env = alone(self.folder / "cache")
         return subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, **how)
 
     def start(self, command: Command) -> tuple[Path, dict[str, bytes]]:
@@ -223,7 +223,7 @@ def touches(name: str, arguments: str, place: Path) -> bool:
 def kill(bench: Bench, command: Command, new: dict[str, Any], tally: Tally, how: Any) -> None:
     place, old = bench.start(command)
     if isinstance(how, float):
-        env = {**environment(), "ANOEAN_THREADS": "1", "ANOEAN_CACHE": str(bench.folder / "cache")}
+        env = alone(bench.folder / "cache")
         process = subprocess.Popen(
             [sys.executable, "-c", OFTEN, *command.line.split()],
             cwd=place,

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import anoean, environment, parser, tell
+from common import alone, anoean, environment, parser, tell
 
 ROOT = Path(__file__).parents[1]
 FIRST = ROOT / "tests" / "compatibility" / "v1"
@@ -87,7 +87,7 @@ def argparse_suppressed() -> str:
 
 
 def run(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
-    env = {**environment(), "ANOEAN_THREADS": "1", "ANOEAN_CACHE": str(folder / "cache")}
+    env = alone(folder / "cache")
     command = anoean(*shlex.split(line))
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
 
