@@ -9,6 +9,8 @@ from pathlib import Path
 from anoean_cli.errors import UsageError
 from anoean_cli.storage.atomic import check_writable
 
+STORES = ("s3:/", "gs:/")  # what s3://… and gs://… begin with once they are paths
+
 
 def check_outputs(
     outputs: Mapping[str, Path | None], inputs: Sequence[tuple[str, str | Path]], force: bool
@@ -30,6 +32,11 @@ def check_outputs(
     for option, path in given.items():
         if str(path) == "-":
             raise UsageError(f"{option} -: this needs a file, which stdout is not")
+        if str(path).startswith(STORES):
+            raise UsageError(
+                f"{option} {path}: this needs a file of this machine; only score's --out goes to "
+                "a store"
+            )
         other = taken.setdefault(os.path.realpath(path), option)
         if other != option:
             raise UsageError(f"{option} {path}: that file is {other} too; write elsewhere")
