@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,16 +15,67 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from anoean_cli.errors import OutputError
+from anoean_cli.console import Console
+from anoean_cli.errors import FileFormatError, OutputError, UsageError
+from anoean_cli.inference.explanation import Explainer, Explanation
+from anoean_cli.inference.model import Model
 from anoean_cli.storage.atomic import make_folder
 
 if TYPE_CHECKING:
     from anoean_cli.data.inputs import Piece
-    from anoean_cli.inference.explanation import Explanation
 
 SMALLEST_SIDE = 224  # of a picture, in pixels; smaller images are enlarged by a whole number
 RED, BLUE = np.array([214, 39, 40]), np.array([31, 119, 180])
 LONGEST_NAME = 80
+
+
+@dataclass(frozen=True)
+class Why:
+    """What explains scores, how many columns a row is explained by, and whether it is drawn."""
+
+    explainer: Explainer
+    k: int
+    draws: bool
+
+    def columns(self, explanation: Explanation) -> Mapping[str, pa.Array]:
+        """The columns of the output that an explanation becomes."""
+        named = self.explainer.named(explanation)
+        return explained_columns(named, self.explainer.columns, self.k)
+
+
+def why(
+    model: Model,
+    path: Path,
+    explain: int | None,
+    folder: Path | None,
+    kept: Sequence[str],
+    console: Console,
+) -> Why | None:
+    """What ``--explain`` and ``--explain-images`` ask for.
+
+    Args:
+        path: of the model, for messages.
+        kept: the columns that the output has besides.
+
+    Raises:
+        UsageError: pictures of a table, or a kept column of the name of one that is added.
+        FileFormatError: the model is too old.
+    """
+    if explain is None and folder is None:
+        return None
+    if folder is not None and model.schema is not None:
+        raise UsageError("--explain-images: the model takes tables; --explain K names columns")
+    try:
+        explainer = Explainer(model)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+    k = min(explain or 0, len(explainer.columns))
+    if explain is not None and k < explain:
+        what = "columns" if model.schema is not None else "patches"
+        console.note(f"--explain {explain}: the model has {k} {what}, all of which are given")
+    for name in set(kept) & set(explained_names(k)):
+        raise UsageError(f"--keep {name}: the output has a column of that name; rename yours")
+    return Why(explainer, k, folder is not None)
 
 
 def explained_names(k: int) -> list[str]:
@@ -73,7 +126,7 @@ def heat_maps(folder: Path) -> Iterator[HeatMaps]:
     """Open a folder that appears only once all its pictures are there.
 
     Raises:
-        OutputError: as `check_folder`.
+        UsageError, OutputError: as `check_folder`.
     """
     check_folder(folder)
     temporary = folder.with_name(f".{folder.name[:40]}.{secrets.token_hex(8)}.tmp")
@@ -92,8 +145,18 @@ def heat_maps(folder: Path) -> Iterator[HeatMaps]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def check_folder(folder: Path) -> None:
-    """Raises OutputError where a folder cannot be made, or holds something already."""
+def check_folder(folder: Path, others: Sequence[str] = ()) -> None:
+    """Refuse a folder that could not be made at the end, before any work starts.
+
+    Args:
+        others: what else is to be written.
+
+    Raises:
+        UsageError: one of these is the folder.
+        OutputError: it cannot be made, or holds something already.
+    """
+    if os.path.realpath(folder) in map(os.path.realpath, others):
+        raise UsageError(f"--explain-images {folder}: another output goes there; write elsewhere")
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise OutputError(f"cannot write {folder}: it is no folder; name a new one")
     if folder.is_dir() and any(folder.iterdir()):

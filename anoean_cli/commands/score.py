@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,14 +17,15 @@ import typer
 from anoean_cli.commands import options, shell
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
-from anoean_cli.errors import ExitStatus, FileFormatError, UsageError
+from anoean_cli.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
+    from anoean_cli.commands.explaining import Why
     from anoean_cli.commands.output import Output
     from anoean_cli.data.inputs import Piece, Reading, UnreadPiece
     from anoean_cli.data.preprocessing import Census
     from anoean_cli.inference.drift import Drift, Incoming
-    from anoean_cli.inference.explanation import Explainer, Explanation
+    from anoean_cli.inference.explanation import Explanation
     from anoean_cli.inference.memory import Bound
     from anoean_cli.inference.model import Model, Scored
 
@@ -99,10 +100,10 @@ def run(
     force: options.Force = False,
 ) -> ExitStatus:
     """Score rows: file, row, score, p-value, verdict and reason, in the order of the input."""
-    from anoean_cli.commands.explaining import check_folder, heat_maps
+    from anoean_cli.commands import explaining
     from anoean_cli.commands.output import OUR_COLUMNS, opened_output, write_summary
     from anoean_cli.commands.targets import check_outputs
-    from anoean_cli.data.inputs import Reading
+    from anoean_cli.data.inputs import Reading, check_there
     from anoean_cli.inference.drift import Incoming, drift_of
     from anoean_cli.inference.memory import Bound
     from anoean_cli.inference.model import load_model
@@ -121,6 +122,8 @@ def run(
         )
     if inputs.count("-") > 1:
         raise UsageError("stdin (-) can be read only once")
+    for source in inputs:  # before any of the others is scored
+        check_there(source)
     check_outputs(
         {
             "--out": None if out == "-" or scheduler or is_remote(out) else Path(out),
@@ -135,11 +138,13 @@ def run(
         if out in inputs:
             raise UsageError(f"--out {out}: that is an input too; write elsewhere")
     if explain_images is not None:
-        check_folder(explain_images)
+        explaining.check_folder(
+            explain_images, [out, *map(str, filter(None, (embeddings, summary)))]
+        )
     loaded = replace(load_model(model), jobs=jobs)
     if fpr is not None:
         loaded = _at_rate(loaded, fpr)
-    why = _why(loaded, model, explain, explain_images, kept, console)
+    why = explaining.why(loaded, model, explain, explain_images, kept, console)
     bound = Bound(options.size("--memory", memory))
     reading = Reading(
         table.options(trained=loaded.config["dataset"]),
@@ -165,7 +170,7 @@ def run(
             )
         pictures = None
         if explain_images is not None:
-            pictures = stack.enter_context(heat_maps(explain_images))
+            pictures = stack.enter_context(explaining.heat_maps(explain_images))
         work = partial(scored, model=loaded, output=output, only_anomalies=only_anomalies, why=why)
         told: set[tuple[str, ...]] = set()
         for done in _results(_unread(inputs, loaded, reading), work, jobs, bound, console):
@@ -227,55 +232,6 @@ class Done:
     incoming: Incoming
     encoded: Any
     explanation: Explanation | None = None
-
-
-@dataclass(frozen=True)
-class Why:
-    """What explains scores, how many columns a row is explained by, and whether it is drawn."""
-
-    explainer: Explainer
-    k: int
-    draws: bool
-
-    def columns(self, explanation: Explanation) -> Mapping[str, Any]:
-        from anoean_cli.commands.explaining import explained_columns
-
-        named = self.explainer.named(explanation)
-        return explained_columns(named, self.explainer.columns, self.k)
-
-
-def _why(
-    model: Model,
-    path: Path,
-    explain: int | None,
-    folder: Path | None,
-    kept: Sequence[str],
-    console: Console,
-) -> Why | None:
-    """What `--explain` and `--explain-images` ask for.
-
-    Raises:
-        UsageError: pictures of a table, or a kept column of the name of one that is added.
-        FileFormatError: the model is too old.
-    """
-    if explain is None and folder is None:
-        return None
-    from anoean_cli.commands.explaining import explained_names
-    from anoean_cli.inference.explanation import Explainer
-
-    if folder is not None and model.schema is not None:
-        raise UsageError("--explain-images: the model takes tables; --explain K names columns")
-    try:
-        explainer = Explainer(model)
-    except FileFormatError as error:
-        raise FileFormatError(f"{path}: {error}") from error
-    k = min(explain or 0, len(explainer.columns))
-    if explain is not None and k < explain:
-        what = "columns" if model.schema is not None else "patches"
-        console.note(f"--explain {explain}: the model has {k} {what}, all of which are given")
-    for name in set(kept) & set(explained_names(k)):
-        raise UsageError(f"--keep {name}: the output has a column of that name; rename yours")
-    return Why(explainer, k, folder is not None)
 
 
 def _at_rate(model: Model, rate: float) -> Model:

@@ -147,6 +147,9 @@ def _told(console: Console, error: Exception) -> ExitStatus:
         forget(console.out)
         console.error(f"cannot write to stdout: {CANNOT_WRITE[error.errno]}")
         return ExitStatus.OUTPUT
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        console.error(f"{error.filename}: the name is too long; check the path")
+        return ExitStatus.USAGE
     what = " ".join(f"{type(error).__name__}: {error}".split())
     console.error(f"a bug of anoean: {what}; please report it with --debug")
     return ExitStatus.BUG

@@ -6,6 +6,7 @@ Every input row comes out exactly once, as a good row or as a flagged one.
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -138,6 +139,7 @@ def unread_pieces(source: str, expected: Expected, reading: Reading) -> Iterator
         DataError, UsageError: as :func:`pieces`; what is wrong with a row comes out where its
             piece is made.
     """
+    check_there(source)
     path = Path(source)
     if source == STDIN or is_remote(source):
         stream = _stdin() if source == STDIN else source
@@ -151,6 +153,12 @@ def unread_pieces(source: str, expected: Expected, reading: Reading) -> Iterator
     if path.is_file() and (path.suffix.lower() in IMAGE_ENDINGS or is_idx(path)):
         raise DataError(f"{source}: holds images; the model takes rows of a table")
     return _tables(path, source, expected, reading)
+
+
+def check_there(source: str) -> None:
+    """Raises DataError where an input names a file that is not there."""
+    if source != STDIN and not is_remote(source) and not os.path.exists(source):
+        raise DataError(f"{name_of(source)}: no such file")
 
 
 def name_of(path: Path | str) -> str:

@@ -36,7 +36,7 @@ def claimed(target: Path, before: Identity) -> Iterator[Callable[[], None]]:
     """
     real = Path(os.path.realpath(target))
     path = real.with_name(_name(real.name))
-    with telling(path):
+    with telling(target):
         handle = _taken(path, target)
     try:
         check_unchanged(target, before)

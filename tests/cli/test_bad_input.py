@@ -66,6 +66,25 @@ def test_a_bad_table_is_told_and_leaves_nothing(anoean: Run, name: str) -> None:
     assert sorted(Path().iterdir()) == before
 
 
+@pytest.mark.usefixtures("model")
+def test_an_input_that_is_not_there_is_told_before_others_are_scored(
+    anoean: Run, fresh: Path
+) -> None:
+    found = anoean("score fresh.csv absent.csv")
+    assert (found.returncode, found.stdout) == (3, "")
+    assert found.error == "error: absent.csv: no such file"
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(
+    "command", ["score {}", "train --dataset ./{} -m new.h5", "calibrate --data {}"]
+)
+def test_a_name_too_long_for_a_file_is_no_bug_of_ours(anoean: Run, command: str) -> None:
+    found = anoean(command.format("x" * 5000))
+    assert found.returncode in (2, 3)
+    assert "x: " in found.error
+
+
 TRAINING: dict[str, tuple[bytes, str]] = {
     "normals.csv": (text(HEAD, *[LINE] * 40), "no anomalies"),
     "constant.csv": (text(HEAD, *[LINE, LINE[:-2] + "leak"] * 20), "is constant"),

@@ -151,6 +151,14 @@ def test_a_folder_that_holds_something_is_left_alone(anoean: Run, images: Path, 
     assert len(list(photos.rglob("*.png"))) == 3
 
 
+def test_pictures_and_lines_do_not_go_to_one_place(anoean: Run, images: Path, photos: Path):
+    for option in ("--out", "--summary", "--embeddings"):
+        done = anoean(f"score photos -m images.h5 --explain-images why {option} ./why")
+        assert done.returncode == 2
+        assert "--explain-images why: another output goes there" in done.error
+        assert not Path("why").exists()
+
+
 def test_no_picture_appears_when_a_row_cannot_be_read(anoean: Run, images: Path, photos: Path):
     (photos / "z.png").write_text("no image")
     assert anoean("score photos -m images.h5 --explain-images why").returncode == 3

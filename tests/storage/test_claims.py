@@ -93,7 +93,7 @@ def test_without_locks_the_check_tells(target: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_link_in_the_place_of_the_lock_is_not_followed(target: Path) -> None:
     target.with_name(".m.h5.lock").symlink_to(target.with_name("elsewhere"))
-    with pytest.raises(OutputError, match=r"cannot write .*\.m\.h5\.lock"), claimed(target, None):
+    with pytest.raises(OutputError, match="cannot write"), claimed(target, None):
         pytest.fail("it began")
     assert not target.with_name("elsewhere").exists()
 
