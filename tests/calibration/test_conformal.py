@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta
 from sklearn.metrics import f1_score
 
 from anoean_cli.calibration.conformal import (
+    ROUNDING,
     default_rate,
     p_values,
     threshold_for_contamination,
@@ -111,9 +112,12 @@ def test_the_default_rate_is_always_possible(n):
 
 @settings(deadline=None)
 @given(st.integers(1, 400), st.floats(0.005, 0.6), st.floats(0.05, 0.999))
+@example(15, 0.5, 0.5)
 def test_with_confidence_the_largest_count_is_taken_that_keeps_it(n, rate, confidence):
     counts = np.arange(1, n + 1)
-    kept = counts[beta.cdf(rate, counts, n + 1 - counts) >= confidence]
+    # SciPy misses by some last digits: at n = 15 and a rate of 0.5 the 8th has exactly 0.5.
+    enough = beta.cdf(rate, counts, n + 1 - counts) >= confidence * (1 - ROUNDING)
+    kept = counts[enough]
     if len(kept):
         assert threshold_for_rate(np.arange(n), rate, confidence) == n - kept.max()
     else:
