@@ -35,18 +35,22 @@ class Output(Protocol):
 
 @contextmanager
 def opened_output(
-    out: str, format: OutputFormat | None, force: bool, stdout: TextIO
+    out: str, format: OutputFormat | None, force: bool, stdout: TextIO, head: bool = True
 ) -> Iterator[Output]:
-    """Open stdout (``-``) or a file that appears only once it is whole."""
+    """Open stdout (``-``) or a file that appears only once it is whole.
+
+    Args:
+        head: whether a CSV begins with the names of its columns.
+    """
     kind = format or ENDINGS.get(Path(out).suffix.lower(), "csv")
     if out == "-":
-        output = WRITERS[kind](stdout.buffer)
+        output = WRITERS[kind](stdout.buffer, head)
         yield output
         output.close()
         stdout.buffer.flush()
         return
     with written(out, force) as temporary, temporary.open("wb") as stream:
-        output = WRITERS[kind](stream)
+        output = WRITERS[kind](stream, head)
         yield output
         output.close()
 
@@ -118,9 +122,9 @@ def _followed(values: NDArray[Any], missing: int) -> pa.Array:
 class CsvOutput:
     """Floats in their shortest form that reads back the same, quotes only where needed."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, head: bool) -> None:
         self._stream = stream
-        self._has_head = False
+        self._has_head = not head
 
     def encoded(self, rows: pa.Table) -> tuple[Sequence[str], Any]:
         return rows.column_names, _lines(rows)
@@ -184,7 +188,7 @@ def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
 class JsonLinesOutput:
     """One JSON object a line."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, head: bool) -> None:
         self._stream = stream
 
     def encoded(self, rows: pa.Table) -> bytes:
@@ -201,7 +205,7 @@ class JsonLinesOutput:
 class ParquetOutput:
     """Row groups of one size, whatever the pieces that rows come in."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, head: bool) -> None:
         self._stream = stream
         self._writer: Any = None
         self._waiting: list[pa.Table] = []

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from anoean_cli.data.images import IMAGE_ENDINGS, image_files, is_idx, read_idx, read_image
 from anoean_cli.data.pixels import Pixels
+from anoean_cli.data.ranges import Range
 from anoean_cli.data.readers import BLOCK_BYTES, Batch, Flagged, Sought, Wanted, unread
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import DataError, UsageError
@@ -131,8 +132,13 @@ def pieces(source: str, expected: Expected, reading: Reading) -> Iterator[Piece]
             yield piece
 
 
-def unread_pieces(source: str, expected: Expected, reading: Reading) -> Iterator[UnreadPiece]:
+def unread_pieces(
+    source: str, expected: Expected, reading: Reading, part: Range | None = None
+) -> Iterator[UnreadPiece]:
     """Read one input as :func:`pieces` does, and leave the work on each piece to be done.
+
+    Args:
+        part: of the file of a table, the rows to read; None: all.
 
     Raises:
         DataError, UsageError: as :func:`pieces`; what is wrong with a row comes out where its
@@ -147,7 +153,7 @@ def unread_pieces(source: str, expected: Expected, reading: Reading) -> Iterator
     if is_remote(source):
         if expected.schema is None:
             return _pixel_tables(source, source, expected, reading)
-        return _tables(source, source, expected.schema, reading)
+        return _tables(source, source, expected.schema, reading, part)
     if is_prepared(path):
         return _ready(_prepared(path, expected, reading))
     if expected.schema is None:
@@ -156,7 +162,7 @@ def unread_pieces(source: str, expected: Expected, reading: Reading) -> Iterator
         raise DataError(f"{source}: is a folder; give the tables in it as {source.rstrip('/')}/*")
     if path.is_file() and (path.suffix.lower() in IMAGE_ENDINGS or is_idx(path)):
         raise DataError(f"{source}: holds images; the model takes rows of a table")
-    return _tables(path, source, expected.schema, reading)
+    return _tables(path, source, expected.schema, reading, part)
 
 
 def _ready(made: Iterable[Piece]) -> Iterator[UnreadPiece]:
@@ -174,7 +180,11 @@ def _stdin() -> BinaryIO:
 
 
 def _tables(
-    source: Path | str | BinaryIO, name: str, schema: TableSchema, reading: Reading
+    source: Path | str | BinaryIO,
+    name: str,
+    schema: TableSchema,
+    reading: Reading,
+    part: Range | None = None,
 ) -> Iterator[UnreadPiece]:
     wanted = Wanted(
         numeric=schema.numeric,
@@ -189,7 +199,7 @@ def _tables(
     )
     if reading.labels and wanted.label is None:
         raise UsageError("which column holds the labels? Give --label COL")
-    return _unread(source, name, wanted, reading, lambda piece: piece)
+    return _unread(source, name, wanted, reading, lambda piece: piece, part)
 
 
 def _unread(
@@ -198,12 +208,15 @@ def _unread(
     sought: Sought,
     reading: Reading,
     finish: Callable[[Piece], Piece],
+    part: Range | None = None,
 ) -> Iterator[UnreadPiece]:
     def make(parse: Callable[[], Batch | None]) -> Piece | None:
         batch = parse()
         return None if batch is None else finish(_piece(name, batch, reading))
 
-    parts = unread(source, name, sought, reading.options, reading.on_error, reading.block_bytes)
+    parts = unread(
+        source, name, sought, reading.options, reading.on_error, reading.block_bytes, part
+    )
     return (partial(make, parse) for parse in parts)
 
 

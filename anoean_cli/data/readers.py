@@ -32,6 +32,7 @@ from anoean_cli.data.columnar import (
     as_text,
     as_written,
     holds_numbers,
+    is_parquet,
 )
 from anoean_cli.data.drawing import Drawn, Reservoir
 from anoean_cli.data.header import (
@@ -47,7 +48,8 @@ from anoean_cli.data.header import (
     names_of,
     numbered,
 )
-from anoean_cli.data.streams import PARQUET, decompressed, open_bytes, open_raw, peeked, utf8
+from anoean_cli.data.ranges import Range, blocks_of
+from anoean_cli.data.streams import decompressed, open_bytes, open_raw, peeked, utf8
 from anoean_cli.data.text import Block, Dialect, Layout, Row, shown
 from anoean_cli.errors import DataError
 from anoean_cli.interfaces import Drawing, TableOptions
@@ -70,7 +72,6 @@ OnError: TypeAlias = Literal["stop", "flag"]
 
 _HEADER_ROWS = 1000
 _NEARLY_ALL = 0.95
-_PARQUET_SUFFIXES = (".parquet", ".pq")
 
 
 @dataclass(frozen=True)
@@ -266,8 +267,12 @@ def unread(
     options: TableOptions,
     on_error: OnError,
     block_bytes: int = BLOCK_BYTES,
+    part: Range | None = None,
 ) -> Iterator[Unread]:
     """Yield what :func:`stream_table` does, each batch still to be parsed.
+
+    Args:
+        part: of a file, the rows to read; None: all.
 
     Raises:
         DataError, UsageError: as :func:`stream_table`; what is wrong with a row comes out where
@@ -276,17 +281,13 @@ def unread(
     path = source if isinstance(source, (Path, str)) else None
     raw = source if path is None else open_raw(path)
     head, stream = peeked(raw, owned=path is not None)  # type: ignore[arg-type]
-    if not _is_parquet(head, path):
+    if not is_parquet(head, path):
         content = decompressed(head, stream, name)
-        return _unread_text(content, name, sought, options, on_error, block_bytes)
+        return _unread_text(content, name, sought, options, on_error, block_bytes, path, part)
     stream.close()
     if path is None or not (is_remote(path) or Path(path).is_file()):
         raise DataError(f"{name}: Parquet cannot be read from a pipe; give it as a file")
-    return _unread_parquet(path, name, sought, options, on_error, block_bytes)
-
-
-def _is_parquet(head: bytes, path: Path | str | None) -> bool:
-    return head == PARQUET or str(path).lower().endswith(_PARQUET_SUFFIXES)
+    return _unread_parquet(path, name, sought, options, on_error, block_bytes, part)
 
 
 def _unread_text(
@@ -296,6 +297,8 @@ def _unread_text(
     options: TableOptions,
     on_error: OnError,
     block_bytes: int,
+    path: Path | str | None,
+    part: Range | None,
 ) -> Iterator[Unread]:
     with stream:
         dialect, blocks = _opened(stream, name, options, block_bytes)
@@ -304,8 +307,14 @@ def _unread_text(
         wanted = sought.among(columns)
         is_guess = bool(columns.first) and options.header is None
         layout, extras = _layout(columns, wanted, dialect, row.line if is_guess else 0)
-        blocks = chain([first if columns.first else text.without_first(first, row)], blocks)
-        before = _Count(0)
+        begins = part is None or part.rows == 0
+        if part is not None and path is not None:
+            blocks = blocks_of(path, name, part, dialect.delimiter, block_bytes)
+            if begins:
+                first, row, blocks = _first_row(blocks, dialect, name)
+        if begins:
+            blocks = chain([first if columns.first else text.without_first(first, row)], blocks)
+        before = _Count(0 if part is None or begins else part.rows - (not columns.first))
         for block in blocks:
             after = _Count()
             yield partial(_text_batch, block, layout, wanted, on_error, before, after, extras)
@@ -478,6 +487,7 @@ def _unread_parquet(
     options: TableOptions,
     on_error: OnError,
     block_bytes: int,
+    part: Range | None,
 ) -> Iterator[Unread]:
     nulls = text.nulls_of(options)
     with ParquetTable(path) as file:
@@ -485,8 +495,10 @@ def _unread_parquet(
         wanted = sought.among(Columns(name, names)).settled(names, name)
         _check_names(names, name, wanted)
         extras = tuple(column for column in names if column not in _known(wanted))
-        done = 0
-        for rows in file.batches(wanted.read, block_bytes):
+        done, groups = 0, None
+        if part is not None:
+            done, groups = part.rows, range(part.start, part.stop)
+        for rows in file.batches(wanted.read, block_bytes, groups):
             if len(rows):
                 new = () if done else extras
                 yield partial(_parquet_batch, rows, name, wanted, nulls, on_error, done, new)
@@ -589,7 +601,7 @@ def read_table(
             is not there.
     """
     head, stream = peeked(open_raw(path), owned=True)
-    if _is_parquet(head, path):
+    if is_parquet(head, path):
         stream.close()
         return _explored_parquet(path, options, drawing)
     with decompressed(head, stream, str(path)) as content:
