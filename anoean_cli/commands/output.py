@@ -192,14 +192,41 @@ class JsonLinesOutput:
         self._stream = stream
 
     def encoded(self, rows: pa.Table) -> bytes:
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows.to_pylist()]
-        return "".join(lines).encode()
+        import pyarrow.compute as pc
+
+        parts: list[Any] = []
+        for name, column in zip(rows.column_names, rows.columns, strict=True):
+            parts += [", " if parts else "{", f"{_as_json(name)}: ", _json_values(column)]
+        lines = pc.binary_join_element_wise(*parts, "}\n", "")
+        return "".join(lines.to_pylist()).encode()
 
     def write(self, encoded: bytes) -> None:
         self._stream.write(encoded)
 
     def close(self) -> None:
         pass
+
+
+def _json_values(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as `json.dumps` writes its values."""
+    import pyarrow.compute as pc
+
+    text = column.cast(pa.string())
+    if pa.types.is_string(column.type):
+        if pc.any(pc.match_substring_regex(text, r'["\\\x00-\x1f]')).as_py():
+            texts = text.combine_chunks().dictionary_encode()
+            escaped = pa.array(map(_as_json, texts.dictionary.to_pylist()), pa.string())
+            text = escaped.take(texts.indices)
+        else:
+            text = pc.binary_join_element_wise('"', text, '"', "")
+    elif pa.types.is_floating(column.type):
+        is_plain = pc.match_substring_regex(text, "[.e]")
+        text = pc.if_else(is_plain, text, pc.binary_join_element_wise(text, ".0", ""))
+    return text.fill_null("null")
+
+
+def _as_json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 class ParquetOutput:
