@@ -106,6 +106,8 @@ def load_again(about: Mapping[str, Json], source: str | None, console: Console) 
             "give labelled rows with --data"
         )
     drawing = how.get("drawing")
+    if drawing is not None and not (drawing["most"] >= 1 and drawing.get("seed", 0) >= 0):
+        raise FileFormatError(f"the model's drawing of {about['name']} cannot be: {drawing}")
     return load_dataset(
         how["plugin"],
         source or how["source"],

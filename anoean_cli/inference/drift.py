@@ -66,8 +66,9 @@ class Incoming:
         }
 
     def can_merge(self, seen: Seen) -> bool:
-        """Whether these were counted beside as many reference scores."""
-        return len(seen["scores"]) == len(self.scores.counts)
+        """Whether these can have been counted beside as many reference scores."""
+        counts = seen["scores"]
+        return len(counts) == len(self.scores.counts) and all(0 <= n <= LARGEST for n in counts)
 
     def merge_json(self, seen: Seen) -> None:
         """Add what was counted of other rows, by the same model."""
