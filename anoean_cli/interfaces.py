@@ -75,6 +75,22 @@ class TableOptions:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """How rows are drawn from a table that has too many of them to be kept.
+
+    Attributes:
+        most: how many rows are kept.
+        normal: labels that are normal, ``""`` among them where rows without a label are; half of
+            the rows that are kept are for these.
+        seed: of the random numbers.
+    """
+
+    most: int
+    normal: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class LoadRequest:
     """What a dataset plugin is asked for.
 
@@ -87,6 +103,7 @@ class LoadRequest:
         image_size: side in pixels of the square that image files are resized to; None lets the
             plugin choose.
         seed: for datasets that are generated.
+        drawing: what to do about a text table with too many rows; None takes them all.
         warn: called with one line for everything the user should know.
     """
 
@@ -96,6 +113,7 @@ class LoadRequest:
     table: TableOptions = TableOptions()
     image_size: int | None = None
     seed: int = 0
+    drawing: Drawing | None = None
     warn: Callable[[str], None] = lambda message: None
 
 
@@ -137,6 +155,7 @@ class Dataset:
         columns: all fields of a row of the source, in its order, the label included.
         label_column: the name of the label among ``columns``.
         vouched: feature columns that the user called features: they are never dropped.
+        positions: (n,) where the rows stand in their source, rising, if some were drawn from it.
     """
 
     name: str
@@ -150,6 +169,11 @@ class Dataset:
     columns: tuple[str, ...] = ()
     label_column: str | None = None
     vouched: tuple[str, ...] = ()
+    positions: NDArray[np.int64] | None = None
+
+    def places(self) -> NDArray[np.int64]:
+        """(n,) where the rows stand in their source."""
+        return np.arange(len(self.labels)) if self.positions is None else self.positions
 
     @property
     def kind(self) -> Kind:

@@ -1,5 +1,8 @@
 """``score --scheduler``: one output part for each input, scored by the workers of a Dask cluster.
 
+A big table has several parts, one for each range of its rows. They follow each other: put together
+in their order, of CSV and JSON lines by their bytes, they are what one machine writes of the file.
+
 The folder of parts, and the inputs, are where all workers and this process see them. A part
 appears whole, and what is said of it in the manifest after that: whatever is killed between, a
 part is missing there, or scored again to the same bytes, never half or twice.
@@ -16,23 +19,43 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from anoean_cli.commands.explaining import Why
 from anoean_cli.commands.loading import TABLE_ENDINGS
 from anoean_cli.commands.output import OutputFormat, opened_output, written
 from anoean_cli.commands.score import Counts, scored
 from anoean_cli.console import Console
 from anoean_cli.data.inputs import Reading, unread_pieces
+from anoean_cli.data.ranges import Range, ranges
 from anoean_cli.data.streams import open_raw, sha256_of
-from anoean_cli.errors import DataError, OutputError, UsageError
+from anoean_cli.errors import DataError, FileFormatError, OutputError, UsageError
 from anoean_cli.evaluation.workers import connected
+from anoean_cli.inference.drift import Incoming, Seen
+from anoean_cli.inference.explanation import Explainer
 from anoean_cli.inference.model import Model
 from anoean_cli.storage.atomic import make_folder
+from anoean_cli.storage.prepared import is_prepared
 from anoean_cli.storage.remote import is_remote
+from anoean_cli.storage.typed_json import check_json
 
 MANIFEST = "manifest.json"
 FORMAT, VERSION = "anoean-parts", 1
-Entry = dict[str, Any]
+
+
+class Entry(TypedDict):
+    """What the manifest says of a part."""
+
+    part: str
+    source: str
+    source_state: list[int]
+    range: dict[str, int] | None
+    rows: int
+    flagged: int
+    anomalies: int
+    seen: Seen
+    digest: str
+    model_digest: str
 
 
 @dataclass(frozen=True)
@@ -40,25 +63,33 @@ class Part:
     """An input and what becomes of it.
 
     Attributes:
-        name: the file name of the output, which depends on the input's name alone.
+        name: the file name of the output, which depends on the input's name and, of a big one, the
+            number of the range alone.
         source: the input as it was given.
         place: the same from any folder.
         state: size and time of change of a file, so that a changed one is scored again.
+        range: the rows of the input; None: all.
     """
 
     name: str
     source: str
     place: str
     state: tuple[int, int]
+    range: Range | None = None
 
 
 @dataclass(frozen=True)
 class How:
-    """What the bytes of a part depend on, but for model and input."""
+    """What the bytes of a part depend on, but for model and input.
+
+    Attributes:
+        explained: by how many columns each row is explained.
+    """
 
     reading: Reading
     format: OutputFormat
     only_anomalies: bool
+    explained: int | None = None
 
 
 def score_parts(
@@ -68,9 +99,13 @@ def score_parts(
     folder: str,
     model: Model,
     how: How,
+    size: int,
     force: bool,
-) -> Counts:
+) -> tuple[Counts, Incoming]:
     """Score what the folder does not hold yet; returns what is in all parts together.
+
+    Args:
+        size: bytes, beyond which a table has several parts of about as many.
 
     Raises:
         UsageError: an input that has no part of its own or is the folder, or no scheduler that
@@ -78,7 +113,7 @@ def score_parts(
         OutputError: the folder holds parts of another model or other options, or is not shared.
         DataError: what a worker says of an input.
     """
-    parts = parts_of(inputs, how.format, is_table=model.schema is not None)
+    whole = parts_of(inputs, how.format, is_table=model.schema is not None)
     if not is_remote(folder) and any(
         os.path.realpath(folder) == os.path.realpath(i) for i in inputs
     ):
@@ -97,7 +132,9 @@ def score_parts(
             }
         )
     )
+    parts = whole if model.schema is None else list(cut(whole, how, size))
     known = _kept(f"{place}/{MANIFEST}", about, folder, force)
+    known = {name: e for name, e in known.items() if Incoming.beside(model).can_merge(e["seen"])}
     entries = {part.name: known[part.name] for part in parts if _is_finished(part, place, known)}
     missing = [part for part in parts if part.name not in entries]
     if entries:
@@ -106,20 +143,26 @@ def score_parts(
         entries[entry["part"]] = entry
         _keep(f"{place}/{MANIFEST}", about, [entries[p.name] for p in parts if p.name in entries])
         console.note(f"{len(entries)} of {len(parts)}: {entry['source']}, {entry['rows']:,} rows")
-    counts = Counts()
-    for part in parts:
-        entry = entries[part.name]
-        counts.read += entry["rows"]
+    return _together([entries[part.name] for part in parts], model)
+
+
+def _together(entries: Sequence[Entry], model: Model) -> tuple[Counts, Incoming]:
+    counts, incoming = Counts(), Incoming.beside(model)
+    for entry in entries:
+        source, rows = entry["source"], entry["rows"]
+        counts.read += rows
         counts.flagged += entry["flagged"]
         counts.anomalous += entry["anomalies"]
-        counts.scored += entry["rows"] - entry["flagged"]
-    return counts
+        counts.scored += rows - entry["flagged"]
+        counts.files[source] = counts.files.get(source, 0) + rows
+        incoming.merge_json(entry["seen"])
+    return counts, incoming
 
 
 def _options(how: How) -> dict[str, Any]:
     reading = asdict(how.reading)
     del reading["block_bytes"]  # no byte depends on it
-    return {"reading": reading, "format": how.format, "only_anomalies": how.only_anomalies}
+    return {**asdict(how), "reading": reading}
 
 
 # --------------------------------------------------------------------------- parts
@@ -168,13 +211,31 @@ def _part(source: str, format: str) -> Part:
     return Part(f"{name}-{told}.{format}", source, place, state)
 
 
+def cut(parts: Sequence[Part], how: How, size: int) -> Iterator[Part]:
+    """The parts, several of a table that is larger than ``size`` bytes.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    for part in parts:
+        divisible = is_remote(part.place) or not is_prepared(Path(part.place))
+        found = ranges(part.place, how.reading.options, size) if divisible else []
+        stem = part.name.removesuffix(f".{how.format}")
+        for at, each in enumerate(found, start=1):
+            yield replace(part, name=f"{stem}-{at:05d}.{how.format}", range=each)
+        if not found:
+            yield part
+
+
 def _is_finished(part: Part, folder: str, known: Mapping[str, Entry]) -> bool:
     """Whether a part is there, whole, of the input as it is now."""
     entry = known.get(part.name)
-    if entry is None or entry.get("source_state") != list(part.state):
+    if entry is None or entry["source_state"] != list(part.state):
+        return False
+    if entry["range"] != _as_json(part.range):
         return False
     try:
-        return sha256_of(f"{folder}/{part.name}") == entry.get("digest")
+        return sha256_of(f"{folder}/{part.name}") == entry["digest"]
     except DataError:
         return False
 
@@ -182,15 +243,17 @@ def _is_finished(part: Part, folder: str, known: Mapping[str, Entry]) -> bool:
 # --------------------------------------------------------------------------- the manifest
 
 
-def _kept(place: str, about: Entry, folder: str, force: bool) -> dict[str, Entry]:
+def _kept(place: str, about: dict[str, Any], folder: str, force: bool) -> dict[str, Entry]:
     """What the manifest says of parts by the same model and options."""
     try:
         with open_raw(place) as stream:
             before = json.loads(stream.read())
-        entries = {entry["part"]: entry for entry in before.pop("parts")}
+        parts = before.pop("parts")
+        check_json(parts, list[Entry], "parts")
+        entries = {entry["part"]: entry for entry in parts}
     except DataError:  # there is none yet
         return {}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (FileFormatError, ValueError, KeyError, TypeError, AttributeError):
         before, entries = None, {}
     if before == about:
         return entries
@@ -202,7 +265,11 @@ def _kept(place: str, about: Entry, folder: str, force: bool) -> dict[str, Entry
     )
 
 
-def _keep(place: str, about: Entry, entries: Sequence[Entry]) -> None:
+def _as_json(part: Range | None) -> dict[str, int] | None:
+    return None if part is None else asdict(part)
+
+
+def _keep(place: str, about: dict[str, Any], entries: Sequence[Entry]) -> None:
     text = json.dumps({**about, "parts": entries}, indent=2) + "\n"
     with written(place, force=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -258,20 +325,25 @@ def _blaming(part: Part) -> Iterator[None]:
 def score_part(part: Part, folder: str, model: Model, how: How) -> Entry:
     """Score an input on a worker, and write its part."""
     target = f"{folder}/{part.name}"
-    counts = Counts()
-    with opened_output(target, how.format, True, sys.stdout) as output:
-        for unread in unread_pieces(part.place, model.expected, how.reading):
-            done = scored(unread, model, output, how.only_anomalies, part.source)
+    counts, incoming = Counts(), Incoming.beside(model)
+    why = None if how.explained is None else Why(Explainer(model), how.explained, draws=False)
+    begins = part.range is None or part.range.rows == 0
+    with opened_output(target, how.format, True, sys.stdout, head=begins) as output:
+        for unread in unread_pieces(part.place, model.expected, how.reading, part.range):
+            done = scored(unread, model, output, how.only_anomalies, part.source, why)
             if done is not None:
                 output.write(done.encoded)
                 counts.add(done)
+                incoming.merge(done.incoming)
     return {
         "part": part.name,
         "source": part.source,
         "source_state": list(part.state),
+        "range": _as_json(part.range),
         "rows": counts.read,
         "flagged": counts.flagged,
         "anomalies": counts.anomalous,
+        "seen": incoming.to_json(),
         "digest": sha256_of(target),
         "model_digest": model.digest,
     }

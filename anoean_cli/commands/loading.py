@@ -20,10 +20,19 @@ from anoean_cli.errors import (
     with_remedy,
 )
 from anoean_cli.inference.contents import Reload
-from anoean_cli.interfaces import Dataset, DatasetPlugin, Json, LoadRequest, TableOptions
+from anoean_cli.interfaces import (
+    Dataset,
+    DatasetPlugin,
+    Drawing,
+    Json,
+    LoadRequest,
+    TableOptions,
+)
+from anoean_cli.parameters import positive
 from anoean_cli.storage import prepared
 from anoean_cli.storage.typed_json import check_json
 
+MOST_ROWS = 1_000_000  # of a text table, unless the user says otherwise
 TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".gz", ".zst", ".parquet", ".pq", ".h5", ".hdf5")
 
 
@@ -35,6 +44,7 @@ def load_dataset(
     seed: int = 0,
     from_cache: bool = True,
     image_size: int | None = None,
+    drawing: Drawing | None = None,
 ) -> Dataset:
     """Load a data set by its plugin's name; a table, a prepared file or a folder of images by path.
 
@@ -43,6 +53,7 @@ def load_dataset(
     Args:
         from_cache: whether the prepared form in the cache will do.
         image_size: side in pixels that images are resized to, for plugins that do so.
+        drawing: how rows are drawn from a text table that has too many.
 
     Raises:
         UsageError: a source beside a file.
@@ -58,12 +69,14 @@ def load_dataset(
         dataset = prepared.read_prepared(Path(source))
         reading |= _reading_before(dataset, source)
     else:
-        dataset = _from_plugin(name, source, table, console, seed, from_cache, image_size)
+        dataset = _from_plugin(name, source, table, console, seed, from_cache, image_size, drawing)
     if source in ("auto", "full"):
         source = "sample" if dataset.provenance.get("sample") else "full"
     again = {"plugin": name, "source": source, "seed": seed, "reading": reading}
     if image_size is not None:
         again["image_size"] = image_size
+    if drawing is not None and "drawn_from" in dataset.provenance:
+        again["drawing"] = asdict(drawing)
     return replace(dataset, provenance={**dataset.provenance, "reload": again})
 
 
@@ -92,18 +105,23 @@ def load_again(about: Mapping[str, Json], source: str | None, console: Console) 
             f"the model does not say where its data ({about['name']}) is to be had: "
             "give labelled rows with --data"
         )
-    reading: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in how["reading"].items()
-    }
+    drawing = how.get("drawing")
+    if drawing is not None and not (drawing["most"] >= 1 and drawing.get("seed", 0) >= 0):
+        raise FileFormatError(f"the model's drawing of {about['name']} cannot be: {drawing}")
     return load_dataset(
         how["plugin"],
         source or how["source"],
-        TableOptions(**reading),
+        TableOptions(**_with_tuples(how["reading"])),
         console,
         seed=how["seed"],
         image_size=how.get("image_size"),
+        drawing=None if drawing is None else Drawing(**_with_tuples(drawing)),
     )
+
+
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What JSON made lists of is tuples again."""
+    return {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
 
 
 def _from_plugin(
@@ -114,6 +132,7 @@ def _from_plugin(
     seed: int,
     from_cache: bool,
     image_size: int | None,
+    drawing: Drawing | None,
 ) -> Dataset:
     plugin = registry.get("datasets", name)
     request = LoadRequest(
@@ -123,6 +142,7 @@ def _from_plugin(
         table=table,
         image_size=image_size,
         seed=seed,
+        drawing=drawing,
         warn=console.warn,
     )
     kept = prepared.in_cache(request.cache, name)
@@ -204,6 +224,31 @@ def _takes_table_options(name: str, source: str) -> bool:
     if is_file(source) and prepared.is_prepared(Path(source)):
         return False
     return getattr(registry.get("datasets", name), "takes_table_options", False)
+
+
+def drawing_for(
+    most: str | None, name: str, source: str, seed: int, normal: tuple[str, ...] = ()
+) -> Drawing | None:
+    """How rows are drawn from a text table that has more than so many; None where all are taken.
+
+    Args:
+        most: what ``--max-rows`` says, or None.
+        normal: labels that are normal, as far as they are known.
+
+    Raises:
+        UsageError: no number, or a data set that is no text table.
+        PluginError: no such plugin.
+    """
+    if not _takes_table_options(name, source):
+        if most is not None:
+            raise UsageError(f"--max-rows: the data set {name} is no text table; leave that out")
+        return None
+    if most == "all":
+        return None
+    number = MOST_ROWS if most is None else positive(most)
+    if number is None:
+        raise UsageError(f"--max-rows is {most!r}; a number of rows or 'all' is needed")
+    return Drawing(number, normal, seed)
 
 
 def check_image_size(name: str, source: str, image_size: int | None) -> None:

@@ -135,6 +135,16 @@ Normal = Annotated[
     typer.Option("--normal", metavar="V[,V...]", help="The label values that are normal."),
 ]
 
+MaxRows = Annotated[
+    str | None,
+    typer.Option(
+        "--max-rows",
+        metavar="N|all",
+        help="Rows of a table to load; of a larger one as many are drawn, of every label.  "
+        "[default: 1000000]",
+    ),
+]
+
 Schema = Annotated[
     Path | None,
     typer.Option(

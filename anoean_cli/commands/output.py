@@ -35,18 +35,22 @@ class Output(Protocol):
 
 @contextmanager
 def opened_output(
-    out: str, format: OutputFormat | None, force: bool, stdout: TextIO
+    out: str, format: OutputFormat | None, force: bool, stdout: TextIO, head: bool = True
 ) -> Iterator[Output]:
-    """Open stdout (``-``) or a file that appears only once it is whole."""
+    """Open stdout (``-``) or a file that appears only once it is whole.
+
+    Args:
+        head: whether a CSV begins with the names of its columns.
+    """
     kind = format or ENDINGS.get(Path(out).suffix.lower(), "csv")
     if out == "-":
-        output = WRITERS[kind](stdout.buffer)
+        output = WRITERS[kind](stdout.buffer, head)
         yield output
         output.close()
         stdout.buffer.flush()
         return
     with written(out, force) as temporary, temporary.open("wb") as stream:
-        output = WRITERS[kind](stream)
+        output = WRITERS[kind](stream, head)
         yield output
         output.close()
 
@@ -118,9 +122,9 @@ def _followed(values: NDArray[Any], missing: int) -> pa.Array:
 class CsvOutput:
     """Floats in their shortest form that reads back the same, quotes only where needed."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, head: bool) -> None:
         self._stream = stream
-        self._has_head = False
+        self._has_head = not head
 
     def encoded(self, rows: pa.Table) -> tuple[Sequence[str], Any]:
         return rows.column_names, _lines(rows)
@@ -184,12 +188,17 @@ def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
 class JsonLinesOutput:
     """One JSON object a line."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, head: bool) -> None:
         self._stream = stream
 
     def encoded(self, rows: pa.Table) -> bytes:
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows.to_pylist()]
-        return "".join(lines).encode()
+        import pyarrow.compute as pc
+
+        parts: list[Any] = []
+        for name, column in zip(rows.column_names, rows.columns, strict=True):
+            parts += [", " if parts else "{", f"{_as_json(name)}: ", _json_values(column)]
+        lines = pc.binary_join_element_wise(*parts, "}\n", "")
+        return "".join(lines.to_pylist()).encode()
 
     def write(self, encoded: bytes) -> None:
         self._stream.write(encoded)
@@ -198,10 +207,32 @@ class JsonLinesOutput:
         pass
 
 
+def _json_values(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as `json.dumps` writes its values."""
+    import pyarrow.compute as pc
+
+    text = column.cast(pa.string())
+    if pa.types.is_string(column.type):
+        if pc.any(pc.match_substring_regex(text, r'["\\\x00-\x1f]')).as_py():
+            texts = text.combine_chunks().dictionary_encode()
+            escaped = pa.array(map(_as_json, texts.dictionary.to_pylist()), pa.string())
+            text = escaped.take(texts.indices)
+        else:
+            text = pc.binary_join_element_wise('"', text, '"', "")
+    elif pa.types.is_floating(column.type):
+        is_plain = pc.match_substring_regex(text, "[.e]")
+        text = pc.if_else(is_plain, text, pc.binary_join_element_wise(text, ".0", ""))
+    return text.fill_null("null")
+
+
+def _as_json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
 class ParquetOutput:
     """Row groups of one size, whatever the pieces that rows come in."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, head: bool) -> None:
         self._stream = stream
         self._writer: Any = None
         self._waiting: list[pa.Table] = []

@@ -36,6 +36,7 @@ def run(
         ),
     ] = False,
     image_size: options.ImageSize = None,
+    max_rows: options.MaxRows = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file to write; by default the cache.")
     ] = None,
@@ -48,6 +49,7 @@ def run(
         check_image_size,
         check_table_options,
         described_by,
+        drawing_for,
         is_file,
         load_dataset,
     )
@@ -59,9 +61,10 @@ def run(
     table_options = table.options(label, ignore)
     check_table_options(dataset, source, table_options)
     check_image_size(dataset, source, image_size)
+    drawing = drawing_for(max_rows, dataset, source, seed=0)
     if dry_run:
         table_options = described_by(schema, dataset, source, table_options)
-        rows = load_dataset(dataset, source, table_options, console)
+        rows = load_dataset(dataset, source, table_options, console, drawing=drawing)
         console.document(schema_file.described(rows))
         return
     if out is None:
@@ -73,7 +76,13 @@ def run(
     check_outputs({"--out": out}, inputs, force)
     table_options = described_by(schema, dataset, source, table_options)
     rows = load_dataset(
-        dataset, source, table_options, console, from_cache=False, image_size=image_size
+        dataset,
+        source,
+        table_options,
+        console,
+        from_cache=False,
+        image_size=image_size,
+        drawing=drawing,
     )
     digest = write_prepared(rows, out, overwrite=force)
     console.note(f"{len(rows.labels):,} rows of {rows.name}, digest {digest[:16]}")

@@ -41,7 +41,9 @@ def described(dataset: Dataset) -> str:
     if dataset.kind != "table":
         raise DataError(f"{dataset.name} holds images, which have no columns; leave --dry-run out")
     table = dataset.examples
-    schema = infer_schema(table, dataset.columns, dataset.label_column, dataset.vouched)
+    schema = infer_schema(
+        table, dataset.columns, dataset.label_column, dataset.vouched, dataset.places()
+    )
     lines = []
     for name in dataset.columns or table.column_names:
         entry: dict[str, Any]

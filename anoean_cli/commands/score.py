@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from anoean_cli.inference.memory import Bound
     from anoean_cli.inference.model import Model, Scored
 
+DEFAULT_PART = "256MiB"
 AHEAD = 3  # pieces a job: one worked on, one read before it is needed, one to be written
 Format = Literal["csv", "jsonl", "parquet"]
 
@@ -97,14 +98,22 @@ def run(
             metavar="tcp://...", help="A Dask scheduler whose workers score; --out is a folder."
         ),
     ] = None,
+    part_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="With --scheduler: a larger table has several parts, of about that size.  "
+            "[default: 256MiB]",
+        ),
+    ] = None,
     force: options.Force = False,
 ) -> ExitStatus:
     """Score rows: file, row, score, p-value, verdict and reason, in the order of the input."""
     from anoean_cli.commands import explaining
-    from anoean_cli.commands.output import OUR_COLUMNS, opened_output, write_summary
+    from anoean_cli.commands.output import OUR_COLUMNS, opened_output
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.data.inputs import Reading, check_there
-    from anoean_cli.inference.drift import Incoming, drift_of
+    from anoean_cli.inference.drift import Incoming
     from anoean_cli.inference.memory import Bound
     from anoean_cli.inference.model import load_model
     from anoean_cli.storage.embeddings import writing_embeddings
@@ -114,12 +123,14 @@ def run(
     for name in kept:
         if name in OUR_COLUMNS:
             raise UsageError(f"--keep {name}: the output has a column of that name; rename yours")
-    others = embeddings or summary or jobs > 1 or explain or explain_images
+    others = embeddings or jobs > 1 or explain_images
     if scheduler is not None and (out == "-" or others):
         raise UsageError(
             "--scheduler writes parts, and a manifest with their counts: give --out FOLDER, "
-            "and leave --embeddings, --summary, --explain, --explain-images and --jobs out"
+            "and leave --embeddings, --explain-images and --jobs out"
         )
+    if part_size is not None and scheduler is None:
+        raise UsageError("--part-size is of the parts that --scheduler writes; leave it out")
     if inputs.count("-") > 1:
         raise UsageError("stdin (-) can be read only once")
     for source in inputs:  # before any of the others is scored
@@ -152,15 +163,16 @@ def run(
         on_error=on_error,
         block_bytes=bound.block_bytes,
     )
+    finish = partial(_finish, loaded, model, summary, force, time.perf_counter(), console)
     if scheduler is not None:
         from anoean_cli.commands.cluster import How, score_parts
 
-        how = How(reading, format or "csv", only_anomalies)
-        found = score_parts(console, scheduler, inputs, out, loaded, how, force)
-        if found.flagged:
-            console.warn(f"{found.flagged:,} of {found.read:,} rows could not be read")
-        return ExitStatus.ANOMALIES if fail_on_anomaly and found.anomalous else ExitStatus.OK
-    counts, incoming, began = Counts(), Incoming.beside(loaded), time.perf_counter()
+        size = options.size("--part-size", part_size or DEFAULT_PART)
+        how = How(reading, format or "csv", only_anomalies, None if why is None else why.k)
+        counts, incoming = score_parts(console, scheduler, inputs, out, loaded, how, size, force)
+        finish(counts, incoming)
+        return ExitStatus.ANOMALIES if fail_on_anomaly and counts.anomalous else ExitStatus.OK
+    counts, incoming = Counts(), Incoming.beside(loaded)
     with ExitStack() as stack:
         output = stack.enter_context(opened_output(out, format, force, console.out))
         stored = None
@@ -184,23 +196,38 @@ def run(
             counts.add(done)
             incoming.merge(done.incoming)
             output.write(done.encoded)
-    drift = drift_of(loaded, incoming)
+    finish(counts, incoming)
+    return ExitStatus.ANOMALIES if fail_on_anomaly and counts.anomalous else ExitStatus.OK
+
+
+def _finish(
+    model: Model,
+    path: Path,
+    summary: Path | None,
+    force: bool,
+    began: float,
+    console: Console,
+    counts: Counts,
+    incoming: Incoming,
+) -> None:
+    """Write the summary of all rows, if it is asked for, and tell what there is to be told."""
+    from anoean_cli.commands.output import write_summary
+    from anoean_cli.inference.drift import drift_of
+
+    drift = drift_of(model, incoming)
     if summary is not None:
         about = {
             **vars(counts),
             "missing_values": incoming.census.missing,
             "unseen_categories": incoming.census.unseen,
             "drift": drift.to_json(),
-            "model": str(model),
-            "model_digest": loaded.digest,
-            "threshold": loaded.calibration.threshold,
+            "model": str(path),
+            "model_digest": model.digest,
+            "threshold": model.calibration.threshold,
             "seconds": time.perf_counter() - began,
         }
         write_summary(summary, json_module.dumps(about, indent=2) + "\n", force)
     _tell(console, drift, counts, incoming.census)
-    if fail_on_anomaly and counts.anomalous:
-        return ExitStatus.ANOMALIES
-    return ExitStatus.OK
 
 
 @dataclass

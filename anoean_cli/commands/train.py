@@ -48,6 +48,7 @@ class DataFlags:
     ] = None
     schema: options.Schema = None
     image_size: options.ImageSize = None
+    max_rows: options.MaxRows = None
     unlabeled: Annotated[
         Literal["drop", "normal"],
         typer.Option(help="What rows without a label are; if normal, --normal may be left out."),
@@ -100,13 +101,29 @@ class DataFlags:
         ]
 
     def load(self, dataset: str, options: TableOptions, console: Console, seed: int) -> Dataset:
-        """The rows of the data set. Raises UsageError where it resizes no images but is to."""
-        from anoean_cli.commands.loading import check_image_size, load_dataset
+        """The rows of the data set, of a large table those drawn.
+
+        Raises:
+            UsageError: it resizes no images but is to, or has no rows to be drawn but is to.
+        """
+        from anoean_cli.commands.loading import check_image_size, drawing_for, load_dataset
 
         check_image_size(dataset, self.source, self.image_size)
         return load_dataset(
-            dataset, self.source, options, console, seed=seed, image_size=self.image_size
+            dataset,
+            self.source,
+            options,
+            console,
+            seed=seed,
+            image_size=self.image_size,
+            drawing=drawing_for(self.max_rows, dataset, self.source, seed, self._likely_normal()),
         )
+
+    def _likely_normal(self) -> tuple[str, ...]:
+        """Labels that are normal, before it is known which there are: one may hold a comma."""
+        text = self.normal or ""
+        unlabelled = ("",) if self.unlabeled == "normal" else ()
+        return (*dict.fromkeys([text.strip(), *options.listed(text)]), *unlabelled)
 
 
 @dataclass(frozen=True)
@@ -319,6 +336,7 @@ def effective(
         "categorical": data.categorical,
         "schema": None if data.schema is None else str(data.schema),
         "image-size": data.image_size,
+        "max-rows": data.max_rows,
         "unlabeled": data.unlabeled,
         "anomaly-types": data.anomaly_types or ("all" if types is None else f"random:{types}"),
         "anomaly-fraction": _or_all(sizes["anomaly_fraction"]),

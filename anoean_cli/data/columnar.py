@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from anoean_cli.data.meaning import BLANKS
+from anoean_cli.data.streams import PARQUET
 from anoean_cli.data.text import shown, without_nan
 from anoean_cli.errors import DataError
 from anoean_cli.storage.remote import is_remote, open_remote
 
+SUFFIXES = (".parquet", ".pq")
 BLOCK_BYTES = 1 << 20
 CELL_BYTES = 4  # of text, with its delimiter
 PAGE_BYTES = 1 << 16
@@ -43,14 +45,24 @@ class ParquetTable:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
+    def groups(self) -> list[tuple[int, int]]:
+        """The rows and bytes of each row group."""
+        about = self._file.metadata
+        groups = (about.row_group(at) for at in range(about.num_row_groups))
+        return [(group.num_rows, group.total_byte_size) for group in groups]
+
     def batches(
-        self, columns: Sequence[str], block_bytes: int = BLOCK_BYTES
+        self,
+        columns: Sequence[str],
+        block_bytes: int = BLOCK_BYTES,
+        groups: Sequence[int] | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows in batches.
 
         Args:
             columns: those to read.
             block_bytes: about how much a batch takes as text.
+            groups: the row groups to read; None: all.
 
         Raises:
             DataError: a column is nested, or the file is damaged.
@@ -63,7 +75,9 @@ class ParquetTable:
                 )
         rows = max(1, block_bytes // (CELL_BYTES * max(1, len(columns))))
         with self._told():
-            yield from self._file.iter_batches(batch_size=rows, columns=list(columns))
+            yield from self._file.iter_batches(
+                batch_size=rows, columns=list(columns), row_groups=groups
+            )
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -74,6 +88,11 @@ class ParquetTable:
             raise DataError(
                 f"{self.name}: is damaged or no Parquet file: {reason}; write it anew"
             ) from error
+
+
+def is_parquet(head: bytes, path: Path | str | None) -> bool:
+    """Whether to read what begins so, and is called that, as Parquet."""
+    return head == PARQUET or str(path).lower().endswith(SUFFIXES)
 
 
 def holds_numbers(kind: pa.DataType) -> bool:

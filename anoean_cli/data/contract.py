@@ -43,6 +43,11 @@ def _breaches(dataset: Any, plugin: str) -> Iterator[str]:
             yield f"its {name} are {_kind(values)}, not an array of numpy.str_"
         elif values.shape != (rows,):
             yield f"its {name} have shape {values.shape} for {rows} rows"
+    places = dataset.positions
+    if places is not None and not (
+        isinstance(places, np.ndarray) and places.dtype == np.int64 and places.shape == (rows,)
+    ):
+        yield f"its positions are {_kind(places)}, not an array of {rows} numpy.int64"
     if not isinstance(dataset.apportionment, Apportionment):
         yield f"its apportionment is {_kind(dataset.apportionment)}"
     yield from _provenance(dataset, plugin)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from anoean_cli.data.images import IMAGE_ENDINGS, image_files, is_idx, read_idx, read_image
 from anoean_cli.data.pixels import Pixels
+from anoean_cli.data.ranges import Range
 from anoean_cli.data.readers import BLOCK_BYTES, Batch, Flagged, Sought, Wanted, unread
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import DataError, UsageError
@@ -132,8 +133,13 @@ def pieces(source: str, expected: Expected, reading: Reading) -> Iterator[Piece]
             yield piece
 
 
-def unread_pieces(source: str, expected: Expected, reading: Reading) -> Iterator[UnreadPiece]:
+def unread_pieces(
+    source: str, expected: Expected, reading: Reading, part: Range | None = None
+) -> Iterator[UnreadPiece]:
     """Read one input as :func:`pieces` does, and leave the work on each piece to be done.
+
+    Args:
+        part: of the file of a table, the rows to read; None: all.
 
     Raises:
         DataError, UsageError: as :func:`pieces`; what is wrong with a row comes out where its
@@ -143,7 +149,7 @@ def unread_pieces(source: str, expected: Expected, reading: Reading) -> Iterator
     path = Path(source)
     if source == STDIN or is_remote(source):
         stream = _stdin() if source == STDIN else source
-        return _tables(stream, source, expected, reading)
+        return _tables(stream, source, expected, reading, part)
     if is_prepared(path):
         return _ready(_prepared(path, expected, reading))
     if expected.schema is None:
@@ -152,7 +158,7 @@ def unread_pieces(source: str, expected: Expected, reading: Reading) -> Iterator
         raise DataError(f"{source}: is a folder; give the tables in it as {source.rstrip('/')}/*")
     if path.is_file() and (path.suffix.lower() in IMAGE_ENDINGS or is_idx(path)):
         raise DataError(f"{source}: holds images; the model takes rows of a table")
-    return _tables(path, source, expected, reading)
+    return _tables(path, source, expected, reading, part)
 
 
 def check_there(source: str) -> None:
@@ -181,16 +187,24 @@ def _stdin() -> BinaryIO:
 
 
 def _tables(
-    source: Path | str | BinaryIO, name: str, expected: Expected, reading: Reading
+    source: Path | str | BinaryIO,
+    name: str,
+    expected: Expected,
+    reading: Reading,
+    part: Range | None = None,
 ) -> Iterator[UnreadPiece]:
     """Rows of a text or of Parquet: of a table, or of pixel values."""
     if expected.schema is None:
         return _pixel_tables(source, name_of(name), expected, reading)
-    return _table_rows(source, name_of(name), expected.schema, reading)
+    return _table_rows(source, name_of(name), expected.schema, reading, part)
 
 
 def _table_rows(
-    source: Path | str | BinaryIO, name: str, schema: TableSchema, reading: Reading
+    source: Path | str | BinaryIO,
+    name: str,
+    schema: TableSchema,
+    reading: Reading,
+    part: Range | None,
 ) -> Iterator[UnreadPiece]:
     wanted = Wanted(
         numeric=schema.numeric,
@@ -205,7 +219,7 @@ def _table_rows(
     )
     if reading.labels and wanted.label is None:
         raise UsageError("which column holds the labels? Give --label COL")
-    return _unread(source, name, wanted, reading, lambda piece: piece)
+    return _unread(source, name, wanted, reading, lambda piece: piece, part)
 
 
 def _unread(
@@ -214,12 +228,15 @@ def _unread(
     sought: Sought,
     reading: Reading,
     finish: Callable[[Piece], Piece],
+    part: Range | None = None,
 ) -> Iterator[UnreadPiece]:
     def make(parse: Callable[[], Batch | None]) -> Piece | None:
         batch = parse()
         return None if batch is None else finish(_piece(name, batch, reading))
 
-    parts = unread(source, name, sought, reading.options, reading.on_error, reading.block_bytes)
+    parts = unread(
+        source, name, sought, reading.options, reading.on_error, reading.block_bytes, part
+    )
     return (partial(make, parse) for parse in parts)
 
 

@@ -32,7 +32,9 @@ from anoean_cli.data.columnar import (
     as_text,
     as_written,
     holds_numbers,
+    is_parquet,
 )
+from anoean_cli.data.drawing import Drawn, Reservoir
 from anoean_cli.data.header import (
     Columns,
     Roles,
@@ -46,10 +48,11 @@ from anoean_cli.data.header import (
     names_of,
     numbered,
 )
-from anoean_cli.data.streams import PARQUET, decompressed, open_bytes, open_raw, peeked, utf8
+from anoean_cli.data.ranges import Range, blocks_of
+from anoean_cli.data.streams import decompressed, open_bytes, open_raw, peeked, utf8
 from anoean_cli.data.text import Block, Dialect, Layout, Row, shown
 from anoean_cli.errors import DataError
-from anoean_cli.interfaces import TableOptions
+from anoean_cli.interfaces import Drawing, TableOptions
 from anoean_cli.storage.remote import is_remote
 
 __all__ = [
@@ -69,7 +72,6 @@ OnError: TypeAlias = Literal["stop", "flag"]
 
 _HEADER_ROWS = 1000
 _NEARLY_ALL = 0.95
-_PARQUET_SUFFIXES = (".parquet", ".pq")
 
 
 @dataclass(frozen=True)
@@ -78,16 +80,22 @@ class RawTable:
 
     Attributes:
         table: all columns but the ignored ones in file order: float64 where every value is a
-            number, else strings; null where a value is missing.
+            number, else strings; null where a value is missing. Of a large table, the rows drawn.
         columns: the names of all columns, ``column_1``… where the file has none.
         had_header: whether the names come from the file.
         roles: what the user said of columns.
+        rows: (n,) where in the file the rows of the table stand, from 0.
+        of: how many rows the file has of each label, ``""`` where it is not known.
+        kept: how many of them the table has.
     """
 
     table: pa.Table
     columns: tuple[str, ...]
     had_header: bool
     roles: Roles
+    rows: NDArray[np.int64]
+    of: Mapping[str, int]
+    kept: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -259,8 +267,12 @@ def unread(
     options: TableOptions,
     on_error: OnError,
     block_bytes: int = BLOCK_BYTES,
+    part: Range | None = None,
 ) -> Iterator[Unread]:
     """Yield what :func:`stream_table` does, each batch still to be parsed.
+
+    Args:
+        part: of a file, the rows to read; None: all.
 
     Raises:
         DataError, UsageError: as :func:`stream_table`; what is wrong with a row comes out where
@@ -269,17 +281,13 @@ def unread(
     path = source if isinstance(source, (Path, str)) else None
     raw = source if path is None else open_raw(path)
     head, stream = peeked(raw, owned=path is not None)  # type: ignore[arg-type]
-    if not _is_parquet(head, path):
+    if not is_parquet(head, path):
         content = decompressed(head, stream, name)
-        return _unread_text(content, name, sought, options, on_error, block_bytes)
+        return _unread_text(content, name, sought, options, on_error, block_bytes, path, part)
     stream.close()
     if path is None or not (is_remote(path) or Path(path).is_file()):
         raise DataError(f"{name}: Parquet cannot be read from a pipe; give it as a file")
-    return _unread_parquet(path, name, sought, options, on_error, block_bytes)
-
-
-def _is_parquet(head: bytes, path: Path | str | None) -> bool:
-    return head == PARQUET or str(path).lower().endswith(_PARQUET_SUFFIXES)
+    return _unread_parquet(path, name, sought, options, on_error, block_bytes, part)
 
 
 def _unread_text(
@@ -289,6 +297,8 @@ def _unread_text(
     options: TableOptions,
     on_error: OnError,
     block_bytes: int,
+    path: Path | str | None,
+    part: Range | None,
 ) -> Iterator[Unread]:
     with stream:
         dialect, blocks = _opened(stream, name, options, block_bytes)
@@ -297,8 +307,14 @@ def _unread_text(
         wanted = sought.among(columns)
         is_guess = bool(columns.first) and options.header is None
         layout, extras = _layout(columns, wanted, dialect, row.line if is_guess else 0)
-        blocks = chain([first if columns.first else text.without_first(first, row)], blocks)
-        before = _Count(0)
+        begins = part is None or part.rows == 0
+        if part is not None and path is not None:
+            blocks = blocks_of(path, name, part, dialect.delimiter, block_bytes)
+            if begins:
+                first, row, blocks = _first_row(blocks, dialect, name)
+        if begins:
+            blocks = chain([first if columns.first else text.without_first(first, row)], blocks)
+        before = _Count(0 if part is None or begins else part.rows - (not columns.first))
         for block in blocks:
             after = _Count()
             yield partial(_text_batch, block, layout, wanted, on_error, before, after, extras)
@@ -471,6 +487,7 @@ def _unread_parquet(
     options: TableOptions,
     on_error: OnError,
     block_bytes: int,
+    part: Range | None,
 ) -> Iterator[Unread]:
     nulls = text.nulls_of(options)
     with ParquetTable(path) as file:
@@ -478,8 +495,10 @@ def _unread_parquet(
         wanted = sought.among(Columns(name, names)).settled(names, name)
         _check_names(names, name, wanted)
         extras = tuple(column for column in names if column not in _known(wanted))
-        done = 0
-        for rows in file.batches(wanted.read, block_bytes):
+        done, groups = 0, None
+        if part is not None:
+            done, groups = part.rows, range(part.start, part.stop)
+        for rows in file.batches(wanted.read, block_bytes, groups):
             if len(rows):
                 new = () if done else extras
                 yield partial(_parquet_batch, rows, name, wanted, nulls, on_error, done, new)
@@ -560,14 +579,19 @@ def _infinite_rows(numbers: Mapping[str, pa.Array]) -> dict[int, str]:
 
 
 def read_table(
-    path: Path | str, options: TableOptions, warn: Callable[[str], None] = lambda message: None
+    path: Path | str,
+    options: TableOptions,
+    warn: Callable[[str], None] = lambda message: None,
+    drawing: Drawing | None = None,
 ) -> RawTable:
-    """Read a whole table and find out its columns and their types.
+    """Read a whole table, or rows drawn from it, and find out its columns and their types.
 
     Args:
         path: the file.
         options: how the text is written, and what the user says of columns.
         warn: called with one line for what may be other than the user means.
+        drawing: how rows are drawn if there are too many; the types of columns, and what is wrong
+            with values, are then those of the rows drawn. None takes all rows.
 
     Raises:
         DataError: the file cannot be read or has no rows, two columns have one name, a row
@@ -577,15 +601,15 @@ def read_table(
             is not there.
     """
     head, stream = peeked(open_raw(path), owned=True)
-    if _is_parquet(head, path):
+    if is_parquet(head, path):
         stream.close()
-        return _explored_parquet(path, options)
+        return _explored_parquet(path, options, drawing)
     with decompressed(head, stream, str(path)) as content:
-        columns, roles, dialect, table = _read_strings(content, str(path), options, warn)
-    had_header = not columns.first
+        columns, roles, dialect, drawn = _read_strings(content, str(path), options, warn, drawing)
+    had_header, table = not columns.first, drawn.table
 
     def place(row: int) -> str:
-        return f"{path}, line {_line_of(path, options, row + had_header)}"
+        return f"{path}, line {_line_of(path, options, int(drawn.rows[row]) + had_header)}"
 
     typed = {}
     for name in table.column_names:
@@ -598,12 +622,17 @@ def read_table(
         elif name not in roles.as_text:
             _judge_text(column, name, dialect, place, None if name in roles.numeric else warn)
         typed[name] = as_text(column, dialect.nulls) if numbers is None else numbers
-    return RawTable(pa.table(typed), columns.names, had_header, roles)
+    table = pa.table(typed)
+    return RawTable(table, columns.names, had_header, roles, drawn.rows, drawn.of, drawn.kept)
 
 
 def _read_strings(
-    stream: BinaryIO, file: str, options: TableOptions, warn: Callable[[str], None]
-) -> tuple[Columns, Roles, Dialect, pa.Table]:
+    stream: BinaryIO,
+    file: str,
+    options: TableOptions,
+    warn: Callable[[str], None],
+    drawing: Drawing | None,
+) -> tuple[Columns, Roles, Dialect, Drawn]:
     """Read a text with all columns as strings, but for the ignored ones."""
     dialect, blocks = _opened(stream, file, options, BLOCK_BYTES)
     first, row, blocks = _first_row(blocks, dialect, file)
@@ -616,11 +645,28 @@ def _read_strings(
     roles = columns.roles(options)
     positions = {name: at for at, name in enumerate(columns.names) if name not in roles.ignored}
     layout = Layout(file, dialect, len(fields), text=positions)
-    tables = [text.parse(block, layout, "stop").table for block in chain([first], blocks)]
-    table = pa.concat_tables(tables)
-    if not len(table):
+    tables = (text.parse(block, layout, "stop").table for block in chain([first], blocks))
+    return columns, roles, dialect, _drawn(tables, file, roles, dialect.nulls, drawing)
+
+
+def _drawn(
+    tables: Iterable[Any],
+    file: str,
+    roles: Roles,
+    nulls: Sequence[str],
+    drawing: Drawing | None,
+) -> Drawn:
+    """What is kept of a file's rows, which come in parts."""
+    kept, count = Reservoir(file, drawing), 0
+    for table in tables:
+        labels = None
+        if roles.label is not None:
+            labels = _cast(table, roles.label, file, as_text, nulls)
+        kept.add(table, labels)
+        count += len(table)
+    if not count:
         raise DataError(f"{file}: has no data rows")
-    return columns, roles, dialect, table
+    return kept.drawn()
 
 
 def _has_header(
@@ -731,16 +777,16 @@ def _line_of(path: Path | str, options: TableOptions, index: int) -> int:
     raise DataError(f"{path}: changed while it was read")
 
 
-def _explored_parquet(path: Path | str, options: TableOptions) -> RawTable:
+def _explored_parquet(path: Path | str, options: TableOptions, drawing: Drawing | None) -> RawTable:
     with ParquetTable(path) as file:
         columns = Columns(str(path), file.names)
         _check_distinct(columns.names, str(path))
         roles = columns.roles(options)
         used = [name for name in columns.names if name not in roles.ignored]
-        batches = list(file.batches(used))
-    if not sum(len(batch) for batch in batches):
-        raise DataError(f"{path}: has no data rows")
-    table, nulls = pa.Table.from_batches(batches), text.nulls_of(options)
+        nulls = text.nulls_of(options)
+        tables = (pa.Table.from_batches([batch]) for batch in file.batches(used))
+        drawn = _drawn(tables, str(path), roles, nulls, drawing)
+    table = drawn.table
     typed = {}
     for name in used:
         values = table.column(name)
@@ -751,5 +797,7 @@ def _explored_parquet(path: Path | str, options: TableOptions) -> RawTable:
         typed[name] = _cast(table, name, str(path), as_numbers, nulls)
         row = _first_infinite(typed[name])
         if row is not None:
-            _refuse_infinite(f"{path}, row {row + 1}", name, values[row].as_py())
-    return RawTable(pa.table(typed), columns.names, had_header=True, roles=roles)
+            place = f"{path}, row {drawn.rows[row] + 1}"
+            _refuse_infinite(place, name, values[row].as_py())
+    table = pa.table(typed)
+    return RawTable(table, columns.names, True, roles, drawn.rows, drawn.of, drawn.kept)

@@ -64,6 +64,26 @@ def open_raw(path: Path | str) -> BinaryIO:
         raise DataError(f"{path}: cannot be opened: {_cause(error)}") from error
 
 
+def open_part(path: Path | str, start: int, name: str) -> BinaryIO:
+    """Open a file, or an object in a store, for reading as it is from some byte on.
+
+    Raises:
+        DataError: as :func:`open_raw`; while reading, that it cannot be read.
+    """
+    stream = open_remote(str(path), seekable=True) if is_remote(path) else open_raw(path)
+    stream.seek(start)
+    return io.BufferedReader(_Guarded(stream, stream, name))
+
+
+def is_plain_text(head: bytes, encoding: str) -> bool:
+    """Whether a text's own bytes are those of :func:`utf8`, but for a byte order mark.
+
+    Raises:
+        UsageError: the encoding is unknown.
+    """
+    return not head.startswith((_GZIP, _ZSTD)) and _is_utf8(_codec(encoding))
+
+
 def sha256_of(path: Path | str) -> str:
     """The checksum of a file or an object in a store, as it is.
 
@@ -127,7 +147,7 @@ def utf8(stream: BinaryIO, name: str, encoding: str) -> tuple[bytes, Read]:
     """
     read: Read = stream.read
     codec = _codec(encoding)
-    if codec.name not in ("utf-8", "utf-8-sig"):
+    if not _is_utf8(codec):
         read = _transcoded(read, codec, name)
     head = filled(read, _HEAD_BYTES)
     if head.startswith(_UTF16_BOMS):
@@ -147,6 +167,10 @@ def _codec(encoding: str) -> codecs.CodecInfo:
     if codec is None or codec.incrementaldecoder is None:
         raise UsageError(f"unknown encoding {encoding!r}; try utf-8, utf-16, latin-1 or cp1252")
     return codec
+
+
+def _is_utf8(codec: codecs.CodecInfo) -> bool:
+    return codec.name in ("utf-8", "utf-8-sig")
 
 
 def _transcoded(read: Read, codec: codecs.CodecInfo, name: str) -> Read:

@@ -132,13 +132,18 @@ class Row(NamedTuple):
     closed: bool = True
 
 
-def blocks(read: Read, delimiter: str, name: str, block_bytes: int) -> Iterator[Block]:
+def blocks(
+    read: Read, delimiter: str, name: str, block_bytes: int, line: int = 1
+) -> Iterator[Block]:
     """Cut a text into blocks of whole rows, of about ``block_bytes`` each.
+
+    Args:
+        line: the physical line that it begins on.
 
     Raises:
         DataError: a row is longer than ``MAX_ROW_BYTES``.
     """
-    pending, line = b"", 1
+    pending = b""
     while True:
         # Reading as much as is pending keeps the work on one huge row linear in its size.
         part = read(max(block_bytes, len(pending)))
@@ -218,6 +223,23 @@ def _patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     row = one + rb"(?:" + sign + one + rb")*+(?:\r\n|\n|\r)"
     parts = rb'"(' + inside + rb')"(' + rest + rb')|((?!")' + rest + rb")"
     return re.compile(row), re.compile(parts)
+
+
+def count_rows(block: Block, delimiter: str) -> int:
+    """How many rows a block has; those that `rows_of` yields, many times as fast."""
+    data = block.data
+    if block.unclosed:
+        return 1
+    if not any(sign in data for sign in (b'"', b"\r", b"\n\n")):
+        return data.count(b"\n") - data.startswith(b"\n")
+    octets = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero((octets == ord("\n")) | (octets == ord("\r")))
+    quotes = np.flatnonzero(octets == ord('"'))
+    if not _parts_fields(data, quotes, delimiter):
+        return sum(1 for _ in rows_of(block, delimiter))
+    ends = ends[np.searchsorted(quotes, ends) % 2 == 0]
+    # An end right after another one, or at the beginning, is that of an empty line.
+    return int((np.diff(ends, prepend=-1) > 1).sum())
 
 
 def rows_of(block: Block, delimiter: str) -> Iterator[Row]:

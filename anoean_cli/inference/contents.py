@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 from anoean_cli.data.labels import Unlabelled
-from anoean_cli.interfaces import TableOptions
+from anoean_cli.interfaces import Drawing, TableOptions
 
 Output: TypeAlias = Literal["embedding", "score"]
 ROLES = ("training", "selection", "calibration", "test")
@@ -20,6 +20,7 @@ class Reload(TypedDict):
     seed: int
     reading: TableOptions
     image_size: NotRequired[int | None]
+    drawing: NotRequired[Drawing]
 
 
 class Dataset(TypedDict):

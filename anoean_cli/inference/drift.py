@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypedDict
+
+import numpy as np
 
 from anoean_cli.calibration.drift import ScoreCounts, ScoreDrift
 from anoean_cli.data.preprocessing import SURPRISES, Census, Surprise
@@ -15,6 +17,16 @@ from anoean_cli.interfaces import Json
 REMEDY = "if they have, p-values mislead until anoean calibrate --data NEW_NORMALS"
 
 LARGEST = 2**53  # whatever a file says, a float holds it
+
+
+class Seen(TypedDict):
+    """What is counted, as JSON."""
+
+    scores: list[int]
+    rows: int
+    missing: dict[str, int]
+    unseen: dict[str, int]
+    out_of_range: dict[str, int]
 
 
 @dataclass
@@ -41,6 +53,29 @@ class Incoming:
         """Add what was counted of other rows."""
         self.scores.merge(other.scores)
         self.census.merge(other.census)
+
+    def to_json(self) -> Seen:
+        """Return the counts, for `merge_json`."""
+        census = self.census
+        return {
+            "scores": self.scores.counts.tolist(),
+            "rows": census.rows,
+            "missing": census.missing,
+            "unseen": census.unseen,
+            "out_of_range": census.out_of_range,
+        }
+
+    def can_merge(self, seen: Seen) -> bool:
+        """Whether these can have been counted beside as many reference scores."""
+        counts = seen["scores"]
+        return len(counts) == len(self.scores.counts) and all(0 <= n <= LARGEST for n in counts)
+
+    def merge_json(self, seen: Seen) -> None:
+        """Add what was counted of other rows, by the same model."""
+        self.scores.counts += np.array(seen["scores"], np.int64)
+        self.census.merge(
+            Census(seen["rows"], seen["missing"], seen["unseen"], seen["out_of_range"])
+        )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anoean_cli.errors import FileFormatError
 from anoean_cli.interfaces import Apportionment, Dataset, Kind
@@ -166,7 +167,15 @@ class PreparedReader:
             apportionment=Apportionment(**about["apportionment"]),
             columns=tuple(about["columns"]),
             label_column=about["label_column"],
+            positions=self._positions(start, stop) if "positions" in names else None,
         )
+
+    def _positions(self, start: int, stop: int) -> NDArray[np.int64]:
+        places: NDArray[np.int64] = self._reader.slice("positions", start, stop)
+        is_fit = places.dtype == np.int64 and self._reader.length("positions") == len(self)
+        if not is_fit or (np.diff(places) < 1).any() or (places < 0).any():
+            raise ValueError("positions")
+        return places
 
     def _table(self, start: int, stop: int) -> pa.Table:
         import pyarrow as pa
@@ -208,6 +217,8 @@ def _append(writer: Writer, dataset: Dataset, rows: slice) -> None:
     for name, values in (("partition", dataset.partition), ("family", dataset.family)):
         if values is not None:
             writer.append_strings(name, values[rows].tolist())
+    if dataset.positions is not None:
+        writer.append("positions", dataset.positions[rows])
     if isinstance(dataset.examples, np.ndarray):
         writer.append("images", dataset.examples[rows])
         return

@@ -48,6 +48,16 @@ def open_remote(url: str, *, seekable: bool = False) -> Any:
         return files.open_input_file(path) if seekable else files.open_input_stream(path)
 
 
+def size_of_remote(url: str) -> int:
+    """The bytes of an object. Raises DataError as `open_remote`."""
+    with _telling(DataError, f"{url}: "):
+        files, path = _located(url)
+        about = files.get_file_info(path)
+        if not about.is_file:
+            raise FileNotFoundError(url)
+        return int(about.size)
+
+
 def check_remote(url: str, *, force: bool) -> None:
     """Refuse an output that could not be written at the end, before any work starts.
 

@@ -339,9 +339,8 @@ def _fit_preprocessing(
         channels, height, width = dataset.examples.shape[1:]
         return None, ImagePreprocessor((channels, height, width))
     training = dataset.examples.take(split.training)
-    schema = infer_schema(
-        training, dataset.columns, dataset.label_column, dataset.vouched, split.training
-    )
+    places = dataset.places()[split.training]
+    schema = infer_schema(training, dataset.columns, dataset.label_column, dataset.vouched, places)
     for name, reason in schema.dropped.items():
         kept = "" if reason in (EMPTY, CONSTANT) else "; --numeric or --categorical keeps it"
         watcher.warn(f"column {name!r} {reason}: dropped{kept}")

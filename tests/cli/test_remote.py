@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 import pytest
-from pyarrow import fs
+from pyarrow import csv, fs, parquet
+
+from anoean_cli.data.ranges import ranges
+from anoean_cli.data.readers import Wanted, unread
+from anoean_cli.interfaces import TableOptions
 
 from .conftest import Run, read_rows
 
@@ -62,7 +63,7 @@ def put(store: Any, name: str, content: bytes) -> None:
 def test_tables_in_a_store_score_as_files_do(anoean: Run, store: Any) -> None:
     content = Path("fresh.csv").read_bytes()
     expected = [row["score"] for row in anoean("score fresh.csv").rows]
-    pa.parquet.write_table(pa.csv.read_csv("fresh.csv"), "f.parquet", row_group_size=50)
+    parquet.write_table(csv.read_csv("fresh.csv"), "f.parquet", row_group_size=50)
     put(store, "a/fresh.csv", content)
     put(store, "fresh.csv.gz", gzip.compress(content))
     put(store, "f.parquet", Path("f.parquet").read_bytes())
@@ -71,6 +72,24 @@ def test_tables_in_a_store_score_as_files_do(anoean: Run, store: Any) -> None:
     assert found.returncode == 0, found.stderr
     assert [row["score"] for row in found.rows] == expected * 3
     assert list(dict.fromkeys(row["file"] for row in found.rows)) == names
+
+
+def test_a_big_table_is_read_range_by_range(store: Any, table: Path) -> None:
+    parquet.write_table(csv.read_csv("table.csv"), "table.parquet", row_group_size=50)
+    wanted = Wanted(("size",), ("colour",))
+    for name in ("table.csv", "table.parquet"):
+        content = Path(name).read_bytes()
+        put(store, name, content)
+        url = f"s3://rows/{name}"
+        assert ranges(url, TableOptions(), len(content)) == []
+        parts = ranges(url, TableOptions(), 1000)
+        assert len(parts) > 2
+        rows = []
+        for part in parts:
+            for parse in unread(url, url, wanted, TableOptions(), "stop", 1000, part):
+                batch = parse()
+                rows += [] if batch is None else batch.rows.tolist()
+        assert rows == list(range(1, 401))
 
 
 @pytest.mark.parametrize("name", ["o.csv", "deep/er/o.parquet"])

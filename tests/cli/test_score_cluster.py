@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyarrow import csv, parquet
 
 from .conftest import COMMAND, Run, environment, read_rows, table_rows, words, write_csv
 
@@ -89,6 +90,52 @@ def test_parts_hold_what_one_machine_says_and_a_rerun_does_only_what_is_missing(
     assert "4.csv: has no column 'weight'" in bad.error
 
 
+def test_the_parts_of_one_big_table_follow_each_other(
+    anoean: Run, cluster: distributed.LocalCluster
+) -> None:
+    rows = [[f'{row[0]}\nor "so", {n}', *row[1:]] for n, row in enumerate(table_rows(500, seed=3))]
+    rows[333][1] = "oops"
+    write_csv(Path("big.csv"), rows)
+    common = "score big.csv --keep id --on-error flag --explain 1 --summary"
+    on_cluster = f"--scheduler {cluster.scheduler_address} --part-size 3KiB"
+    for kind in ("csv", "jsonl"):
+        expected = anoean(f"{common} one.json --force --format {kind}")
+        command = f"{common} all.json {on_cluster} --format {kind} --out {kind}"
+        assert anoean(command, "--force").returncode == 0
+        parts = json.loads(Path(kind, "manifest.json").read_text())["parts"]
+        assert len(parts) > 5
+        assert parts[1]["range"]["rows"] == parts[0]["rows"] + 1
+        whole = b"".join(Path(kind, part["part"]).read_bytes() for part in parts)
+        assert whole.decode() == expected.stdout
+        one, every = (json.loads(Path(name).read_text()) for name in ("one.json", "all.json"))
+        assert every.pop("seconds") > 0
+        assert every == {name: value for name, value in one.items() if name != "seconds"}
+
+    Path("jsonl", parts[2]["part"]).unlink()
+    again = anoean(command, "--force")
+    assert f"{len(parts) - 1} of {len(parts)} parts were finished before" in again.stderr
+    assert "1 of 500 rows could not be read" in again.stderr
+    larger = anoean(command.replace("3KiB", "1MiB"), "--force")
+    assert "finished before" not in larger.stderr
+    (part,) = json.loads(Path("jsonl", "manifest.json").read_text())["parts"]
+    assert Path("jsonl", part["part"]).read_bytes() == whole
+
+
+def test_parquet_has_its_row_groups_for_parts(
+    anoean: Run, cluster: distributed.LocalCluster, fresh: Path
+) -> None:
+    parquet.write_table(csv.read_csv("fresh.csv"), "f.parquet", row_group_size=50)
+    expected = anoean("score f.parquet").rows
+    found = anoean(
+        "score f.parquet --part-size 1k --out out --scheduler", cluster.scheduler_address
+    )
+    assert found.returncode == 0, found.stderr
+    names = [part["part"] for part in manifest()["parts"]]
+    assert len(names) == 4
+    texts = [(Path("out") / name).read_text() for name in names]
+    assert read_rows("".join(texts)) == expected
+
+
 def test_a_lost_worker_loses_and_doubles_nothing(
     anoean: Run, cluster: distributed.LocalCluster, tmp_path: Path
 ) -> None:
@@ -124,6 +171,8 @@ def test_a_lost_worker_loses_and_doubles_nothing(
         ("score in in/0.csv --scheduler tcp://127.0.0.1:1 --out out", 2, "named twice"),
         ("score no.csv --scheduler tcp://127.0.0.1:1 --out out", 3, "no.csv: no such file"),
         ("score in/0.csv --scheduler tcp://127.0.0.1:1 --out anoean.h5", 7, "anoean.h5"),
+        ("score in/0.csv --part-size 1MiB", 2, "--part-size is of the parts that --scheduler"),
+        ("score in/0.csv --scheduler tcp://127.0.0.1:1 --out o --part-size no", 2, "is no size"),
     ],
 )
 @pytest.mark.usefixtures("inputs")

@@ -116,6 +116,9 @@ def test_the_model_may_be_named_by_the_environment(anoean: Run) -> None:
         ("--dataset table.csv --label label --normal ok --numeric colour", 3, "column 'colour'"),
         ("--dataset table.csv --delimiter abc", 2, "--delimiter"),
         ("--dataset table.csv --encoding nope", 2, "nope"),
+        ("--dataset toy --max-rows 10", 2, "--max-rows"),
+        ("--dataset table.csv --max-rows 0", 2, "--max-rows is '0'"),
+        ("--dataset table.csv --label id --normal ok --max-rows 100", 3, "400 labels"),
     ],
 )
 @pytest.mark.usefixtures("table")
@@ -479,3 +482,48 @@ def test_evaluate_on_images_of_the_sample(anoean: Run, images: Path) -> None:
     shown = anoean("evaluate", "-m", images).stdout
     assert "data    mnist (sample)\n" in shown
     assert all(f"note    {note}\n" in shown for note in found["notes"])
+
+
+def test_rows_are_drawn_from_a_table_that_has_too_many(anoean: Run, table: Path) -> None:
+    whole = f"{TABLE} --normal ok --test-size 0.25 --json -m"
+    first = anoean(whole, "whole.h5 --max-rows 400")
+    assert first.json["digest"] == anoean(whole, "all.h5 --max-rows all").json["digest"]
+    assert "drawn" not in first.stderr
+
+    found = anoean(whole, "some.h5 --max-rows 120 --seed 2")
+    assert found.returncode == 0, found.stderr
+    assert (
+        "warning: table.csv: 120 of its 400 rows are drawn (--max-rows): "
+        "'ok' 70 of 350, 'burst' 25 of 25, 'leak' 25 of 25" in found.stderr
+    )
+    data = found.json["dataset"]
+    assert (data["rows"], data["drawn_from"]) == (120, 400)
+    # The rows set aside are found again, and the same options give the same model.
+    evaluated = anoean("evaluate -m some.h5 --json")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert evaluated.json["n_normals"] == found.json["split"]["test"]["normals"]
+    again = anoean(whole, "again.h5 --max-rows 120 --seed 2")
+    assert again.json["digest"] == found.json["digest"]
+
+
+def test_rows_are_drawn_for_a_prepared_file(anoean: Run, table: Path) -> None:
+    made = anoean("prepare table.csv --label label --out t.h5 --max-rows 90")
+    assert made.returncode == 0, made.stderr
+    assert "90 of its 400 rows are drawn (--max-rows): 'ok' 40 of 350" in made.stderr
+    trained = anoean("train --dataset t.h5 --normal ok --detector knn --json")
+    assert trained.returncode == 0, trained.stderr
+    assert trained.json["dataset"]["drawn_from"] == 400
+    refused = anoean("train --dataset t.h5 --normal ok --max-rows 10 -m n.h5")
+    assert refused.returncode == 2
+    assert "--max-rows" in refused.error
+
+
+def test_a_column_that_counts_the_rows_is_dropped_from_drawn_rows_too(anoean: Run) -> None:
+    rows = [[n, row[1], row[-1]] for n, row in enumerate(table_rows(2000, seed=4), start=7)]
+    write_csv(Path("t.csv"), rows, ("n", "size", "label"))
+    how = "--normal ok --detector knn --json -m"
+    here = anoean(f"train --dataset t.csv --label label --max-rows 200 {how} here.h5")
+    assert here.returncode == 0, here.stderr
+    assert list(here.json["columns"]) == ["size"]
+    assert anoean("prepare t.csv --label label --out t.h5 --max-rows 200").returncode == 0
+    assert list(anoean(f"train --dataset t.h5 {how} there.h5").json["columns"]) == ["size"]
