@@ -14,7 +14,7 @@ from anoean_cli.commands.output import JsonLinesOutput
 TEXTS = st.text(st.characters(codec="utf-8")) | st.sampled_from(['"', "\\", "\n", "\x1f", "plain"])
 ROWS = st.fixed_dictionaries(
     {
-        'the "file"': st.none() | TEXTS,
+        'the 100 % "file"': st.none() | TEXTS,
         "row": st.integers(-(2**63), 2**63 - 1),
         "score": st.none() | st.floats(allow_nan=False, allow_infinity=False),
         "anomaly": st.none() | st.booleans(),
@@ -25,7 +25,7 @@ ROWS = st.fixed_dictionaries(
 @given(st.lists(ROWS, max_size=8))
 def test_json_lines_hold_the_values(rows: list[dict[str, object]]) -> None:
     types = [pa.string(), pa.int64(), pa.float64(), pa.bool_()]
-    names = ['the "file"', "row", "score", "anomaly"]
+    names = ['the 100 % "file"', "row", "score", "anomaly"]
     table = pa.Table.from_pylist(rows, pa.schema(list(zip(names, types, strict=True))))
     stream = io.BytesIO()
     output = JsonLinesOutput(stream, head=True)
@@ -34,5 +34,5 @@ def test_json_lines_hold_the_values(rows: list[dict[str, object]]) -> None:
     output.close()
     lines = stream.getvalue().decode().removesuffix("\n").split("\n") if rows else []
     assert [json.loads(line) for line in lines] == rows
-    for line in lines:
-        assert isinstance(json.loads(line)["score"], float | None)
+    for line, row in zip(lines, rows, strict=True):
+        assert line == json.dumps({name: row[name] for name in names}, ensure_ascii=False)
