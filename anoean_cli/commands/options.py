@@ -169,6 +169,7 @@ class TableFlags:
         ignore: str | None = None,
         numeric: str | None = None,
         categorical: str | None = None,
+        datetime: str | None = None,
         trained: Mapping[str, Any] | None = None,
     ) -> TableOptions:
         """The options for one table.
@@ -203,6 +204,7 @@ class TableFlags:
             ignore=listed(ignore),
             numeric=listed(numeric),
             categorical=listed(categorical),
+            datetime=listed(datetime),
         )
 
 

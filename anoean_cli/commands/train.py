@@ -46,6 +46,9 @@ class DataFlags:
     categorical: Annotated[
         str | None, typer.Option(metavar="COLS", help="Columns to take as categories.")
     ] = None
+    datetime: Annotated[
+        str | None, typer.Option(metavar="COLS", help="Columns to take as dates, in ISO 8601.")
+    ] = None
     schema: options.Schema = None
     image_size: options.ImageSize = None
     unlabeled: Annotated[
@@ -87,7 +90,9 @@ class DataFlags:
         """
         from anoean_cli.commands.loading import check_table_options, described_by
 
-        given = table.options(self.label, self.ignore, self.numeric, self.categorical)
+        given = table.options(
+            self.label, self.ignore, self.numeric, self.categorical, self.datetime
+        )
         check_table_options(dataset, self.source, given)
         return described_by(self.schema, dataset, self.source, given)
 
@@ -304,6 +309,7 @@ def effective(
         "ignore": data.ignore,
         "numeric": data.numeric,
         "categorical": data.categorical,
+        "datetime": data.datetime,
         "schema": None if data.schema is None else str(data.schema),
         "unlabeled": data.unlabeled,
         "anomaly-types": data.anomaly_types or ("all" if types is None else f"random:{types}"),

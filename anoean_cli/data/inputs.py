@@ -20,8 +20,9 @@ from anoean_cli.data.images import IMAGE_ENDINGS, image_files, is_idx, read_idx,
 from anoean_cli.data.pixels import Pixels
 from anoean_cli.data.readers import BLOCK_BYTES, Batch, Flagged, Sought, Wanted, unread
 from anoean_cli.data.schema import TableSchema
+from anoean_cli.data.text import shown
 from anoean_cli.errors import DataError, UsageError
-from anoean_cli.interfaces import ExampleSpec, TableOptions
+from anoean_cli.interfaces import ExampleSpec, TableOptions, column_kind
 from anoean_cli.storage.prepared import PreparedReader, is_prepared
 from anoean_cli.storage.remote import is_remote
 
@@ -179,6 +180,7 @@ def _tables(
     wanted = Wanted(
         numeric=schema.numeric,
         categorical=schema.categorical,
+        dates=schema.dates,
         source_columns=schema.source,
         label=reading.options.label or schema.label,
         label_is_given=reading.options.label is not None,
@@ -234,8 +236,16 @@ def _prepared(path: Path, expected: Expected, reading: Reading) -> Iterator[Piec
                 missing = set(expected.schema.columns) - set(examples.column_names)
                 if missing:
                     raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
+                _check_kinds(path, examples, expected.schema)
             yield Piece(str(path), examples, rows, labels)
             at += n
+
+
+def _check_kinds(path: Path, examples: pa.Table, schema: TableSchema) -> None:
+    for name, kind in schema.columns.items():
+        found = column_kind(examples.schema.field(name).type)
+        if found != kind:
+            raise DataError(f"{path}: its column {shown(name)} is {found}; the model takes {kind}")
 
 
 # --------------------------------------------------------------------------- images

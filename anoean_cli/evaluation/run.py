@@ -16,7 +16,7 @@ from anoean_cli.data.splits import is_anomaly
 from anoean_cli.errors import DataError, FileFormatError, UsageError
 from anoean_cli.evaluation.metrics import evaluate_scores, evaluate_with_types
 from anoean_cli.inference.model import Model
-from anoean_cli.interfaces import Dataset, Json, Scores
+from anoean_cli.interfaces import Dataset, Json, Scores, column_kind
 from anoean_cli.training.run import take
 
 ROWS_AT_ONCE = 16_384
@@ -112,10 +112,7 @@ def _has_columns(dataset: Dataset, schema: TableSchema | None) -> bool:
     """Whether a dataset has the columns of a model, of their kinds, or images where it has none."""
     if schema is None or dataset.kind == "image":
         return (schema is None) == (dataset.kind == "image")
-    kinds = {
-        field.name: "categorical" if str(field.type) == "string" else "numeric"
-        for field in dataset.examples.schema
-    }
+    kinds = {field.name: column_kind(field.type) for field in dataset.examples.schema}
     return schema.columns.items() <= kinds.items()
 
 

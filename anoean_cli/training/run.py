@@ -24,8 +24,14 @@ from anoean_cli.calibration.gaussian import (
     leave_one_out,
 )
 from anoean_cli.data.content import digest_of_rows
-from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor, fit_table
-from anoean_cli.data.schema import CONSTANT, EMPTY, TableSchema, infer_schema
+from anoean_cli.data.dates import told_of_dates
+from anoean_cli.data.preprocessing import (
+    DateColumn,
+    ImagePreprocessor,
+    Preprocessor,
+    fit_table,
+)
+from anoean_cli.data.schema import KEPT_BY, TableSchema, infer_schema
 from anoean_cli.data.splits import Split, SplitRequest, draw
 from anoean_cli.errors import PluginError, TrainingError, UsageError, blaming
 from anoean_cli.inference.contents import ROLES
@@ -343,10 +349,14 @@ def _fit_preprocessing(
         training, dataset.columns, dataset.label_column, dataset.vouched, split.training
     )
     for name, reason in schema.dropped.items():
-        kept = "" if reason in (EMPTY, CONSTANT) else "; --numeric or --categorical keeps it"
-        watcher.warn(f"column {name!r} {reason}: dropped{kept}")
+        watcher.warn(f"column {name!r} {reason}: dropped{KEPT_BY.get(reason, '')}")
     used = training.select(list(schema.columns))
-    return schema, fit_table(used, split.is_anomaly[split.training], schema, inputs)
+    table = fit_table(used, split.is_anomaly[split.training], schema, inputs)
+    for name, zoned in schema.dates.items():
+        column = table.columns[name]
+        assert isinstance(column, DateColumn)
+        watcher.warn(told_of_dates(name, column.cycles, zoned))
+    return schema, table
 
 
 def _config(
