@@ -34,6 +34,7 @@ class Labelled:
         rows: (n,) their numbers, from 1, in their file or data set.
         files: (n,) the file of each, where rows were given in files.
         output: (n, d) embeddings, or (n, 1) raw scores, where they were asked for.
+        positions: (n,) rising, among all rows of an input, of which some may have no label.
     """
 
     scores: Scores
@@ -43,6 +44,7 @@ class Labelled:
     rows: NDArray[np.int64] | None = None
     files: Sequence[str] | None = None
     output: NDArray[np.float32] | None = None
+    positions: NDArray[np.intp] | None = None
 
 
 def rows_set_aside(model: Model) -> NDArray[np.int64]:
@@ -141,6 +143,7 @@ class ScoredInput:
             rows=self.rows[known],
             files=None if self.files is None else list(compress(self.files, known.tolist())),
             output=None if self.output is None else self.output[known],
+            positions=np.flatnonzero(known),
         )
 
 
