@@ -36,7 +36,7 @@ def described(dataset: Dataset) -> str:
     import numpy as np
     import pyarrow.compute as pc
 
-    from anoean_cli.data.dates import CYCLE_NAMES, learned_cycles
+    from anoean_cli.data.dates import learned_cycles, named_cycles
     from anoean_cli.data.schema import infer_schema
 
     if dataset.kind != "table":
@@ -63,7 +63,7 @@ def described(dataset: Dataset) -> str:
             if name in schema.dropped:
                 entry["why"] = schema.dropped[name]
             elif name in schema.dates:
-                entry["learned"] = [CYCLE_NAMES[cycle] for cycle in learned_cycles(column)]
+                entry["learned"] = named_cycles(learned_cycles(column))
         lines.append(_written(name, entry))
     return HEAD.format(name=dataset.name, kinds=", ".join(KINDS)) + "\n".join(lines)
 

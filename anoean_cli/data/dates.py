@@ -112,14 +112,9 @@ def in_microseconds(dates: Any) -> NDArray[np.int64]:
     return since
 
 
-def told_of_dates(name: str, cycles: Sequence[Cycle], zoned: bool) -> str:
-    """Return a line for the user about what becomes of a column."""
-    parts = " and ".join(CYCLE_NAMES[cycle] for cycle in cycles)
-    where = f" in {'UTC' if zoned else 'the time that is written'}" if cycles else ""
-    return (
-        f"column {name!r} holds dates: its {parts}{where} {'is' if len(cycles) == 1 else 'are'} "
-        "learned from, the date itself is not, for rows to come have later ones"
-    )
+def named_cycles(cycles: Sequence[Cycle]) -> str:
+    """Return what is learned of dates, for people."""
+    return " and ".join(CYCLE_NAMES[cycle] for cycle in cycles)
 
 
 # --------------------------------------------------------------------------- cycles

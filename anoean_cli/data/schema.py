@@ -38,12 +38,6 @@ NO_CYCLE = (
     "holds dates in which nothing comes again: no times of day over two days or more, "
     "no weekdays over two weeks"
 )
-KEPT_BY = {
-    COUNTER: "; --numeric or --categorical keeps it",
-    IDENTIFIER: "; --categorical keeps it",
-    ODD_DATES: "; --categorical keeps it as it is",
-    NO_CYCLE: "; --datetime keeps it",
-}
 # A day, year first or last, with a time behind it or not.
 DATE = (
     r"^(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})"

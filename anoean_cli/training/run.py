@@ -24,14 +24,8 @@ from anoean_cli.calibration.gaussian import (
     leave_one_out,
 )
 from anoean_cli.data.content import digest_of_rows
-from anoean_cli.data.dates import told_of_dates
-from anoean_cli.data.preprocessing import (
-    DateColumn,
-    ImagePreprocessor,
-    Preprocessor,
-    fit_table,
-)
-from anoean_cli.data.schema import KEPT_BY, TableSchema, infer_schema
+from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor, fit_table
+from anoean_cli.data.schema import TableSchema, infer_schema
 from anoean_cli.data.splits import Split, SplitRequest, draw
 from anoean_cli.errors import PluginError, TrainingError, UsageError, blaming
 from anoean_cli.inference.contents import ROLES
@@ -51,6 +45,7 @@ from anoean_cli.interfaces import (
     State,
 )
 from anoean_cli.storage.checkpoint import Checkpoint
+from anoean_cli.training.columns import told_of_columns
 from anoean_cli.training.contract import blaming_for_graph, checked, try_graph
 
 DEFAULT_ENCODERS: dict[Kind, str] = {"image": "conv", "table": "mlp"}
@@ -348,14 +343,10 @@ def _fit_preprocessing(
     schema = infer_schema(
         training, dataset.columns, dataset.label_column, dataset.vouched, split.training
     )
-    for name, reason in schema.dropped.items():
-        watcher.warn(f"column {name!r} {reason}: dropped{KEPT_BY.get(reason, '')}")
     used = training.select(list(schema.columns))
     table = fit_table(used, split.is_anomaly[split.training], schema, inputs)
-    for name, zoned in schema.dates.items():
-        column = table.columns[name]
-        assert isinstance(column, DateColumn)
-        watcher.warn(told_of_dates(name, column.cycles, zoned))
+    for line in told_of_columns(schema, table, used):
+        watcher.warn(line)
     return schema, table
 
 

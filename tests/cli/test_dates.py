@@ -37,7 +37,8 @@ def calls_run(shared: Shared) -> Path:
 def test_it_is_said_what_is_learned_of_a_time(calls_run: Path) -> None:
     notes = (calls_run / "notes.txt").read_text()
     assert (
-        "column 'time' holds dates: its time of day and day of the week in UTC are learned" in notes
+        "column 'time' holds dates: learned from are time of day and day of the week, in UTC"
+        in notes
     )
 
 
