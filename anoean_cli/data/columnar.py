@@ -14,6 +14,7 @@ from anoean_cli.data.dates import ZONES, parsed_dates, type_of_dates
 from anoean_cli.data.meaning import BLANKS
 from anoean_cli.data.text import shown, without_nan
 from anoean_cli.errors import DataError
+from anoean_cli.interfaces import ColumnKind
 from anoean_cli.storage.remote import is_remote, open_remote
 
 BLOCK_BYTES = 1 << 20
@@ -120,14 +121,28 @@ def as_dates(column: Any, nulls: Sequence[str], zoned: bool) -> Any:
     column = _decoded(column)
     if is_text(column.type):
         return parsed_dates(as_text(column, nulls), zoned)
-    if pa.types.is_null(column.type):
-        return column.cast(type_of_dates(zoned))
+    if column.null_count == len(column):
+        missing = pa.nulls(len(column), type_of_dates(zoned))
+        return missing if isinstance(column, pa.Array) else pa.chunked_array([missing])
     if zone_of(column.type) is not zoned:
         if zone_of(column.type) is None:
             raise pa.ArrowTypeError(f"{column.type} is not a date")
         raise pa.ArrowTypeError(f"they have {ZONES[not zoned]}, those of training {ZONES[zoned]}")
     of_nanoseconds = pa.types.is_timestamp(column.type) and column.type.unit == "ns"
     return column.cast(type_of_dates(zoned), safe=not of_nanoseconds)
+
+
+def as_kind(column: Any, kind: ColumnKind, nulls: Sequence[str] = ()) -> Any:
+    """Return a column as one of that kind.
+
+    Raises:
+        pa.ArrowException: its values are not of the kind.
+    """
+    if kind == "numeric":
+        return as_numbers(column, nulls)
+    if kind == "categorical":
+        return as_text(column, nulls)
+    return as_dates(column, nulls, zoned=kind == "datetime-utc")
 
 
 def as_text(column: Any, nulls: Sequence[str]) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from anoean_cli.data.columnar import as_kind
 from anoean_cli.data.images import (
     IMAGE_ENDINGS,
     PARTS,
@@ -244,16 +245,26 @@ def _prepared(path: Path, expected: Expected, reading: Reading) -> Iterator[Piec
                 missing = set(expected.schema.columns) - set(examples.column_names)
                 if missing:
                     raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
-                _check_kinds(path, examples, expected.schema)
+                examples = _of_kinds(path, examples, expected.schema)
             yield Piece(str(path), examples, rows, labels)
             at += n
 
 
-def _check_kinds(path: Path, examples: pa.Table, schema: TableSchema) -> None:
+def _of_kinds(path: Path, examples: pa.Table, schema: TableSchema) -> pa.Table:
+    """The columns as the model takes them: those of another table may be of other kinds."""
+    import pyarrow as pa
+
     for name, kind in schema.columns.items():
-        found = column_kind(examples.schema.field(name).type)
-        if found != kind:
-            raise DataError(f"{path}: its column {shown(name)} is {found}; the model takes {kind}")
+        column = examples.column(name)
+        if column_kind(column.type) == kind:
+            continue
+        try:
+            converted = as_kind(column, kind)
+        except pa.ArrowException as error:
+            reason = " ".join(str(error).split())
+            raise DataError(f"{path}, column {shown(name)}: is not {kind}: {reason}") from error
+        examples = examples.set_column(examples.column_names.index(name), name, converted)
+    return examples
 
 
 # --------------------------------------------------------------------------- images

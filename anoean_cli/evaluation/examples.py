@@ -52,14 +52,14 @@ def of_pieces(read: Callable[[], Iterable[Piece]], labelled: Labelled) -> Exampl
             stop = start + len(piece.rows)
             first, last = np.searchsorted(wanted, [start, stop])
             if first < last:
-                inside = wanted[first:last] - start
-                images = isinstance(piece.examples, np.ndarray)
-                yield (
-                    at[first:last],
-                    piece.examples[inside] if images else piece.examples.take(inside),
-                )
+                yield at[first:last], among(piece.examples, wanted[first:last] - start)
             start = stop
             if last == len(wanted):
                 break
 
     return fetch
+
+
+def among(examples: Any, positions: NDArray[Any]) -> Any:
+    """Some of an Arrow table's rows, or of images."""
+    return examples[positions] if isinstance(examples, np.ndarray) else examples.take(positions)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import DataError
-from anoean_cli.interfaces import ColumnKind, ExampleSpec
+from anoean_cli.interfaces import ExampleSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,7 +99,7 @@ def _fields(schema: TableSchema, width: int) -> list[str]:
 def _typed(table: pa.Table, schema: TableSchema) -> pa.Table:
     import pyarrow as pa
 
-    from anoean_cli.data.columnar import as_dates, as_numbers, as_text
+    from anoean_cli.data.columnar import as_kind
     from anoean_cli.data.header import listed
 
     missing = [name for name in schema.columns if name not in table.column_names]
@@ -111,14 +110,8 @@ def _typed(table: pa.Table, schema: TableSchema) -> pa.Table:
         raise DataError(f"X has the columns {listed(twice)} more than once")
     columns = {}
     for name, kind in schema.columns.items():
-        casts: dict[ColumnKind, Callable[..., Any]] = {
-            "numeric": as_numbers,
-            "categorical": as_text,
-            "datetime": partial(as_dates, zoned=False),
-            "datetime-utc": partial(as_dates, zoned=True),
-        }
         try:
-            columns[name] = casts[kind](table.column(name), ())
+            columns[name] = as_kind(table.column(name), kind)
         except pa.ArrowException as error:
             raise DataError(f"column {name!r} of X is not {kind}: {error}") from error
         if kind == "numeric" and np.isinf(columns[name].to_numpy()).any():

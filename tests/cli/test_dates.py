@@ -102,3 +102,13 @@ def test_a_prepared_table_keeps_its_times(anoean: Run, calls_run: Path) -> None:
     rows = anoean("score calls.h5", calls_run / "calls.csv", "-m", model).rows
     scores = [row["score"] for row in rows]
     assert scores[: len(scores) // 2] == scores[len(scores) // 2 :]
+    # Of other tables, columns may have been taken for something else.
+    frame = calls(range(2), rows=5)
+    frame.assign(time=None, minutes="1.5").to_parquet("empty.parquet")
+    frame.assign(time="soon").to_parquet("words.parquet")
+    for name in ("empty", "words"):
+        assert anoean(f"prepare {name}.parquet --out {name}.h5").returncode == 0
+    assert all(row["score"] for row in anoean("score empty.h5 -m", model).rows)
+    done = anoean("score words.h5 -m", model)
+    assert done.returncode == 3
+    assert "words.h5, column 'time': is not datetime-utc: 'soon' is not a date" in done.error

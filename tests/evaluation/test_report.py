@@ -285,14 +285,16 @@ def test_images_of_points_are_on_one_sheet_in_their_order() -> None:
         for part in np.array_split(at, 3):
             yield part, images[part]
 
-    order = np.array([59, *range(50)])
-    made = details.sheet(examples, order)
+    order, bare = np.array([59, *range(50)]), model(typical=None)
+    why, made = details.of_rows(bare, examples, np.array([3, 55]), order, np.zeros(60))
+    assert why == {}
+    assert made is not None
     picture = Image.open(io.BytesIO(b64decode(made["uri"].partition(",")[2])))
     assert (made["width"], made["height"], made["across"]) == (20, 28, 40)
     assert picture.size == (40 * 20, 2 * 28)
     tiles = np.asarray(picture)[::28, ::20].ravel()
     assert tiles[: len(order)].tolist() == order.tolist()
-    wide = details.sheet(lambda at: [(at, np.zeros((len(at), 3, 64, 128), np.uint8))], np.arange(3))
+    wide = details.sheet({0: details._tile(np.zeros((3, 64, 128), np.uint8))}, np.arange(3))
     assert (wide["width"], wide["height"]) == (32, 16)
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.evaluation.examples import Examples, Positions
+from anoean_cli.evaluation.examples import Examples, Positions, among
 from anoean_cli.evaluation.report.page import short
 from anoean_cli.inference.model import Model
 from anoean_cli.interfaces import Scores
+
+if TYPE_CHECKING:
+    from anoean_cli.inference.explanation import Explainer
 
 REASONS = 3
 LARGEST_PICTURE = 224  # pixels of an image and its heat map, side by side
@@ -49,26 +52,39 @@ class Why:
     picture: str = ""
 
 
-def explained(model: Model, examples: Examples, rows: Positions, scores: Scores) -> dict[int, Why]:
-    """Explain some rows.
+def of_rows(
+    model: Model, examples: Examples, worst: Positions, dots: Positions, scores: Scores
+) -> tuple[dict[int, Why], Mapping[str, Any] | None]:
+    """Explain some rows and make a sheet of others, for which the input is read but once.
 
     Args:
-        model: with a typical row.
-        rows: rising positions among the scored rows.
+        worst: positions among the scored rows, to be explained if the model has a typical row.
+        dots: positions of images, in the order of their tiles; none of tables.
         scores: (n,) of all scored rows.
     """
     from anoean_cli.inference.explanation import Explainer
 
-    explainer, found = Explainer(model), {}
-    for part, given in examples(rows):
-        explanation = explainer.explain(given, scores[part])
-        named = explainer.named(explanation).contributions
-        for index, at in enumerate(part.tolist()):
-            value_of = _values(given, index)
-            picture = ""
-            if isinstance(given, np.ndarray):
-                picture = _heat_map(given[index], explanation.contributions[index])
-            found[at] = Why(_reasons(explainer.columns, named[index], value_of), picture)
+    explainer = None if model.typical is None else Explainer(model)
+    why: dict[int, Why] = {}
+    tiles: dict[int, NDArray[np.uint8]] = {}
+    for part, given in examples(np.union1d(worst, dots).astype(np.intp)):
+        if explainer is not None:
+            chosen = np.flatnonzero(np.isin(part, worst))
+            why |= _explained(explainer, part[chosen], among(given, chosen), scores)
+        for at in np.flatnonzero(np.isin(part, dots)).tolist():
+            tiles[int(part[at])] = _tile(given[at])
+    return why, sheet(tiles, dots) if tiles else None
+
+
+def _explained(explainer: Explainer, rows: Positions, given: Any, scores: Scores) -> dict[int, Why]:
+    """Why of rows, whose examples are given."""
+    explanation = explainer.explain(given, scores[rows])
+    named, found = explainer.named(explanation).contributions, {}
+    for index, at in enumerate(rows.tolist()):
+        picture = ""
+        if isinstance(given, np.ndarray):
+            picture = _heat_map(given[index], explanation.contributions[index])
+        found[at] = Why(_reasons(explainer.columns, named[index], _values(given, index)), picture)
     return found
 
 
@@ -111,26 +127,28 @@ def data_uri(file: bytes) -> str:
     return f"data:image/png;base64,{b64encode(file).decode()}"
 
 
-def sheet(examples: Examples, rows: Positions) -> Mapping[str, Any]:
-    """One picture of small images, in lines of `TILES_A_LINE`.
+def _tile(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    from anoean_cli.inference.pictures import in_colours, reduced
+
+    return reduced(in_colours(image), TILE)
+
+
+def sheet(tiles: Mapping[int, NDArray[np.uint8]], rows: Positions) -> Mapping[str, Any]:
+    """One picture of small images of one size, in lines of `TILES_A_LINE`.
 
     Args:
-        rows: positions of the images among the scored rows, in the order of their tiles.
+        tiles: by position among the scored rows; where one is missing its place stays black.
+        rows: these positions in the order of their tiles.
     """
-    from anoean_cli.inference.pictures import in_colours, png, reduced
+    from anoean_cli.inference.pictures import png
 
-    tiles: dict[int, NDArray[np.uint8]] = {}
-    for part, images in examples(np.sort(rows)):
-        for at, image in zip(part.tolist(), images, strict=True):
-            tiles[at] = reduced(in_colours(image), TILE)
     height, width, _ = next(iter(tiles.values())).shape
     lines = -(-len(rows) // TILES_A_LINE)
     whole = np.zeros((lines * height, min(len(rows), TILES_A_LINE) * width, 3), np.uint8)
     for place, at in enumerate(rows.tolist()):
         line, across = divmod(place, TILES_A_LINE)
+        top, left = line * height, across * width
         if at in tiles:
-            whole[line * height : (line + 1) * height, across * width : (across + 1) * width] = (
-                tiles[at]
-            )
+            whole[top : top + height, left : left + width] = tiles[at]
     grey = whole[:, :, 0] if (whole == whole[:, :, :1]).all() else whole
     return {"uri": data_uri(png(grey)), "width": width, "height": height, "across": TILES_A_LINE}

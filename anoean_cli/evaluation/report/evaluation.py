@@ -125,11 +125,11 @@ def content(
     worst = [line["at"] for group in (false_alarms, misses) for line in group["lines"]]
     space = decision_space(model, rows)
     why: dict[int, details.Why] = {}
-    if examples is not None and model.typical is not None:
-        why = details.explained(model, examples, np.sort(worst), labelled.scores)
     sheet = None
-    if examples is not None and model.schema is None and space is not None:
-        sheet = details.sheet(examples, space["rows"])
+    if examples is not None:
+        are_images = model.schema is None
+        dots = space["rows"] if space is not None and are_images else np.empty(0, np.intp)
+        why, sheet = details.of_rows(model, examples, np.array(worst), dots, labelled.scores)
     return {
         "title": f"{short(about['data'], 60)}: {model.config['detector']['name']}",
         "about": about,
