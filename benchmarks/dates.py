@@ -1,9 +1,9 @@
 """Whether the time itself, as a feature, makes anomalies of later rows.
 
-Calls in office hours on working days of six weeks, without labels, train each detector: once on what
-`anoean` makes of the column of dates, the time of day and the day of the week, and once with the
-time beside it, as a number. Then the four weeks after are scored: calls in office hours, which are
-normal, and calls at night.
+Calls in office hours on working days of six weeks, without labels, train each detector: once on
+what `anoean` makes of the column of dates, the time of day and the day of the week, and once with
+the time beside it, as a number. Then the four weeks after are scored: calls in office hours, which
+are normal, and calls at night.
 
     python benchmarks/dates.py --out docs/results/dates.md
 """
@@ -46,8 +46,8 @@ def main() -> None:
             table.append([detector, name, *(f"{share:.3f}" for share in flagged)])
             results.append({"detector": detector, "features": name, "flagged": flagged})
     notes = [
-        f"Shares of {n:,} rows that are called anomalous, at the default threshold (a false-positive "
-        "rate of 1 % is promised for rows like those of training)."
+        f"Shares of {n:,} rows that are called anomalous, at the default threshold (a "
+        "false-positive rate of 1 % is promised for rows like those of training)."
     ]
     head = ["detector", "learned from", "later office hours", "later nights"]
     tell(given.out, "The time itself as a feature", notes, head, table, results)
