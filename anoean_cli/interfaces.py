@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from anoean_cli.errors import PluginError, blaming
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import torch
 
 TRIAL_ROWS = 8
 NEGLIGIBLE = 1e-3
 
 Kind: TypeAlias = Literal["image", "table"]
+ColumnKind: TypeAlias = Literal["numeric", "categorical", "datetime", "datetime-utc"]
 Json: TypeAlias = Any
 FloatRows: TypeAlias = NDArray[np.float32]
 Scores: TypeAlias = NDArray[np.float64]
@@ -59,8 +61,8 @@ class ExampleSpec:
 class TableOptions:
     """How a text table is to be read; ``None`` means "find out".
 
-    ``label``, ``ignore``, ``numeric`` and ``categorical`` name columns, or give positions
-    counted from 1 (from the end when negative).
+    ``label``, ``ignore``, ``numeric``, ``categorical`` and ``datetime`` name columns, or give
+    positions counted from 1 (from the end when negative).
     """
 
     header: bool | None = None
@@ -72,6 +74,28 @@ class TableOptions:
     ignore: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    datetime: tuple[str, ...] = ()
+
+
+def column_type(kind: ColumnKind) -> pa.DataType:
+    """Return the Arrow type that columns of a kind have in a `Dataset`."""
+    import pyarrow as pa
+
+    return {
+        "numeric": pa.float64(),
+        "categorical": pa.string(),
+        "datetime": pa.timestamp("us"),
+        "datetime-utc": pa.timestamp("us", "UTC"),
+    }[kind]
+
+
+def column_kind(type: pa.DataType) -> ColumnKind:
+    """Return the kind of a column of a `Dataset` by its type."""
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(type):
+        return "datetime" if type.tz is None else "datetime-utc"
+    return "numeric" if pa.types.is_floating(type) else "categorical"
 
 
 @dataclass(frozen=True)
@@ -145,7 +169,8 @@ class Dataset:
     Attributes:
         name: the plugin's name.
         examples: images as ``uint8`` of shape (n, channels, height, width), or an Arrow table
-            that holds the feature columns only (numbers as float64, categories as strings).
+            that holds the feature columns only (numbers as float64, categories as strings, dates
+            as timestamps in µs, without a time zone or of UTC).
         labels: (n,) strings; ``""`` where the label is not known.
         provenance: JSON: source, checksum, licence, sample or full.
         normal: labels that are normal unless the user says otherwise.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,8 @@ from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
 
 if TYPE_CHECKING:
+    from anoean_cli.data.inputs import Piece
+    from anoean_cli.evaluation.examples import Examples
     from anoean_cli.evaluation.run import Labelled
     from anoean_cli.inference.model import Model
 
@@ -56,7 +59,7 @@ def run(
     if report is not None:
         rows = data or source or loaded.config["dataset"].get("reload", {}).get("source", "")
         options.check_report(report, [("the model", model), ("the data", rows)], force)
-    labelled, origin = (
+    labelled, origin, examples = (
         _test_rows(loaded, source, console, report is not None)
         if data is None
         else _given_rows(loaded, data, label, normal, table, console, report is not None)
@@ -66,7 +69,9 @@ def run(
     if report is not None:
         from anoean_cli.evaluation.report import evaluation, page
 
-        content = evaluation.content(loaded, labelled, found, about, shell.command_line())
+        content = evaluation.content(
+            loaded, labelled, found, about, shell.command_line(), examples=examples
+        )
         page.write_page(report, "evaluate.html", content, overwrite=force)
         console.note(f"report: {report}")
     if json:
@@ -79,15 +84,17 @@ def run(
 
 def _test_rows(
     model: Model, source: str | None, console: Console, details: bool
-) -> tuple[Labelled, dict[str, Any]]:
-    """The rows that training set aside, scored, and what a report says of their origin."""
+) -> tuple[Labelled, dict[str, Any], Examples | None]:
+    """The rows that training set aside, scored, what a report says of their origin, and what
+    fetches some of them once more."""
     from anoean_cli.commands.loading import load_again
+    from anoean_cli.evaluation.examples import of_test_rows
     from anoean_cli.evaluation.run import rows_set_aside, score_test_rows
 
     rows_set_aside(model)  # to be told that there are none before any data is looked for
     dataset = load_again(model.config["dataset"], source, console)
     origin = _origin(dataset.name, dataset.provenance, model.config["notes"])
-    return score_test_rows(model, dataset, details), origin
+    return score_test_rows(model, dataset, details), origin, of_test_rows(model, dataset)
 
 
 @shell.without_pandas()
@@ -99,18 +106,23 @@ def _given_rows(
     table: TableFlags,
     console: Console,
     details: bool,
-) -> tuple[Labelled, dict[str, Any]]:
-    """The same for the rows of a file."""
+) -> tuple[Labelled, dict[str, Any], Examples | None]:
+    """The same for the rows of a file; those of a pipe cannot be fetched again."""
     from anoean_cli.commands.loading import are_of_training, origin_of
-    from anoean_cli.data.inputs import Reading, pieces
+    from anoean_cli.data.inputs import STDIN, Reading, pieces
     from anoean_cli.data.labels import as_trained
     from anoean_cli.data.text import nulls_of
+    from anoean_cli.evaluation.examples import of_pieces
     from anoean_cli.evaluation.run import score_pieces
 
     trained = model.config["dataset"]
     ending = trained.get("label_ending", "")
     reading = Reading(table.options(label, trained=trained), labels=True, label_ending=ending)
-    scored = score_pieces(model, pieces(data, model.expected, reading), details)
+
+    def read() -> Iterator[Piece]:
+        return pieces(data, model.expected, reading)
+
+    scored = score_pieces(model, read(), details)
     nulls = nulls_of(reading.options)
     is_anomaly, known = as_trained(normal, model.config, scored.labels, data, nulls, console.warn)
     labelled = scored.labelled(is_anomaly, known)
@@ -121,7 +133,8 @@ def _given_rows(
             f"{data}: the model learned from this file, so the figures are better than on new "
             "rows; without --data they are of the rows that training set aside"
         )
-    return labelled, _origin(data, about)
+    is_pipe = data == STDIN or Path(data).is_fifo()
+    return labelled, _origin(data, about), None if is_pipe else of_pieces(read, labelled)
 
 
 def _warn_of_other_names(

@@ -19,13 +19,13 @@ from anoean_cli.console import Console
 from anoean_cli.errors import FileFormatError, OutputError, UsageError
 from anoean_cli.inference.explanation import Explainer, Explanation
 from anoean_cli.inference.model import Model
+from anoean_cli.inference.pictures import heat_map, png
 from anoean_cli.storage.atomic import make_folder
 
 if TYPE_CHECKING:
     from anoean_cli.data.inputs import Piece
 
 SMALLEST_SIDE = 224  # of a picture, in pixels; smaller images are enlarged by a whole number
-RED, BLUE = np.array([214, 39, 40]), np.array([31, 119, 180])
 LONGEST_NAME = 80
 
 
@@ -117,7 +117,7 @@ class HeatMaps:
             file = files if isinstance(files, str) else files[at]
             stem = Path(file).stem[:LONGEST_NAME].strip("-") or "stdin"
             name = f"{self._count:06d}-{stem}-{rows[at]}.png"
-            picture = heat_map(piece.examples[at], explanation.contributions[at])
+            picture = heat_map(piece.examples[at], explanation.contributions[at], SMALLEST_SIDE)
             _save(picture, self._folder / name)
 
 
@@ -170,33 +170,9 @@ def check_folder(folder: Path, others: Sequence[str] = ()) -> None:
         )
 
 
-def heat_map(image: NDArray[np.uint8], contributions: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """An image, and beside it in grey with what makes it anomalous red, what speaks against blue.
-
-    Args:
-        image: (channels, height, width).
-        contributions: (height·width,); the largest has the full colour.
-
-    Returns:
-        (height, 2·width, 3) uint8, both enlarged.
-    """
-    channels, height, width = image.shape
-    colours = np.moveaxis(image, 0, -1).astype(np.float64)
-    colours = colours if channels == 3 else np.repeat(colours[:, :, :1], 3, axis=2)
-    heat = contributions.reshape(height, width, 1)
-    strength = np.abs(heat) / max(float(np.abs(heat).max()), np.finfo(np.float64).tiny)
-    grey = colours.mean(axis=2, keepdims=True) / 2 + 255 / 4
-    painted = grey + strength * (np.where(heat > 0, RED, BLUE) - grey)
-    both = np.concatenate([colours, painted], axis=1).round().astype(np.uint8)
-    times = max(1, -(-SMALLEST_SIDE // min(height, width)))
-    return both.repeat(times, axis=0).repeat(times, axis=1)
-
-
 def _save(picture: NDArray[np.uint8], path: Path) -> None:
-    from PIL import Image
-
     try:
-        Image.fromarray(picture).save(path, format="PNG", compress_level=1)
+        path.write_bytes(png(picture, compress_level=1))
     except OSError as error:
         raise _refusal(path.parent, error) from error
 

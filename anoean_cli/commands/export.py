@@ -30,6 +30,12 @@ def run(
     write_export(out, result, overwrite=force)
     for column, name in result.renamed.items():
         console.note(f"column {column!r}: its input is called {name!r}")
+    dates = loaded.schema.dates if loaded.schema is not None else {}
+    for column, zoned in dates.items():
+        console.note(
+            f"column {column!r}: its input takes seconds since 1970-01-01T00:00:00"
+            f"{' UTC' if zoned else ', of the same clock'}; NaN where the date is missing"
+        )
     if json:
         console.json(
             {
@@ -41,6 +47,7 @@ def run(
                 "largest_difference": result.difference,
                 "bound": BOUND,
                 "renamed": result.renamed,
+                "in_seconds": list(dates),
             }
         )
         return

@@ -12,6 +12,7 @@ from anoean_cli import environment, registry
 from anoean_cli.console import Console
 from anoean_cli.data.content import digest_of
 from anoean_cli.data.contract import checked
+from anoean_cli.data.images import digest_of_images, image_files
 from anoean_cli.errors import (
     DatasetUnavailableError,
     FileFormatError,
@@ -278,6 +279,8 @@ def origin_of(data: str) -> Mapping[str, Any]:
     if prepared.is_prepared(path):
         about = prepared.provenance_of(path)
         return {**about, "files": _checksums(about)}
+    if path.is_dir():
+        return {"source": "file", "files": digest_of_images(path, image_files(path))}
     # A pipe cannot be read twice.
     return {"source": "file", "files": {path.name: digest_of(path)} if path.is_file() else {}}
 

@@ -181,6 +181,7 @@ class TableFlags:
         ignore: str | None = None,
         numeric: str | None = None,
         categorical: str | None = None,
+        datetime: str | None = None,
         trained: Mapping[str, Any] | None = None,
     ) -> TableOptions:
         """The options for one table.
@@ -215,6 +216,7 @@ class TableFlags:
             ignore=listed(ignore),
             numeric=listed(numeric),
             categorical=listed(categorical),
+            datetime=listed(datetime),
         )
 
 

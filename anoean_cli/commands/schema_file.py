@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from anoean_cli.data.text import Dialect
     from anoean_cli.interfaces import Dataset, TableOptions
 
-KINDS = ("numeric", "categorical", "label", "dropped")
+KINDS = ("numeric", "categorical", "datetime", "label", "dropped")
 HEAD = """\
 # What anoean takes the columns of {name} for: {kinds}.
 # Change a kind, and give this file back with --schema; the other figures are there to be read.
@@ -36,6 +36,7 @@ def described(dataset: Dataset) -> str:
     import numpy as np
     import pyarrow.compute as pc
 
+    from anoean_cli.data.dates import learned_cycles, named_cycles
     from anoean_cli.data.schema import infer_schema
 
     if dataset.kind != "table":
@@ -56,12 +57,15 @@ def described(dataset: Dataset) -> str:
         else:
             column = table.column(name)
             entry = {
-                "kind": schema.columns.get(name, "dropped"),
+                # A zone, or none, is what the dates themselves say.
+                "kind": schema.columns.get(name, "dropped").removesuffix("-utc"),
                 "missing": round(column.null_count / max(1, len(column)), 4),
                 "distinct": len(pc.unique(column.drop_null())),
             }
             if name in schema.dropped:
                 entry["why"] = schema.dropped[name]
+            elif name in schema.dates:
+                entry["learned"] = named_cycles(learned_cycles(column))
         lines.append(_written(name, entry))
     return HEAD.format(name=dataset.name, kinds=", ".join(KINDS)) + "\n".join(lines)
 
@@ -89,7 +93,7 @@ def applied(path: Path, table: str, options: TableOptions) -> TableOptions:
         UsageError: no such file, a kind that is none, options that say the same, or columns that
             are not those of the table.
     """
-    given = [n for n in ("label", "ignore", "numeric", "categorical") if getattr(options, n)]
+    given = [n for n in ("label", "ignore", *KINDS[:3]) if getattr(options, n)]
     if given:
         raise UsageError(f"--schema says what columns are: leave --{given[0]} out, or edit {path}")
     text = text_of("--schema", path)
@@ -105,6 +109,7 @@ def applied(path: Path, table: str, options: TableOptions) -> TableOptions:
         ignore=of["dropped"],
         numeric=of["numeric"],
         categorical=of["categorical"],
+        datetime=of["datetime"],
     )
 
 

@@ -46,6 +46,9 @@ class DataFlags:
     categorical: Annotated[
         str | None, typer.Option(metavar="COLS", help="Columns to take as categories.")
     ] = None
+    datetime: Annotated[
+        str | None, typer.Option(metavar="COLS", help="Columns to take as dates, in ISO 8601.")
+    ] = None
     schema: options.Schema = None
     image_size: options.ImageSize = None
     max_rows: options.MaxRows = None
@@ -88,7 +91,9 @@ class DataFlags:
         """
         from anoean_cli.commands.loading import check_table_options, described_by
 
-        given = table.options(self.label, self.ignore, self.numeric, self.categorical)
+        given = table.options(
+            self.label, self.ignore, self.numeric, self.categorical, self.datetime
+        )
         check_table_options(dataset, self.source, given)
         return described_by(self.schema, dataset, self.source, given)
 
@@ -334,6 +339,7 @@ def effective(
         "ignore": data.ignore,
         "numeric": data.numeric,
         "categorical": data.categorical,
+        "datetime": data.datetime,
         "schema": None if data.schema is None else str(data.schema),
         "image-size": data.image_size,
         "max-rows": data.max_rows,

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from anoean_cli.data.dates import ZONES, parsed_dates, type_of_dates
 from anoean_cli.data.meaning import BLANKS
 from anoean_cli.data.streams import PARQUET
 from anoean_cli.data.text import shown, without_nan
 from anoean_cli.errors import DataError
+from anoean_cli.interfaces import ColumnKind
 from anoean_cli.storage.remote import is_remote, open_remote
 
 SUFFIXES = (".parquet", ".pq")
@@ -118,6 +120,48 @@ def as_numbers(column: Any, nulls: Sequence[str]) -> Any:
     elif not (holds_numbers(column.type) or pa.types.is_boolean(column.type)):
         raise pa.ArrowTypeError(f"{column.type} is not a number")
     return without_nan(column.cast(pa.float64(), safe=False))
+
+
+def zone_of(kind: pa.DataType) -> bool | None:
+    """Whether a column of this type has time zones; None if it holds no dates."""
+    types, kind = pa.types, _plain(kind)
+    if types.is_timestamp(kind):
+        return kind.tz is not None
+    return False if types.is_date(kind) else None
+
+
+def as_dates(column: Any, nulls: Sequence[str], zoned: bool) -> Any:
+    """Return a column as timestamps, of UTC if ``zoned``, with nulls for missing values.
+
+    Raises:
+        pa.ArrowException: it holds something else, or dates with a time zone where others have
+            none, or the other way round.
+    """
+    column = _decoded(column)
+    if is_text(column.type):
+        return parsed_dates(as_text(column, nulls), zoned)
+    if column.null_count == len(column):
+        missing = pa.nulls(len(column), type_of_dates(zoned))
+        return missing if isinstance(column, pa.Array) else pa.chunked_array([missing])
+    if zone_of(column.type) is not zoned:
+        if zone_of(column.type) is None:
+            raise pa.ArrowTypeError(f"{column.type} is not a date")
+        raise pa.ArrowTypeError(f"they have {ZONES[not zoned]}, those of training {ZONES[zoned]}")
+    of_nanoseconds = pa.types.is_timestamp(column.type) and column.type.unit == "ns"
+    return column.cast(type_of_dates(zoned), safe=not of_nanoseconds)
+
+
+def as_kind(column: Any, kind: ColumnKind, nulls: Sequence[str] = ()) -> Any:
+    """Return a column as one of that kind.
+
+    Raises:
+        pa.ArrowException: its values are not of the kind.
+    """
+    if kind == "numeric":
+        return as_numbers(column, nulls)
+    if kind == "categorical":
+        return as_text(column, nulls)
+    return as_dates(column, nulls, zoned=kind == "datetime-utc")
 
 
 def as_text(column: Any, nulls: Sequence[str]) -> Any:

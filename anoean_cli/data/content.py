@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anoean_cli.data.dates import in_microseconds
 from anoean_cli.errors import DataError
 from anoean_cli.interfaces import Dataset
 
@@ -82,6 +83,11 @@ def _add_column(digest: hashlib._Hash, column: pa.ChunkedArray) -> None:
 
     if pa.types.is_floating(column.type):
         digest.update(column.to_numpy().astype("<f8", copy=False))  # null becomes NaN
+        return
+    if pa.types.is_timestamp(column.type):
+        digest.update(json.dumps(str(column.type)).encode())
+        digest.update(column.is_null().to_numpy().tobytes())
+        digest.update(in_microseconds(column).astype("<i8", copy=False).data)
         return
     encoded = column.combine_chunks().dictionary_encode()
     digest.update(json.dumps(encoded.dictionary.to_pylist()).encode())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from anoean_cli.errors import PluginError
-from anoean_cli.interfaces import Apportionment, Dataset
+from anoean_cli.interfaces import Apportionment, ColumnKind, Dataset, column_type
 from anoean_cli.parameters import is_json
 
 
@@ -69,8 +69,11 @@ def _unfit(examples: Any) -> str | None:
     if len(set(names)) < len(names):
         return f"it has two columns of one name among {', '.join(names)}"
     for field in examples.schema:
-        if field.type not in (pa.float64(), pa.string()):
-            return f"its column {field.name!r} is {field.type}, neither double nor string"
+        if field.type not in map(column_type, get_args(ColumnKind)):
+            return (
+                f"its column {field.name!r} is {field.type}, neither double nor string nor "
+                "timestamp[us] without a time zone or of UTC"
+            )
     return None
 
 

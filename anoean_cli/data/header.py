@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 
 from anoean_cli.data import text
 from anoean_cli.data.text import Dialect, shown
@@ -55,7 +55,8 @@ def names_features(fields: Sequence[bytes], features: Collection[str], decimal: 
 def holds_given_name(fields: Sequence[bytes], options: TableOptions) -> bool:
     """Whether a first row has a column that an option names, not counts."""
     label = () if options.label is None else (options.label,)
-    given = {*label, *options.ignore, *options.numeric, *options.categorical}
+    kinds = (options.numeric, options.categorical, options.datetime)
+    given = {*label, *options.ignore, *chain.from_iterable(kinds)}
     return any(name in given and _position(name) is None for name in names_of(fields))
 
 
@@ -183,13 +184,19 @@ class Roles:
     Attributes:
         label: the label column, or None.
         ignored: columns that are no features.
-        numeric, categorical: features that are to be of that kind.
+        numeric, categorical, datetime: features that are to be of that kind.
     """
 
     label: str | None = None
     ignored: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    datetime: tuple[str, ...] = ()
+
+    @property
+    def vouched(self) -> tuple[str, ...]:
+        """What is a feature whatever it holds."""
+        return (*self.numeric, *self.categorical, *self.datetime)
 
     @property
     def as_text(self) -> tuple[str, ...]:
@@ -237,14 +244,16 @@ class Columns:
             tuple(self._find(given, "--ignore") for given in options.ignore),
             tuple(self._find(given, "--numeric") for given in options.numeric),
             tuple(self._find(given, "--categorical") for given in options.categorical),
+            tuple(self._find(given, "--datetime") for given in options.datetime),
         )
         if label in roles.ignored:
             raise UsageError(f"--ignore {label}: that is the label column of {self.file}")
         if set(roles.ignored) == set(self.names):
             raise UsageError(f"--ignore leaves no column of {self.file}")
         for option, names, others in (
-            ("--numeric", roles.numeric, (*roles.unused, *roles.categorical)),
-            ("--categorical", roles.categorical, roles.unused),
+            ("--numeric", roles.numeric, (*roles.unused, *roles.categorical, *roles.datetime)),
+            ("--categorical", roles.categorical, (*roles.unused, *roles.datetime)),
+            ("--datetime", roles.datetime, roles.unused),
         ):
             for name in names:
                 if name in others:

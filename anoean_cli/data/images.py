@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.data.content import CHUNK, open_content
+from anoean_cli.data.content import CHUNK, digest_of, open_content
 from anoean_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ MODES = {1: "L", 3: "RGB"}
 IMAGE_ENDINGS = frozenset(
     (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm")
 )
+PARTS = ("train", "test")  # of a folder, as MVTec AD has it
 WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 EXIF_ORIENTATION = 274
 QUARTER_TURNS = (5, 6, 7, 8)  # orientations that swap width and height
@@ -90,6 +92,20 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def class_of(path: Path, folder: Path) -> str:
+    """Return the first folder on the way to an image, "" if it lies outside of any."""
+    inside = path.relative_to(folder).parts
+    return inside[0] if len(inside) > 1 else ""
+
+
+def digest_of_images(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
+    """Return what stands for a folder in a provenance: a SHA-256 of names and contents of files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{digest_of(path)}\n".encode())
+    return {f"{folder.resolve().name}/": digest.hexdigest()}
+
+
 def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """Read an image file as grey (1 channel) or RGB (3 channels), upright as EXIF says.
 
@@ -129,8 +145,9 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     with _opened(path) as image:
         turned = image.getexif().get(EXIF_ORIENTATION) in QUARTER_TURNS
-        width, height = image.size
-    return (width, height) if turned else (height, width)
+        width, height = image.size  # of TIFFs upright already
+        is_upright = not turned or image.format == "TIFF"
+    return (height, width) if is_upright else (width, height)
 
 
 @contextmanager
@@ -138,7 +155,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        # By a path Pillow maps the file into memory, and then garbles TIFFs that lie on their side.
+        with path.open("rb") as file, Image.open(file) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are too many")
             yield image

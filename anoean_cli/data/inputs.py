@@ -17,13 +17,23 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.data.images import IMAGE_ENDINGS, image_files, is_idx, read_idx, read_image
+from anoean_cli.data.columnar import as_kind
+from anoean_cli.data.images import (
+    IMAGE_ENDINGS,
+    PARTS,
+    class_of,
+    image_files,
+    is_idx,
+    read_idx,
+    read_image,
+)
 from anoean_cli.data.pixels import Pixels
 from anoean_cli.data.ranges import Range
 from anoean_cli.data.readers import BLOCK_BYTES, Batch, Flagged, Sought, Wanted, unread
 from anoean_cli.data.schema import TableSchema
+from anoean_cli.data.text import shown
 from anoean_cli.errors import DataError, UsageError
-from anoean_cli.interfaces import ExampleSpec, TableOptions
+from anoean_cli.interfaces import ExampleSpec, TableOptions, column_kind
 from anoean_cli.storage.prepared import PreparedReader, is_prepared
 from anoean_cli.storage.remote import is_remote
 
@@ -209,6 +219,7 @@ def _table_rows(
     wanted = Wanted(
         numeric=schema.numeric,
         categorical=schema.categorical,
+        dates=schema.dates,
         source_columns=schema.source,
         label=reading.options.label or schema.label,
         label_is_given=reading.options.label is not None,
@@ -267,8 +278,26 @@ def _prepared(path: Path, expected: Expected, reading: Reading) -> Iterator[Piec
                 missing = set(expected.schema.columns) - set(examples.column_names)
                 if missing:
                     raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
+                examples = _of_kinds(path, examples, expected.schema)
             yield Piece(name_of(path), examples, rows, labels)
             at += n
+
+
+def _of_kinds(path: Path, examples: pa.Table, schema: TableSchema) -> pa.Table:
+    """The columns as the model takes them: those of another table may be of other kinds."""
+    import pyarrow as pa
+
+    for name, kind in schema.columns.items():
+        column = examples.column(name)
+        if column_kind(column.type) == kind:
+            continue
+        try:
+            converted = as_kind(column, kind)
+        except pa.ArrowException as error:
+            reason = " ".join(str(error).split())
+            raise DataError(f"{path}, column {shown(name)}: is not {kind}: {reason}") from error
+        examples = examples.set_column(examples.column_names.index(name), name, converted)
+    return examples
 
 
 # --------------------------------------------------------------------------- images
@@ -276,8 +305,10 @@ def _prepared(path: Path, expected: Expected, reading: Reading) -> Iterator[Piec
 
 def _images(path: Path, expected: Expected, reading: Reading) -> Iterator[UnreadPiece]:
     if path.is_dir():
-        return _image_files(_in_folder(path), expected, reading)
+        found = _in_folder(path)
+        return _image_files(found, expected, reading, _classes(path, found, reading))
     if path.suffix.lower() in IMAGE_ENDINGS:
+        _no_labels(path, reading)
         return _image_files([path], expected, reading)
     if path.is_file() and is_idx(path):
         return _ready(_idx(path, expected, reading))
@@ -291,22 +322,53 @@ def _in_folder(folder: Path) -> list[Path]:
     return found
 
 
-def _no_table_options(path: Path, reading: Reading) -> None:
+def _classes(folder: Path, paths: Sequence[Path], reading: Reading) -> list[str] | None:
+    """The folders that images are in, which are their labels where these are looked for."""
+    if not reading.labels and not reading.seek_labels:
+        return None
+    if reading.options.label is not None:
+        raise UsageError(f"--label: {folder} has no columns; its folders are the labels")
+    if all((folder / part).is_dir() for part in PARTS):
+        raise DataError(
+            f"{folder}: has train/ and test/; give {folder / 'test'} or {folder / 'train'}"
+        )
+    labels = [class_of(path, folder) for path in paths]
+    if any(labels):
+        return labels
     if reading.labels:
-        raise UsageError(f"{path}: image files carry no labels; give a prepared dataset or a table")
+        raise UsageError(f"{folder}: has no labels; put the images into a folder for each class")
+    return None
+
+
+def _no_labels(path: Path, reading: Reading) -> None:
+    if reading.labels:
+        raise UsageError(
+            f"{path}: carries no labels; give a folder of images with a folder for each class, "
+            "a prepared dataset, or a table"
+        )
+
+
+def _image_files(
+    paths: Sequence[Path],
+    expected: Expected,
+    reading: Reading,
+    labels: Sequence[str] | None = None,
+) -> Iterator[UnreadPiece]:
+    _nothing_to_keep(paths[0], reading)
+    for at in range(0, len(paths), IMAGES_AT_ONCE):
+        some = slice(at, at + IMAGES_AT_ONCE)
+        part = None if labels is None else labels[some]
+        yield partial(_image_piece, paths[some], expected, reading, part)
+
+
+def _nothing_to_keep(path: Path, reading: Reading) -> None:
     if reading.keep:
         raise UsageError(f"--keep: {path} has no columns to keep")
 
 
-def _image_files(
-    paths: Sequence[Path], expected: Expected, reading: Reading
-) -> Iterator[UnreadPiece]:
-    _no_table_options(paths[0], reading)
-    for at in range(0, len(paths), IMAGES_AT_ONCE):
-        yield partial(_image_piece, paths[at : at + IMAGES_AT_ONCE], expected, reading)
-
-
-def _image_piece(paths: Sequence[Path], expected: Expected, reading: Reading) -> Piece:
+def _image_piece(
+    paths: Sequence[Path], expected: Expected, reading: Reading, labels: Sequence[str] | None
+) -> Piece:
     good, flagged = [], []
     for index, path in enumerate(paths, start=1):
         try:
@@ -320,6 +382,7 @@ def _image_piece(paths: Sequence[Path], expected: Expected, reading: Reading) ->
         [name_of(path) for path in paths],
         examples.reshape(-1, *expected.image_shape),
         np.array([index for index, _ in good], np.int64),
+        None if labels is None else [labels[index - 1] for index, _ in good],
         flagged=flagged,
     )
 
@@ -336,7 +399,8 @@ def _image(path: Path, expected: Expected) -> NDArray[np.uint8]:
 
 
 def _idx(path: Path, expected: Expected, reading: Reading) -> Iterator[Piece]:
-    _no_table_options(path, reading)
+    _no_labels(path, reading)
+    _nothing_to_keep(path, reading)
     images = read_idx(path)
     shape = expected.image_shape
     fitting = {shape, (math.prod(shape),)} | ({shape[1:]} if shape[0] == 1 else set())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from anoean_cli.data.dates import CYCLES, Cycle, as_seconds, learned_cycles, phase
 from anoean_cli.data.meaning import meaning
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.data.shares import Share
@@ -48,6 +49,8 @@ ARRAYS = {  # what files hold, and of what kind (numpy's)
     "missing": "f",
     "new": "f",
     "category_counts": "i",
+    "day": "b",
+    "week": "b",
 }
 
 
@@ -255,10 +258,47 @@ class CategoricalColumn:
 
 
 @dataclass(frozen=True)
+class DateColumn:
+    """How dates become features: by where in the cycles that come again they are.
+
+    The time itself is no feature. All rows to come lie beyond those of training, so that it would
+    make anomalies of them.
+
+    Attributes:
+        cycles: each has two features, sine and cosine; both are 0 where the date is missing.
+        indicator, missing: as of a numeric column.
+    """
+
+    cycles: tuple[Cycle, ...]
+    indicator: bool
+    missing: float = 0.0
+
+    @property
+    def width(self) -> int:
+        return 2 * len(self.cycles) + self.indicator
+
+    def transform(self, seconds: NDArray[np.float64], out: FloatRows) -> int:
+        """Write the features of (n,) seconds since 1970 into out (n, width); returns how many are
+        missing."""
+        missing = np.isnan(seconds)
+        known = np.where(missing, 0.0, seconds)
+        for at, cycle in enumerate(self.cycles):
+            angle = 2 * np.pi * phase(known, cycle)
+            out[:, 2 * at] = np.where(missing, 0.0, np.sin(angle))
+            out[:, 2 * at + 1] = np.where(missing, 0.0, np.cos(angle))
+        if self.indicator:
+            out[:, -1] = missing
+        return int(missing.sum())
+
+
+Column: TypeAlias = NumericColumn | CategoricalColumn | DateColumn
+
+
+@dataclass(frozen=True)
 class TablePreprocessor:
     """All columns of a schema, side by side in its order."""
 
-    columns: Mapping[str, NumericColumn | CategoricalColumn]
+    columns: Mapping[str, Column]
 
     @cached_property
     def spec(self) -> ExampleSpec:
@@ -280,6 +320,9 @@ class TablePreprocessor:
             into = out[:, at : at + column.width]
             at += column.width
             values = _one_chunk(examples.column(name))
+            if isinstance(column, DateColumn):
+                census.add("missing", name, column.transform(as_seconds(values), into))
+                continue
             if isinstance(column, NumericColumn):
                 missing, new = column.transform(_floats(values), into)
             else:
@@ -293,25 +336,30 @@ class TablePreprocessor:
         was to be expected."""
         shares: dict[str, dict[Surprise, Share]] = {}
         for name, column in self.columns.items():
-            missing, kind = census.count("missing", name), _kind_of_new(column)
-            shares[name] = {
-                "missing": Share(missing, census.rows, column.missing),
-                kind: Share(census.count(kind, name), census.rows - missing, column.new),
-            }
+            missing = census.count("missing", name)
+            shares[name] = {"missing": Share(missing, census.rows, column.missing)}
+            if not isinstance(column, DateColumn):
+                kind, present = _kind_of_new(column), census.rows - missing
+                shares[name][kind] = Share(census.count(kind, name), present, column.new)
         return shares
 
     def expecting(self, census: Census) -> Self:
         """Return the same, to which as much as in the rows of a census is no surprise."""
         columns = dict(self.columns)
         for name, shares in self.shares(census).items():
-            missing, new = shares.values()
-            columns[name] = replace(columns[name], missing=missing.value, new=new.value)
+            missing, *new = (share.value for share in shares.values())
+            column = replace(columns[name], missing=missing)
+            columns[name] = (
+                column if isinstance(column, DateColumn) else replace(column, new=new[0])
+            )
         return replace(self, columns=columns)
 
     def arrays(self) -> dict[str, NDArray[Any] | list[str]]:
         numeric = [c for c in self.columns.values() if isinstance(c, NumericColumn)]
         categorical = [c for c in self.columns.values() if isinstance(c, CategoricalColumn)]
+        dates = [c for c in self.columns.values() if isinstance(c, DateColumn)]
         both: list[NumericColumn | CategoricalColumn] = [*numeric, *categorical]
+        every: list[Column] = [*both, *dates]
         return {
             "knot_counts": np.array([len(c.knots) for c in numeric], np.int64),
             "knots": _joined([c.knots for c in numeric]),
@@ -321,11 +369,12 @@ class TablePreprocessor:
             "center": np.array([c.center for c in numeric], np.float64),
             "scale": np.array([c.scale for c in numeric], np.float64),
             "fill": np.array([c.fill for c in numeric], np.float64),
-            "indicator": np.array([c.indicator for c in both], np.bool_),
-            "missing": np.array([c.missing for c in both], np.float64),
+            "indicator": np.array([c.indicator for c in every], np.bool_),
+            "missing": np.array([c.missing for c in every], np.float64),
             "new": np.array([c.new for c in both], np.float64),
             "category_counts": np.array([len(c.categories) for c in categorical], np.int64),
             "categories": [value for c in categorical for value in c.categories],
+            **{cycle: np.array([cycle in c.cycles for c in dates], np.bool_) for cycle in CYCLES},
         }
 
     @classmethod
@@ -341,10 +390,8 @@ def _kind_of_new(column: NumericColumn | CategoricalColumn) -> Surprise:
     return "out_of_range" if isinstance(column, NumericColumn) else "unseen"
 
 
-def _columns_from(
-    schema: TableSchema, arrays: Mapping[str, Any]
-) -> list[tuple[str, NumericColumn | CategoricalColumn]]:
-    numeric, categorical = schema.numeric, schema.categorical
+def _columns_from(schema: TableSchema, arrays: Mapping[str, Any]) -> list[tuple[str, Column]]:
+    numeric, categorical, dates = schema.numeric, schema.categorical, tuple(schema.dates)
     for array, kinds in ARRAYS.items():
         value = arrays.get(array)
         if value is not None and (value.ndim != 1 or value.dtype.kind not in kinds):
@@ -358,9 +405,12 @@ def _columns_from(
         raise ValueError("categories are not text")
     indicator = arrays["indicator"]
     missing = arrays.get("missing", np.where(indicator, np.nan, 0.0))  # older files do not tell
-    new = arrays.get("new", np.full(len(indicator), np.nan))
-    if not len(indicator) == len(missing) == len(new) == len(schema.columns):
+    new = arrays.get("new", np.full(len(indicator) - len(dates), np.nan))
+    if not len(indicator) == len(missing) == len(new) + len(dates) == len(schema.columns):
         raise ValueError("one indicator and one share a column is needed")
+    cycles = {cycle: arrays.get(cycle, np.zeros(0, np.bool_)) for cycle in CYCLES}
+    if any(len(has) != len(dates) for has in cycles.values()):
+        raise ValueError("the cycles of each column of dates are needed")
     if any(((share < 0) | (share > 1)).any() for share in (missing, new)):
         raise ValueError("a share is not between 0 and 1")
     for name in ("center", "scale", "fill"):
@@ -368,7 +418,7 @@ def _columns_from(
             raise ValueError(f"{name} is not one finite number a numeric column")
     if not (arrays["scale"] > 0).all():
         raise ValueError("a scale is not positive")
-    built: dict[str, NumericColumn | CategoricalColumn] = {}
+    built: dict[str, Column] = {}
     for i, name in enumerate(numeric):
         if not np.isfinite(knots[i]).all() or (np.diff(knots[i]) <= 0).any():
             raise ValueError(f"the knots of {name} are not increasing")
@@ -390,6 +440,10 @@ def _columns_from(
     for i, name in enumerate(categorical, start=len(numeric)):
         texts = tuple(categories[i - len(numeric)])
         built[name] = CategoricalColumn(texts, bool(indicator[i]), float(missing[i]), float(new[i]))
+    for i, name in enumerate(dates):
+        at = len(numeric) + len(categorical) + i
+        own = tuple(cycle for cycle, has in cycles.items() if has[i])
+        built[name] = DateColumn(own, bool(indicator[at]), float(missing[at]))
     return [(name, built[name]) for name in schema.columns]
 
 
@@ -419,13 +473,15 @@ def fit_table(
             of about the same number of training rows.
     """
     most = min(MOST_BINS, MOST_BINNED // max(1, len(schema.numeric))) if inputs == "bins" else 0
-    columns: dict[str, NumericColumn | CategoricalColumn] = {}
+    columns: dict[str, Column] = {}
     for name, kind in schema.columns.items():
         values = _one_chunk(table.column(name))
         if kind == "numeric":
             columns[name] = _fit_numeric(_floats(values), is_anomaly, inputs, most)
-        else:
+        elif kind == "categorical":
             columns[name] = _fit_categorical(_strings(values))
+        else:
+            columns[name] = _fit_dates(values)
     return TablePreprocessor(columns)
 
 
@@ -499,6 +555,11 @@ def _fit_categorical(values: pa.Array) -> CategoricalColumn:
     alone = sum(e["counts"] == 1 for e in by_frequency[:MOST_CATEGORIES])
     new = (rare + alone) / max(1, len(values) - values.null_count)
     return CategoricalColumn(tuple(frequent), values.null_count > 0, share, new)
+
+
+def _fit_dates(values: pa.Array) -> DateColumn:
+    share = values.null_count / len(values) if len(values) else 0.0
+    return DateColumn(tuple(learned_cycles(values)), values.null_count > 0, share)
 
 
 def _none() -> NDArray[np.float64]:

@@ -28,12 +28,15 @@ from anoean_cli.data.columnar import (
     BLOCK_BYTES,
     ParquetTable,
     as_categories,
+    as_dates,
     as_numbers,
     as_text,
     as_written,
     holds_numbers,
     is_parquet,
+    zone_of,
 )
+from anoean_cli.data.dates import is_date, look_like_dates, parsed_dates
 from anoean_cli.data.drawing import Drawn, Reservoir
 from anoean_cli.data.header import (
     Columns,
@@ -80,7 +83,8 @@ class RawTable:
 
     Attributes:
         table: all columns but the ignored ones in file order: float64 where every value is a
-            number, else strings; null where a value is missing. Of a large table, the rows drawn.
+            number, timestamps where every one is a date, else strings; null where a value is
+            missing. Of a large table, the rows drawn.
         columns: the names of all columns, ``column_1``… where the file has none.
         had_header: whether the names come from the file.
         roles: what the user said of columns.
@@ -113,6 +117,7 @@ class Wanted:
         sought_label: whether it is to be read where the file has it.
         rest: the unused fields at the end of a training row: no extras where a file has them.
         label_is_given: whether the user gave the label, who may count the column.
+        dates: feature columns to be read as dates, and whether they have time zones.
     """
 
     numeric: tuple[str, ...] = ()
@@ -124,6 +129,7 @@ class Wanted:
     sought_label: bool = False
     rest: tuple[str, ...] = ()
     label_is_given: bool = False
+    dates: Mapping[str, bool] = field(default_factory=dict)
 
     def is_header(self, fields: Sequence[bytes], dialect: Dialect, file: str) -> bool:
         """Whether the first row of a text names these columns."""
@@ -152,7 +158,7 @@ class Wanted:
 
     @property
     def features(self) -> tuple[str, ...]:
-        return (*self.numeric, *self.categorical)
+        return (*self.numeric, *self.categorical, *self.dates)
 
     @property
     def read(self) -> tuple[str, ...]:
@@ -201,8 +207,8 @@ class Batch:
     """Consecutive rows of a file, each either good or flagged.
 
     Attributes:
-        table: the feature columns of the good rows, numeric ones first, each as in ``Wanted``;
-            categories are strings or dictionaries of strings.
+        table: the feature columns of the good rows, numeric ones first, dates last, each as in
+            ``Wanted``; categories are strings or dictionaries of strings.
         rows: (n,) the numbers of the good rows.
         kept: the ``keep`` columns of the good rows, None if none are asked for.
         labels: the labels of the good rows, None unless required.
@@ -396,7 +402,8 @@ def _text_batch(
     labels = None
     for name in layout.text:  # the label, if it is wanted and there
         labels = as_text(columns.column(name), nulls).combine_chunks()
-    table = pa.table(numbers | strings)
+    dates = {name: columns.column(name) for name in wanted.dates}
+    table = pa.table(numbers | strings | dates)
     return Batch(table, rows, parsed.kept, labels, flagged, () if done else extras)
 
 
@@ -430,6 +437,8 @@ def _layout(
         width=len(order),
         numeric={column: positions[column] for column in wanted.numeric},
         categorical={column: positions[column] for column in wanted.categorical},
+        dates={column: positions[column] for column in wanted.dates},
+        zoned=[column for column, zoned in wanted.dates.items() if zoned],
         text={wanted.label: positions[wanted.label]}
         if wanted.required_label and wanted.label is not None
         else {},
@@ -518,7 +527,8 @@ def _parquet_batch(
 ) -> Batch:
     numbers = {name: _cast(batch, name, file, as_numbers, nulls) for name in wanted.numeric}
     strings = {name: _cast(batch, name, file, as_text, nulls) for name in wanted.categorical}
-    table = pa.table(numbers | strings)
+    dates = {name: _cast_dates(batch, name, file, nulls, z) for name, z in wanted.dates.items()}
+    table = pa.table(numbers | strings | dates)
     kept = {name: _cast(batch, name, file, as_written) for name in wanted.keep}
     labels = None
     if wanted.required_label and wanted.label is not None:
@@ -544,18 +554,23 @@ def _parquet_batch(
     )
 
 
+def _cast_dates(batch: Any, column: str, file: str, nulls: Sequence[str], zoned: bool) -> pa.Array:
+    return _cast(batch, column, file, partial(as_dates, zoned=zoned), nulls, what="dates")
+
+
 def _cast(
     batch: pa.RecordBatch,
     column: str,
     file: str,
     cast: Callable[..., Any],
     *nulls: Sequence[str],
+    what: str = "",
 ) -> pa.Array:
     values = batch.column(column)
     try:
         return cast(values, *nulls)
     except pa.ArrowException as error:
-        what = "numbers" if cast is as_numbers else "text"
+        what = what or ("numbers" if cast is as_numbers else "text")
         reason = " ".join(str(error).split())
         raise DataError(
             f"{file}, column {shown(column)}: its values, of type {values.type}, "
@@ -614,16 +629,88 @@ def read_table(
     typed = {}
     for name in table.column_names:
         column = table.column(name)
-        numbers = None if name in roles.as_text else _parsed_numbers(column, dialect.decimal)
-        if numbers is not None:
-            row = _first_infinite(numbers)
-            if row is not None:
-                _refuse_infinite(place(row), name, column[row].as_py())
-        elif name not in roles.as_text:
-            _judge_text(column, name, dialect, place, None if name in roles.numeric else warn)
-        typed[name] = as_text(column, dialect.nulls) if numbers is None else numbers
+        if name in roles.as_text:
+            typed[name] = as_text(column, dialect.nulls)
+        else:
+            typed[name] = _typed(column, name, dialect, roles, place, warn)
     table = pa.table(typed)
     return RawTable(table, columns.names, had_header, roles, drawn.rows, drawn.of, drawn.kept)
+
+
+def _typed(
+    column: pa.ChunkedArray,
+    name: str,
+    dialect: Dialect,
+    roles: Roles,
+    place: Callable[[int], str],
+    warn: Callable[[str], None],
+) -> pa.ChunkedArray:
+    """Return strings as numbers or dates where all of them are some."""
+    numbers = None if name in roles.datetime else _parsed_numbers(column, dialect.decimal)
+    if numbers is not None:
+        row = _first_infinite(numbers)
+        if row is not None:
+            _refuse_infinite(place(row), name, column[row].as_py())
+        return numbers
+    strings = as_text(column, dialect.nulls)
+    if name not in roles.numeric:
+        dates = _parsed_dates(strings)
+        if dates is not None:
+            return dates
+        _judge_dates(strings, name, place, None if name in roles.datetime else warn)
+    _judge_text(column, name, dialect, place, None if name in roles.numeric else warn)
+    return strings
+
+
+def _parsed_dates(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return strings as timestamps; None if one of them is not a date, or all are missing."""
+    zoned = _zone_of_first(column)
+    if zoned is None:
+        return None
+    try:
+        return parsed_dates(column, zoned)
+    except pa.ArrowInvalid:
+        return None
+
+
+def _zone_of_first(column: pa.ChunkedArray) -> bool | None:
+    """Whether the first text that is not missing is a date with a time zone; None if it is none."""
+    import pyarrow.compute as pc
+
+    at = pc.index(pc.is_valid(column), True).as_py()
+    first = b"" if at < 0 else column[at].as_py().encode()
+    return next((zoned for zoned in (False, True) if is_date(first, zoned)), None)
+
+
+def _judge_dates(
+    column: pa.ChunkedArray,
+    name: str,
+    place: Callable[[int], str],
+    warn: Callable[[str], None] | None,
+) -> None:
+    """Tell of text in a column nearly all of whose values are dates of one kind; None to warn
+    refuses any."""
+    import pyarrow.compute as pc
+
+    present = len(column) - column.null_count
+    alike = {zoned: look_like_dates(column, zoned) for zoned in (False, True)}
+    counts = {zoned: pc.sum(found).as_py() or 0 for zoned, found in alike.items()}
+    zoned = counts[True] > counts[False]
+    if not present or (warn is not None and counts[zoned] < _NEARLY_ALL * present):
+        return
+    row, value = next(
+        (at, value.encode())
+        for at, value in enumerate(column.to_pylist())
+        if value is not None and not is_date(value.encode(), zoned)
+    )
+    fault = text.not_a_date(name, value, zoned)
+    if warn is None:
+        raise DataError(f"{place(row)}, {fault.reason}; {fault.remedy}")
+    warn(
+        f"{place(row)}, {fault.reason}, so the column is taken as text, although "
+        f"{counts[zoned]:,} of its {present:,} values are such dates: {fault.remedy} "
+        "(--categorical takes it as it is, --datetime refuses it)"
+    )
 
 
 def _read_strings(
@@ -788,16 +875,40 @@ def _explored_parquet(path: Path | str, options: TableOptions, drawing: Drawing 
         drawn = _drawn(tables, str(path), roles, nulls, drawing)
     table = drawn.table
     typed = {}
+
+    def place(row: int) -> str:
+        return f"{path}, row {drawn.rows[row] + 1}"
+
     for name in used:
         values = table.column(name)
         is_numeric = name in roles.numeric or holds_numbers(values.type)
-        if name in roles.as_text or not is_numeric:
-            typed[name] = _cast(table, name, str(path), as_text, nulls)
+        if name in roles.as_text or not is_numeric or name in roles.datetime:
+            typed[name] = _text_or_dates(table, name, str(path), roles, nulls, place)
             continue
         typed[name] = _cast(table, name, str(path), as_numbers, nulls)
         row = _first_infinite(typed[name])
         if row is not None:
-            place = f"{path}, row {drawn.rows[row] + 1}"
-            _refuse_infinite(place, name, values[row].as_py())
+            _refuse_infinite(place(row), name, values[row].as_py())
     table = pa.table(typed)
     return RawTable(table, columns.names, True, roles, drawn.rows, drawn.of, drawn.kept)
+
+
+def _text_or_dates(
+    table: pa.Table,
+    name: str,
+    file: str,
+    roles: Roles,
+    nulls: Sequence[str],
+    place: Callable[[int], str],
+) -> pa.ChunkedArray:
+    """Return a column that is not one of numbers as timestamps where all of it are dates."""
+    zoned = zone_of(table.schema.field(name).type)
+    if name in roles.as_text:
+        return _cast(table, name, file, as_text, nulls)
+    if zoned is not None:
+        return _cast_dates(table, name, file, nulls, zoned)
+    strings = _cast(table, name, file, as_text, nulls)
+    dates = _parsed_dates(strings)
+    if dates is None and name in roles.datetime:
+        _judge_dates(strings, name, place, None)
+    return strings if dates is None else dates

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anoean_cli.data.dates import as_seconds, recurring
 from anoean_cli.errors import DataError, FileFormatError
+from anoean_cli.interfaces import ColumnKind, column_kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ColumnKind: TypeAlias = Literal["numeric", "categorical"]
+KINDS: tuple[ColumnKind, ...] = get_args(ColumnKind)
 
-EMPTY, CONSTANT = "is empty", "is constant in the training rows"
+EMPTY, CONSTANT, COUNTER = "is empty", "is constant in the training rows", "counts the rows"
 IDENTIFIER = "is nearly unique to each row, like an identifier"
 IDENTIFIER_SHARE = 0.9
 FEWEST_FOR_IDENTIFIER = 50
@@ -28,7 +30,14 @@ NUMBERS_PER_ROW = 2
 # As many pairs of equal numbers as chance would give; that it gives none has odds of e^-12.
 PAIRS_BY_CHANCE = 12
 LARGEST_COUNT = 2.0**62
-DATES = "holds dates, of which rows to come have new ones"
+ODD_DATES = (
+    "holds dates that are not all written as 2026-01-31 or 2026-01-31T08:15:00, all or none with a "
+    "time zone"
+)
+NO_CYCLE = (
+    "holds dates in which nothing comes again: no times of day over two days or more, "
+    "no weekdays over two weeks"
+)
 # A day, year first or last, with a time behind it or not.
 DATE = (
     r"^(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})"
@@ -41,7 +50,8 @@ class TableSchema:
     """The columns that a model reads, and how to find them in a row.
 
     Attributes:
-        columns: the kind of each feature column, in order.
+        columns: the kind of each feature column, in order; ``datetime`` without a time zone and
+            ``datetime-utc`` with one.
         dropped: why a column that training had is not read, by name.
         source: the fields of a row in file order, the label included, cut after the last used.
         label: the label's name among ``source``, or None.
@@ -62,6 +72,12 @@ class TableSchema:
     def categorical(self) -> tuple[str, ...]:
         return tuple(name for name, kind in self.columns.items() if kind == "categorical")
 
+    @property
+    def dates(self) -> dict[str, bool]:
+        """The columns of dates, and whether they have a time zone."""
+        dates = ("datetime", "datetime-utc")
+        return {n: kind == "datetime-utc" for n, kind in self.columns.items() if kind in dates}
+
     def to_json(self) -> dict[str, Any]:
         return {
             "kind": "table",
@@ -78,7 +94,7 @@ class TableSchema:
         try:
             columns: dict[str, ColumnKind] = {}
             for name, kind in value["columns"]:
-                if not isinstance(name, str) or kind not in ("numeric", "categorical"):
+                if not isinstance(name, str) or kind not in KINDS:
                     raise ValueError(f"column {name!r} of kind {kind!r}")
                 columns[name] = kind
             source, label = tuple(map(str, value["source"])), value["label"]
@@ -99,12 +115,13 @@ def infer_schema(
 ) -> TableSchema:
     """Decide from the training rows which columns are features and of what kind.
 
-    Columns that are constant, hold dates, or look like identifiers (nearly all values of a text
-    column differ, or a whole-numbered column counts its rows), are dropped, unless they are
-    vouched for. A date is no category: the rows to be scored have dates that no row had before.
+    Columns that are constant or look like identifiers (nearly all values of a text column differ,
+    or a whole-numbered column counts its rows), are dropped, unless they are vouched for; so are
+    dates that cannot be read, or are of too few days for a cycle to come again. A date is no
+    category: the rows to be scored have dates that no row had before.
 
     Args:
-        table: n training rows, feature columns only: float64 or strings.
+        table: n training rows, feature columns only: float64, strings or timestamps.
         source: the fields of a row in file order; by default the table's columns.
         label: the label's name among ``source``.
         vouched: columns that are never dropped.
@@ -123,7 +140,7 @@ def infer_schema(
         if reason is not None:
             dropped[name] = reason
         else:
-            columns[name] = "numeric" if _is_numeric(column) else "categorical"
+            columns[name] = column_kind(column.type)
     if not columns:
         reasons = "; ".join(f"{name} {why}" for name, why in list(dropped.items())[:5])
         raise DataError(
@@ -135,30 +152,26 @@ def infer_schema(
     return TableSchema(columns, dropped, fields[:used], label, fields[used:])
 
 
-def _is_numeric(column: pa.ChunkedArray) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_floating(column.type))
-
-
 def _reason_to_drop(column: pa.ChunkedArray, positions: NDArray[np.int64]) -> str | None:
     import pyarrow.compute as pc
 
-    rows, missing = len(column), column.null_count
+    rows, missing, kind = len(column), column.null_count, column_kind(column.type)
     if missing == rows:
         return EMPTY
     values = pc.unique(column.drop_null())
     distinct = len(values)
     if distinct == 1 and missing == 0:
         return CONSTANT
-    if not _is_numeric(column) and pc.all(pc.match_substring_regex(values, DATE)).as_py():
-        return DATES
+    if kind in ("datetime", "datetime-utc"):
+        return None if recurring(as_seconds(column)) else NO_CYCLE
+    if kind == "categorical" and pc.all(pc.match_substring_regex(values, DATE)).as_py():
+        return ODD_DATES
     if rows - missing < FEWEST_FOR_IDENTIFIER:
-        are_names = not _is_numeric(column) and distinct == rows - missing >= FEWEST_ALL_DIFFERENT
+        are_names = kind == "categorical" and distinct == rows - missing >= FEWEST_ALL_DIFFERENT
         return IDENTIFIER if are_names else None
-    if _is_numeric(column):
+    if kind == "numeric":
         is_counter = distinct == rows and _counts_rows(column.to_numpy(), positions)
-        return "counts the rows" if is_counter else None
+        return COUNTER if is_counter else None
     if distinct > IDENTIFIER_SHARE * (rows - missing):
         return IDENTIFIER
     return None

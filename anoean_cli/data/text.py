@@ -9,7 +9,7 @@ down once more as patterns, slow but able to say which row a block fails on and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import chain, islice
@@ -18,6 +18,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from anoean_cli.data.dates import fault_of, is_date, parsed_dates
+from anoean_cli.data.meaning import BLANKS
 from anoean_cli.data.streams import Read
 from anoean_cli.errors import DataError, UsageError, printable
 from anoean_cli.interfaces import TableOptions
@@ -345,6 +347,8 @@ class Layout:
         width: the number of fields of a row.
         numeric: position by name of columns of numbers.
         categorical: position by name of columns of text that become dictionaries.
+        dates: position by name of columns of dates.
+        zoned: those of them that have time zones.
         text: position by name of other columns of text; in both, null markers are nulls.
         kept: position by name of columns of text that are passed on exactly as written.
         guessed: the first line where it was taken for data for want of known names, else 0.
@@ -355,6 +359,8 @@ class Layout:
     width: int
     numeric: Mapping[str, int] = field(default_factory=dict)
     categorical: Mapping[str, int] = field(default_factory=dict)
+    dates: Mapping[str, int] = field(default_factory=dict)
+    zoned: Collection[str] = ()
     text: Mapping[str, int] = field(default_factory=dict)
     kept: Mapping[str, int] = field(default_factory=dict)
     guessed: int = 0
@@ -443,10 +449,12 @@ def _converted(data: bytes, layout: Layout) -> tuple[pa.Table, pa.Table | None] 
         name: (position, pa.float64()) for name, position in layout.numeric.items()
     }
     types |= {name: (position, CATEGORIES) for name, position in layout.categorical.items()}
-    types |= {name: (position, pa.string()) for name, position in layout.text.items()}
+    strings = chain(layout.dates.items(), layout.text.items())
+    types |= {name: (position, pa.string()) for name, position in strings}
     kept_types = {name: (position, pa.string()) for name, position in layout.kept.items()}
     try:
         table = _finite(_read(data, layout, types, layout.dialect.markers))
+        table = None if table is None else _dated(table, layout)
         kept = _read(data, layout, kept_types, None) if kept_types else None
     except pa.ArrowInvalid:
         return None
@@ -498,6 +506,19 @@ def _finite(table: pa.Table) -> pa.Table | None:
     return table
 
 
+def _dated(table: pa.Table, layout: Layout) -> pa.Table:
+    """Make timestamps of dates. Raises pa.ArrowInvalid where one is none."""
+    if not layout.dates:
+        return table
+    import pyarrow.compute as pc
+
+    for name in layout.dates:
+        trimmed = pc.utf8_trim(table.column(name), characters=BLANKS)
+        dates = parsed_dates(trimmed, name in layout.zoned)
+        table = table.set_column(table.column_names.index(name), name, dates)
+    return table
+
+
 def without_nan(column: pa.ChunkedArray | pa.Array) -> Any:
     """Return the column with nulls for NaN."""
     import pyarrow.compute as pc
@@ -517,6 +538,10 @@ def _fault(row: Row, fields: Sequence[bytes], layout: Layout) -> Fault | None:
             fault := _number_fault(name, fields[position], row, layout)
         ):
             return fault
+    for name, position in layout.dates.items():
+        value, zoned = fields[position], name in layout.zoned
+        if value not in markers and not is_date(value, zoned):
+            return _date_fault(name, value, zoned, row.line == layout.guessed)
     for name, position in chain.from_iterable(
         columns.items() for columns in (layout.categorical, layout.text, layout.kept)
     ):
@@ -549,6 +574,21 @@ def _number_fault(name: str, value: bytes, row: Row, layout: Layout) -> Fault | 
             "leave the field empty if the value is missing",
         )
     return None
+
+
+def _date_fault(name: str, value: bytes, zoned: bool, is_guessed: bool) -> Fault:
+    fault = not_a_date(name, value, zoned)
+    if is_guessed:
+        return replace(fault, remedy="if this line holds column names, say --header yes")
+    return fault
+
+
+def not_a_date(name: str, value: bytes, zoned: bool) -> Fault:
+    """Return what is wrong with a value in a column of dates."""
+    return Fault(
+        f"column {shown(name)}: {shown(value)} {fault_of(value, zoned)}",
+        "correct it, or name it in --null-values if it stands for a missing value",
+    )
 
 
 def not_a_number(name: str, value: bytes, decimal: str) -> Fault:

@@ -16,7 +16,7 @@ from anoean_cli.data.splits import is_anomaly
 from anoean_cli.errors import DataError, FileFormatError, UsageError
 from anoean_cli.evaluation.metrics import evaluate_scores, evaluate_with_types
 from anoean_cli.inference.model import Model
-from anoean_cli.interfaces import Dataset, Json, Scores
+from anoean_cli.interfaces import Dataset, Json, Scores, column_kind
 from anoean_cli.training.run import take
 
 ROWS_AT_ONCE = 16_384
@@ -34,6 +34,7 @@ class Labelled:
         rows: (n,) their numbers, from 1, in their file or data set.
         files: (n,) the file of each, where rows were given in files.
         output: (n, d) embeddings, or (n, 1) raw scores, where they were asked for.
+        positions: (n,) rising, among all rows of an input, of which some may have no label.
     """
 
     scores: Scores
@@ -43,6 +44,7 @@ class Labelled:
     rows: NDArray[np.int64] | None = None
     files: Sequence[str] | None = None
     output: NDArray[np.float32] | None = None
+    positions: NDArray[np.intp] | None = None
 
 
 def rows_set_aside(model: Model) -> NDArray[np.int64]:
@@ -112,10 +114,7 @@ def _has_columns(dataset: Dataset, schema: TableSchema | None) -> bool:
     """Whether a dataset has the columns of a model, of their kinds, or images where it has none."""
     if schema is None or dataset.kind == "image":
         return (schema is None) == (dataset.kind == "image")
-    kinds = {
-        field.name: "categorical" if str(field.type) == "string" else "numeric"
-        for field in dataset.examples.schema
-    }
+    kinds = {field.name: column_kind(field.type) for field in dataset.examples.schema}
     return schema.columns.items() <= kinds.items()
 
 
@@ -144,6 +143,7 @@ class ScoredInput:
             rows=self.rows[known],
             files=None if self.files is None else list(compress(self.files, known.tolist())),
             output=None if self.output is None else self.output[known],
+            positions=np.flatnonzero(known),
         )
 
 

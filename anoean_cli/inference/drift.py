@@ -16,6 +16,7 @@ from anoean_cli.interfaces import Json
 
 REMEDY = "if they have, p-values mislead until anoean calibrate --data NEW_NORMALS"
 
+MOST_COLUMNS = 10  # to warn of, each with a line
 LARGEST = 2**53  # whatever a file says, a float holds it
 
 
@@ -100,15 +101,29 @@ class Drift:
         return self.exact and (self.scores.has_moved or self.scores.is_heavy)
 
     def warnings(self) -> list[str]:
-        """A line for each column that is not what it was, and one for the scores."""
+        """A line for each column that is not what it was, or of many the ones that have changed
+        most and how many others there are, and one for the scores."""
         told = []
-        for name, kind in self.grown:
+        for name, kind in self._most_grown():
             share = self.columns[name][kind]
             told.append(
                 f"column {name!r}: {share.count:,} of {share.of:,} values {SURPRISES[kind]}, "
                 f"where {share.expected:.2%} were expected"
             )
+        if len(told) < len(self.grown):
+            told.append(
+                f"{len(self.grown) - len(told):,} more shares of missing, unseen or out-of-range "
+                "values have grown; --summary FILE lists the columns"
+            )
         return [*told, self._of_scores()] if self.has_scores_warning else told
+
+    def _most_grown(self) -> list[tuple[str, Surprise]]:
+        def growth(at: tuple[str, Surprise]) -> float:
+            share = self.columns[at[0]][at[1]]
+            return share.value - share.expected
+
+        chosen = set(sorted(self.grown, key=growth, reverse=True)[:MOST_COLUMNS])
+        return [at for at in self.grown if at in chosen]
 
     def _of_scores(self) -> str:
         scores, found = self.scores, []

@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli.calibration.conformal import p_values
-from anoean_cli.data.preprocessing import ImagePreprocessor, NumericColumn, TablePreprocessor
+from anoean_cli.data.dates import as_seconds
+from anoean_cli.data.preprocessing import (
+    DateColumn,
+    ImagePreprocessor,
+    NumericColumn,
+    TablePreprocessor,
+)
 from anoean_cli.errors import AnoeanError, UsageError
 from anoean_cli.inference.model import Model, Scored
 from anoean_cli.inference.onnx_scorer import (
@@ -104,6 +110,8 @@ def feed(model: Model, examples: Any) -> Feed:
         values = examples.column(name)
         if isinstance(column, NumericColumn):
             array = values.to_numpy().astype(np.float64)
+        elif isinstance(column, DateColumn):
+            array = as_seconds(values)
         else:
             known = codes(column, nulls)
             last = len(column.categories)

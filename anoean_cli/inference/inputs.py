@@ -99,19 +99,19 @@ def _fields(schema: TableSchema, width: int) -> list[str]:
 def _typed(table: pa.Table, schema: TableSchema) -> pa.Table:
     import pyarrow as pa
 
-    from anoean_cli.data.columnar import as_numbers, as_text
+    from anoean_cli.data.columnar import as_kind
+    from anoean_cli.data.header import listed
 
     missing = [name for name in schema.columns if name not in table.column_names]
     if missing:
-        raise DataError(f"X lacks the columns {', '.join(missing)}")
+        raise DataError(f"X lacks the columns {listed(missing)}")
     twice = [name for name in schema.columns if table.column_names.count(name) > 1]
     if twice:
-        raise DataError(f"X has the columns {', '.join(twice)} more than once")
+        raise DataError(f"X has the columns {listed(twice)} more than once")
     columns = {}
     for name, kind in schema.columns.items():
-        cast = as_numbers if kind == "numeric" else as_text
         try:
-            columns[name] = cast(table.column(name), ())
+            columns[name] = as_kind(table.column(name), kind)
         except pa.ArrowException as error:
             raise DataError(f"column {name!r} of X is not {kind}: {error}") from error
         if kind == "numeric" and np.isinf(columns[name].to_numpy()).any():

@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 
 from anoean_cli.calibration.conformal import Calibration
 from anoean_cli.calibration.gaussian import Gaussian
+from anoean_cli.data.dates import CYCLES, EPOCH_WEEKDAY, SECONDS
 from anoean_cli.data.meaning import spellings
 from anoean_cli.data.preprocessing import (
     CLIP,
     FIRST_BIN,
     LARGEST,
     CategoricalColumn,
+    DateColumn,
     NumericColumn,
     Preprocessor,
     TablePreprocessor,
@@ -38,6 +40,7 @@ from anoean_cli.inference.model import Model
 OUTPUTS = ("score", "p_value", "anomaly")
 IMAGE_INPUT = "image"
 ROWS = "n"
+DATE_UNIT = "seconds since 1970-01-01T00:00:00"
 TIED = 1e-9  # scores that differ by less, as a share of them, count as equal
 OLDEST = 13  # operator set: since then Unsqueeze, ReduceSum and their like are as they are now
 OLDEST_IR = 8
@@ -217,6 +220,9 @@ def _metadata(model: Model, names: Mapping[str, str], nulls: Sequence[str]) -> d
             entry: dict[str, Any] = {"name": name, "input": names[name]}
             if isinstance(column, NumericColumn):
                 entry |= {"kind": "numeric"}
+            elif isinstance(column, DateColumn):
+                kind = model.schema.columns[name] if model.schema is not None else "datetime"
+                entry |= {"kind": kind, "unit": DATE_UNIT}
             else:
                 entry |= {"kind": "categorical", "categories": column.categories}
             columns.append(entry)
@@ -258,7 +264,8 @@ def _preprocessing(
     _table(parts, preprocessor, names, nulls, into)
     inputs = []
     for name, column in preprocessor.columns.items():
-        kind = TensorProto.DOUBLE if isinstance(column, NumericColumn) else TensorProto.STRING
+        is_text = isinstance(column, CategoricalColumn)
+        kind = TensorProto.STRING if is_text else TensorProto.DOUBLE
         inputs.append(helper.make_tensor_value_info(names[name], kind, (ROWS, 1)))
     return inputs
 
@@ -273,14 +280,16 @@ def _table(
     """Raw columns → (n, features) float32 in the order of `TablePreprocessor.transform`."""
     numeric: dict[str, tuple[NumericColumn, int]] = {}
     categorical: dict[str, tuple[CategoricalColumn, int]] = {}
+    features = []
     start = 0
     for name, column in table.columns.items():
         if isinstance(column, NumericColumn):
             numeric[names[name]] = (column, start)
+        elif isinstance(column, DateColumn):
+            features.append(_dates(parts, names[name], column, start))
         else:
             categorical[names[name]] = (column, start)
         start += column.width
-    features = []
     if numeric:
         features += _numeric(parts, numeric)
     if categorical:
@@ -384,6 +393,29 @@ def _categorical(
     starts = [start for _, start in columns.values()]
     at = [start + i for start, width in zip(starts, widths, strict=True) for i in range(width)]
     return Features(parts.cast(is_it, np.float32), at)
+
+
+def _dates(parts: Parts, seconds: str, column: DateColumn, start: int) -> Features:
+    """The features of `DateColumn.transform`, of one column."""
+    missing = parts.add("IsNaN", seconds)
+    known = parts.add("Where", missing, np.float64(0), seconds)
+    days = parts.add("Div", known, np.float64(SECONDS))
+    features = []
+    for cycle in column.cycles:
+        turns = days
+        if cycle == "week":
+            weekday = parts.add("Add", parts.add("Floor", days), np.float64(EPOCH_WEEKDAY))
+            turns = parts.add("Div", weekday, np.float64(CYCLES["week"]))
+        phase = parts.add("Sub", turns, parts.add("Floor", turns))
+        angle = parts.add("Mul", phase, np.float64(2 * np.pi))
+        features += [
+            parts.add("Where", missing, np.float64(0), parts.add(operator, angle))
+            for operator in ("Sin", "Cos")
+        ]
+    if column.indicator:
+        features.append(parts.cast(missing, np.float64))
+    together = parts.add("Concat", *features, axis=1)
+    return Features(parts.cast(together, np.float32), [*range(start, start + column.width)])
 
 
 # --------------------------------------------------------------------------- search

@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from anoean_cli.data.meaning import spellings
 from anoean_cli.data.preprocessing import (
     CategoricalColumn,
+    Column,
+    DateColumn,
     ImagePreprocessor,
     NumericColumn,
     TablePreprocessor,
 )
+from anoean_cli.interfaces import column_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,13 +59,25 @@ def _table(preprocessor: TablePreprocessor, rng: np.random.Generator) -> pa.Tabl
     n = ROWS["table"]
     columns = {}
     for name, column in preprocessor.columns.items():
-        is_number = isinstance(column, NumericColumn)
-        usual, *others = _numbers(column) if isinstance(column, NumericColumn) else _texts(column)
+        usual, *others = _values(column)
         drawn = rng.permutation(np.resize(np.array(others, object), n))
         is_usual = (np.arange(n) >= n // 2) & (rng.random(n) >= UNUSUAL)
         values = np.where(is_usual, usual, drawn).tolist()
-        columns[name] = pa.array(values, pa.float64() if is_number else pa.string())
+        columns[name] = pa.array(values, _type(column))
     return pa.table(columns)
+
+
+def _type(column: Column) -> pa.DataType:
+    if isinstance(column, DateColumn):
+        return column_type("datetime")
+    return column_type("numeric" if isinstance(column, NumericColumn) else "categorical")
+
+
+def _values(column: Column) -> list[Any]:
+    """A usual value, and others."""
+    if isinstance(column, DateColumn):
+        return _moments()
+    return _numbers(column) if isinstance(column, NumericColumn) else _texts(column)
 
 
 def _numbers(column: NumericColumn) -> list[Any]:
@@ -71,6 +86,12 @@ def _numbers(column: NumericColumn) -> list[Any]:
     spread = column.center + column.scale * np.array([-30, -10, -3, -1, -0.1, 0, 0.1, 1, 3, 10, 30])
     whole = np.array([-1e300, -1e9, -1, -0.0, 1e-300, 1, 1e9, 1e300])
     return [column.fill, None, *spread, *whole, *column.knots, *between]
+
+
+def _moments() -> list[Any]:
+    """Microseconds since 1970: of all hours of a week, of midnights, and of far years."""
+    hours = [*range(7 * 24), -1, 10**6]
+    return [0, None, *(3_600_000_000 * hour + 1 for hour in hours), -(2**55), 2**57]
 
 
 def _texts(column: CategoricalColumn) -> list[Any]:

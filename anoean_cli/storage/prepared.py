@@ -6,13 +6,20 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli.errors import FileFormatError
-from anoean_cli.interfaces import Apportionment, Dataset, Kind
+from anoean_cli.interfaces import (
+    Apportionment,
+    ColumnKind,
+    Dataset,
+    Kind,
+    column_kind,
+    column_type,
+)
 from anoean_cli.storage.atomic import reading_back, replacing
 from anoean_cli.storage.hdf5 import SIGNATURE, Reader, Writer
 from anoean_cli.storage.typed_json import check_json
@@ -31,7 +38,7 @@ class Description(TypedDict):
 
     name: str
     kind: Kind
-    features: list[tuple[str, Literal["numeric", "categorical"]]]
+    features: list[tuple[str, ColumnKind]]
     provenance: dict[str, Any]
     normal: list[str]
     apportionment: Apportionment
@@ -185,21 +192,20 @@ class PreparedReader:
             values = self._reader.slice(f"features/{index}", start, stop)
             if kind == "numeric":
                 columns[name] = pa.array(values, from_pandas=True)  # NaN is how null is stored
-            else:
-                missing = self._reader.slice(f"missing/{index}", start, stop)
+                continue
+            missing = self._reader.slice(f"missing/{index}", start, stop)
+            if kind == "categorical":
                 columns[name] = pa.array(values, pa.string(), mask=missing)
+            else:
+                microseconds = pa.array(values, pa.int64(), mask=missing)
+                columns[name] = microseconds.cast(column_type(kind))
         return pa.table(columns)
 
 
 def _description(dataset: Dataset) -> dict[str, Any]:
     features = []
     if dataset.kind == "table":
-        import pyarrow as pa
-
-        features = [
-            [field.name, "numeric" if pa.types.is_floating(field.type) else "categorical"]
-            for field in dataset.examples.schema
-        ]
+        features = [[field.name, column_kind(field.type)] for field in dataset.examples.schema]
     return {
         "name": dataset.name,
         "kind": dataset.kind,
@@ -222,12 +228,14 @@ def _append(writer: Writer, dataset: Dataset, rows: slice) -> None:
     if isinstance(dataset.examples, np.ndarray):
         writer.append("images", dataset.examples[rows])
         return
-    import pyarrow as pa
-
     piece = dataset.examples.slice(rows.start, rows.stop - rows.start)
     for index, column in enumerate(piece.columns):
-        if pa.types.is_floating(column.type):
+        kind = column_kind(column.type)
+        if kind == "numeric":
             writer.append(f"features/{index}", column.to_numpy())
-        else:
+            continue
+        if kind == "categorical":
             writer.append_strings(f"features/{index}", column.fill_null("").to_pylist())
-            writer.append(f"missing/{index}", column.is_null().to_numpy())
+        else:
+            writer.append(f"features/{index}", column.cast("int64").fill_null(0).to_numpy())
+        writer.append(f"missing/{index}", column.is_null().to_numpy())

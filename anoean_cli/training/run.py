@@ -25,7 +25,7 @@ from anoean_cli.calibration.gaussian import (
 )
 from anoean_cli.data.content import digest_of_rows
 from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor, fit_table
-from anoean_cli.data.schema import CONSTANT, EMPTY, TableSchema, infer_schema
+from anoean_cli.data.schema import TableSchema, infer_schema
 from anoean_cli.data.splits import Split, SplitRequest, draw
 from anoean_cli.errors import PluginError, TrainingError, UsageError, blaming
 from anoean_cli.inference.contents import ROLES
@@ -45,6 +45,7 @@ from anoean_cli.interfaces import (
     State,
 )
 from anoean_cli.storage.checkpoint import Checkpoint
+from anoean_cli.training.columns import told_of_columns
 from anoean_cli.training.contract import blaming_for_graph, checked, try_graph
 
 DEFAULT_ENCODERS: dict[Kind, str] = {"image": "conv", "table": "mlp"}
@@ -341,11 +342,11 @@ def _fit_preprocessing(
     training = dataset.examples.take(split.training)
     places = dataset.places()[split.training]
     schema = infer_schema(training, dataset.columns, dataset.label_column, dataset.vouched, places)
-    for name, reason in schema.dropped.items():
-        kept = "" if reason in (EMPTY, CONSTANT) else "; --numeric or --categorical keeps it"
-        watcher.warn(f"column {name!r} {reason}: dropped{kept}")
     used = training.select(list(schema.columns))
-    return schema, fit_table(used, split.is_anomaly[split.training], schema, inputs)
+    table = fit_table(used, split.is_anomaly[split.training], schema, inputs)
+    for line in told_of_columns(schema, table, used):
+        watcher.warn(line)
+    return schema, table
 
 
 def _config(

@@ -22,7 +22,26 @@ def test_a_folder_as_mvtec_has_it_is_trained_on_and_scored(anoean: Run) -> None:
     write_images(Path("parts/test/hole"), 3)
     done = anoean("train --dataset parts --split publisher --image-size 8 --epochs 2 --json")
     assert done.returncode == 0, done.stderr
-    assert anoean("evaluate --json").returncode == 0
+    figures = anoean("evaluate --json").json
+
+    # The folders of given images are their labels.
+    given = anoean("evaluate --data parts/test --json")
+    assert given.returncode == 0, given.stderr
+    assert [given.json[name] for name in ("n_normals", "n_anomalies")] == [6, 3]
+    assert given.json["auc_pr"] == figures["auc_pr"]
+    assert "the model learned from this" not in given.stderr
+    for options, told in [
+        ("--data parts", "has train/ and test/; give parts/test"),
+        ("--data parts/test/hole", "has no labels; put the images into a folder for each class"),
+        ("--data parts/test/hole/0.png", "carries no labels"),
+        ("--data parts/test --label kind", "has no columns; its folders are the labels"),
+        ("--data parts/train", "all 40 rows are normal"),
+    ]:
+        done = anoean("evaluate", options)
+        assert done.returncode in (2, 3)
+        assert told in done.error
+    done = anoean("calibrate --data parts/test --out new.h5 --fpr 0.3")
+    assert "6 normals and 3 anomalies by label" in done.stderr
 
     write_images(Path("new"), 2, side=99)
     Path("new/torn.png").write_text("no image")

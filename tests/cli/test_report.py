@@ -60,6 +60,7 @@ def test_a_report_never_replaces_what_it_is_made_from(anoean: Run, model: Path, 
 
 
 def test_a_report_of_given_rows_tells_their_numbers(anoean: Run, model: Path, fresh: Path):
+    assert anoean("calibrate --threshold 1e6").returncode == 0  # so that there are misses
     done = anoean("evaluate --data fresh.csv --label label --report out.html")
     assert done.returncode == 0, done.stderr
     page = Path("out.html").read_text(encoding="utf-8")
@@ -70,6 +71,14 @@ def test_a_report_of_given_rows_tells_their_numbers(anoean: Run, model: Path, fr
     first = re.search(r'<tbody>\s*<tr><th scope="row"><bdi>(\d+)</bdi>.*?<bdi>(\w+)</bdi>', misses)
     assert first
     assert first.groups() == (worst["row"], worst["label"])
+    explained = anoean("score fresh.csv --explain 3").rows[int(worst["row"]) - 1]
+    reasons = re.search(r"<li><b>([+-][\d.e-]+)</b> <bdi>(\w+)</bdi> = <bdi>(\S+)</bdi>", misses)
+    assert reasons
+    contributions = {explained[f"explain_{k}"]: explained[f"contribution_{k}"] for k in (1, 2, 3)}
+    assert float(reasons[1]) == pytest.approx(float(contributions[reasons[2]]), rel=0.01)
+    piped = anoean("evaluate --data - --label label --report piped.html", input=fresh.read_text())
+    assert piped.returncode == 0, piped.stderr
+    assert "Rows from a pipe cannot be read once more" in Path("piped.html").read_text()
 
 
 def test_a_comparison_as_a_page(anoean: Run):
@@ -219,6 +228,26 @@ def test_points_are_told_by_pointer_and_by_keyboard(anoean: Run, toy: Path, show
     assert page.locator("#point").inner_text() != last
     page.locator("#space > svg .dot").last.hover(force=True)
     assert page.locator("#point").inner_text().startswith("row ")
+
+
+def test_images_of_points_and_of_the_worst_errors_are_shown(anoean: Run, images: Path, shown):
+    assert anoean("evaluate -m images.h5 --report out.html").returncode == 0
+    page = shown(Path("out.html"))
+    worst = page.locator("#worst img")
+    assert worst.count() > 0
+    for at in range(worst.count()):
+        assert worst.nth(at).evaluate("it => [it.naturalWidth, it.naturalHeight]") == [56, 28]
+        assert re.match(r"Row \d+, \d, and beside it", worst.nth(at).get_attribute("alt"))
+    page.locator("#space > svg").focus()
+    seen = set()
+    for key in ("Home", "End"):
+        page.keyboard.press(key)
+        told = page.locator("#point").inner_text()
+        assert page.locator("#thumb").get_attribute("aria-label") == f"the image of {told}"
+        seen.add(page.locator("#thumb").evaluate("it => it.toDataURL()"))
+    assert len(seen) == 2
+    narrow = shown(Path("out.html"), 390, "dark")
+    assert narrow.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_pages_fit_a_phone_and_a_desk_by_day_and_by_night(anoean: Run, toy: Path, shown):

@@ -95,14 +95,29 @@ def test_table_without_a_header(anoean: Run) -> None:
     assert kinds(again.stdout) == kinds(text), again.stderr
 
 
-def test_dates_of_parquet_are_dropped_and_said(anoean: Run) -> None:
+def test_dates_of_parquet_and_what_is_learned_of_them(anoean: Run) -> None:
     days = pa.array([f"2026-01-{1 + at % 28:02}" for at in range(60)])
-    stamps = days.cast(pa.timestamp("ms")).cast(pa.timestamp("ms", "UTC"))
-    columns = {"day": days.cast(pa.date32()), "at": stamps, "x": [at % 7 / 3 for at in range(60)]}
+    stamps = pa.array(range(0, 60 * 3600, 3600), pa.timestamp("s", "UTC"))
+    columns = {"day": days.cast(pa.date32()), "at": stamps, "same": stamps[:1].take([0] * 60)}
+    columns |= {"first": stamps.take([at % 2 for at in range(60)])}
     parquet.write_table(pa.table(columns), "dates.parquet")
     done = anoean("prepare dates.parquet --dry-run")
-    assert kinds(done.stdout) == {"day": "dropped", "at": "dropped", "x": "numeric"}
-    assert done.stdout.count("holds dates") == 2
+    assert kinds(done.stdout) == {
+        "day": "datetime",
+        "at": "datetime",
+        "same": "dropped",
+        "first": "dropped",
+    }
+    found = tomllib.loads(done.stdout)["columns"]
+    assert found["day"]["learned"] == "day of the week"
+    assert found["at"]["learned"] == "time of day"
+    assert "nothing comes again" in found["first"]["why"]
+    Path("s.toml").write_text(
+        done.stdout.replace('first = { kind = "dropped"', 'first = { kind = "datetime"')
+    )
+    again = anoean("prepare dates.parquet --schema s.toml --dry-run")
+    both = tomllib.loads(again.stdout)["columns"]["first"]["learned"]
+    assert both == "time of day and day of the week"
 
 
 def test_images_have_no_columns(anoean: Run) -> None:

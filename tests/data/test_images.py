@@ -188,3 +188,83 @@ def test_damaged_image_is_refused_by_name(tmp_path, pixels, damage):
 def test_other_numbers_of_channels_are_a_mistake_of_the_caller(tmp_path):
     with pytest.raises(ValueError, match="1 or 3 channels, not 2"):
         read_image(tmp_path / "any.png", 2)
+
+
+# --------------------------------------------------------------------------- as cameras write them
+
+CORNERS = np.array([[10, 80, 150], [200, 40, 120]], np.uint8)  # no two turns of it are alike
+UPRIGHT = {  # by EXIF orientation: how the stored image lies
+    1: lambda up: up,
+    2: lambda up: up[:, ::-1],
+    3: lambda up: up[::-1, ::-1],
+    4: lambda up: up[::-1],
+    5: lambda up: up.T,
+    6: lambda up: up.T[::-1],
+    7: lambda up: up.T[::-1, ::-1],
+    8: lambda up: up.T[:, ::-1],
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize(
+    ("ending", "compression"), [("png", None), ("tif", None), ("tif", "tiff_lzw")]
+)
+def test_an_image_is_read_upright(tmp_path, orientation, ending, compression):
+    exif = Image.Exif()
+    exif[images.EXIF_ORIENTATION] = orientation
+    stored = np.ascontiguousarray(UPRIGHT[orientation](CORNERS))
+    path = tmp_path / f"turned.{ending}"
+    Image.fromarray(stored).save(path, exif=exif, compression=compression)
+
+    np.testing.assert_array_equal(read_image(path, 1)[0], CORNERS)
+    assert images.image_size(path) == CORNERS.shape
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("RGBA", 3), ("RGBA", 1), ("LA", 1), ("PA", 3)])
+def test_what_is_transparent_becomes_white(tmp_path, mode, channels):
+    layer = Image.new("RGBA", (3, 2), (90, 90, 90, 255))
+    layer.putpixel((0, 0), (0, 0, 0, 0))
+    layer.putpixel((1, 0), (0, 0, 0, 51))  # a fifth of black
+    if mode == "PA":
+        layer = layer.quantize(8)
+    layer.convert(mode if mode != "PA" else "P").save(tmp_path / "layer.png")
+
+    read = read_image(tmp_path / "layer.png", channels)
+
+    assert read.shape == (channels, 2, 3)
+    assert (read[:, 0, 0] == 255).all()
+    np.testing.assert_allclose(read[:, 0, 1], 204, atol=2)
+    np.testing.assert_allclose(read[:, 1, 2], 90, atol=2)
+
+
+def test_a_palette_gives_its_colours(tmp_path):
+    colours = np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8)
+    Image.fromarray(colours).quantize(4).save(tmp_path / "palette.png")
+    transparent = Image.fromarray(colours).quantize(4)
+    transparent.save(tmp_path / "seen-through.gif", transparency=transparent.getpixel((0, 0)))
+
+    np.testing.assert_array_equal(read_image(tmp_path / "palette.png", 3)[:, 0].T, colours[0])
+    seen = read_image(tmp_path / "seen-through.gif", 3)[:, 0].T
+    assert seen.tolist() == [[255, 255, 255], [0, 0, 255]]
+
+
+def test_two_colours_are_black_and_white(tmp_path):
+    Image.fromarray(np.array([[True, False]])).save(tmp_path / "bits.png")
+    assert read_image(tmp_path / "bits.png", 1).tolist() == [[[255, 0]]]
+
+
+def test_the_first_image_of_an_animation_counts(tmp_path, pixels):
+    first, *others = (Image.fromarray(image) for image in pixels[:3])
+    first.save(tmp_path / "moving.gif", save_all=True, append_images=others)
+    first.save(tmp_path / "pages.tif", save_all=True, append_images=others)
+
+    for name in ("moving.gif", "pages.tif"):
+        np.testing.assert_array_equal(read_image(tmp_path / name, 1), pixels[:1])
+
+
+def test_an_image_of_another_size_is_resized_whatever_its_proportions(tmp_path):
+    path = saved(tmp_path, np.repeat([[0, 200]], 40, axis=0).repeat(10, axis=1).astype(np.uint8))
+    read = read_image(path, 3, size=(8, 8))
+    assert read.shape == (3, 8, 8)
+    assert read[0, 0, 0] < 10
+    assert read[0, 0, 7] > 190

@@ -68,7 +68,7 @@ def test_usual_spellings_of_a_text(text: str, others: set[str]) -> None:
 
 # --------------------------------------------------------------------------- CSV, Parquet, frames
 
-OPTIONS = TableOptions(categorical=("code",))
+OPTIONS = TableOptions(categorical=("code", "day", "moment"))
 
 
 def frame(rows: int = 60, seed: int = 0) -> pd.DataFrame:
@@ -81,6 +81,10 @@ def frame(rows: int = 60, seed: int = 0) -> pd.DataFrame:
             "day": days,
             "moment": days + pd.to_timedelta(rng.integers(0, 2, rows) * 0.5, "s"),
             "size": rng.normal(size=rows),
+            "date": days.where(rng.random(rows) < 0.9),
+            "time": days + pd.to_timedelta(rng.integers(0, 10**9, rows) * 997, "ns"),
+            "at": days.tz_localize("Europe/Berlin")
+            + pd.to_timedelta(rng.integers(0, 99, rows), "h"),
         }
     )
 
@@ -100,7 +104,8 @@ def test_the_same_rows_are_the_same_from_every_container(tmp_path: Path, trained
     assert schema.categorical == ("flag", "code", "day", "moment")
     fitted: TablePreprocessor = fit_table(table, np.zeros(len(table), bool), schema)
     expected = fitted.transform(table)
-    wanted = Wanted(schema.numeric, schema.categorical, schema.source)
+    assert schema.dates == {"date": False, "time": False, "at": True}
+    wanted = Wanted(schema.numeric, schema.categorical, schema.source, dates=schema.dates)
     for name, path in containers.items():
         (batch,) = stream_table(path, name, wanted, TableOptions(), "stop")
         np.testing.assert_array_equal(fitted.transform(batch.table), expected, err_msg=name)

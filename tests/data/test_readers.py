@@ -454,7 +454,7 @@ def test_types_are_found(tmp_path: Path) -> None:
         "count": [1.0, 18446744073709551617.0],
         "ratio": [0.5, None],
         "flag": ["true", "false"],
-        "day": ["2024-01-02", "2024-01-03"],
+        "day": [datetime.datetime(2024, 1, 2), datetime.datetime(2024, 1, 3)],
         "code": [7.0, 10.0],
         "kind": ["a", "b"],
         "none": [None, None],
@@ -563,7 +563,7 @@ def test_parquet_types_when_exploring(tmp_path: Path) -> None:
         "d": [1.5, None],
         "s": ["1", None],
         "c": ["x", None],
-        "day": ["2024-01-02", None],
+        "day": [datetime.datetime(2024, 1, 2), None],
     }
 
 

@@ -113,16 +113,14 @@ def test_texts_that_all_differ_are_identifiers_in_a_small_table_too():
 @pytest.mark.parametrize(
     "date",
     [
-        "2026-01-{:02}",
         "2026-01-{:02}T08:15:00",
-        "2026-01-{:02} 08:15:00.250+01:00",
         "2026-01-{:02} 08:15Z",
         "2026/1/{}",
         "{}.1.2026",
         "1/{}/2026 8:15",
     ],
 )
-def test_dates_are_no_categories(date):
+def test_dates_that_are_text_are_no_categories(date):
     days = [date.format(1 + i % 9) for i in range(N)]
     assert "dates" in infer({"day": days}).dropped["day"]
     assert infer({"day": days}, vouched=["day"]).columns["day"] == "categorical"
@@ -132,6 +130,31 @@ def test_dates_are_no_categories(date):
 @pytest.mark.parametrize("text", ["08:15:0{}", "10.0.0.{}", "1.2.{}", "2026-W0{}", "2026-01-0{}x"])
 def test_what_is_like_a_date_is_a_category(text):
     assert infer({"c": [text.format(i % 9) for i in range(N)]}).columns["c"] == "categorical"
+
+
+HOURS = np.arange(0, N).astype("M8[h]")
+TWO_WEEKS = np.arange(N) % 15 * np.timedelta64(24, "h")
+
+
+@pytest.mark.parametrize(
+    ("dates", "keeps"),
+    [
+        (HOURS, True),  # of eight days
+        (HOURS[:48].repeat(5)[:N], False),  # less than two days
+        (HOURS[0] + TWO_WEEKS, True),
+        (HOURS[0] + TWO_WEEKS % np.timedelta64(9 * 24, "h"), False),  # of nine days
+        (HOURS[0] + np.arange(N) % 2 * np.timedelta64(7 * 24 * 5, "h"), False),  # a Thursday
+    ],
+)
+def test_dates_are_kept_where_a_cycle_comes_again(dates, keeps):
+    column = pa.array(dates.astype("M8[us]"))
+    schema = infer({"at": column})
+    assert schema.columns.get("at") == ("datetime" if keeps else None)
+    assert keeps or schema.dropped["at"].startswith("holds dates in which nothing comes again")
+    assert infer({"at": column}, vouched=["at"]).dates == {"at": False}
+    assert infer({"at": column.cast(pa.timestamp("us", "UTC"))}).dates == (
+        {"at": True} if keeps else {}
+    )
 
 
 def test_a_few_values_do_not_make_an_identifier():

@@ -1,18 +1,25 @@
 """Reports: the numbers behind the pictures, and pages that hold no more than they should."""
 
+import io
 import re
+from base64 import b64decode
+from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from PIL import Image
 from scipy import stats
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
 
 from anoean_cli.calibration.conformal import Calibration
 from anoean_cli.calibration.gaussian import Gaussian
+from anoean_cli.data.inputs import Piece
 from anoean_cli.evaluation.comparison import summarise
-from anoean_cli.evaluation.report import charts, evaluation, numbers, table
+from anoean_cli.evaluation.examples import of_pieces
+from anoean_cli.evaluation.report import charts, details, evaluation, numbers, table
 from anoean_cli.evaluation.report.page import render
 from anoean_cli.evaluation.run import Labelled, figures
 
@@ -93,6 +100,9 @@ def page_of(made: SimpleNamespace, labelled: Labelled, label: str = "rows.csv") 
     about |= {"files": {label: "123"}, "notes": [label]}
     found = figures(made, labelled, bootstrap=50)
     content = evaluation.content(made, labelled, found, about, f"anoean {label}", bootstrap=50)
+    reason = details.Reason(label, label, -0.5)
+    lines = content["false_alarms"]["lines"] + content["misses"]["lines"]
+    content["why"] = {line["at"]: details.Why([reason], details.data_uri(b"")) for line in lines}
     return render("evaluate.html", content)
 
 
@@ -139,9 +149,10 @@ def test_a_page_is_well_formed_and_needs_nothing_else(name: str) -> None:
     assert "://" not in text
     assert "url(" not in text
     assert "@import" not in text
-    assert {tag for tag, _ in page.tags}.isdisjoint({"img", "iframe", "object", "base"})
+    assert {tag for tag, _ in page.tags}.isdisjoint({"iframe", "object", "base"})
     assert [value for value in page.values("href") if value[0] != "#"] == ["data:,"]
-    assert page.values("src") == []
+    assert all(value.startswith("data:image/png;base64,") for value in page.values("src"))
+    assert all("alt" in found for tag, found in page.tags if tag == "img")
     ids = page.values("id")
     assert len(ids) == len(set(ids))
     named = [
@@ -265,6 +276,41 @@ def test_the_worst_errors_come_first_with_their_rows() -> None:
     assert alarms["lines"][0]["row"] == str(np.argmax(normals) + 1)
     misses = evaluation._worst(rows, np.flatnonzero(labelled.is_anomaly), threshold, highest=False)
     assert misses["lines"][0]["score"] == labelled.scores[300:].min() < threshold
+
+
+def test_images_of_points_are_on_one_sheet_in_their_order() -> None:
+    images = np.arange(60, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 28, 20), np.uint8)
+
+    def examples(at):  # as from a file: some rows at a time
+        for part in np.array_split(at, 3):
+            yield part, images[part]
+
+    order, bare = np.array([59, *range(50)]), model(typical=None)
+    why, made = details.of_rows(bare, examples, np.array([3, 55]), order, np.zeros(60))
+    assert why == {}
+    assert made is not None
+    picture = Image.open(io.BytesIO(b64decode(made["uri"].partition(",")[2])))
+    assert (made["width"], made["height"], made["across"]) == (20, 28, 40)
+    assert picture.size == (40 * 20, 2 * 28)
+    tiles = np.asarray(picture)[::28, ::20].ravel()
+    assert tiles[: len(order)].tolist() == order.tolist()
+    wide = details.sheet({0: details._tile(np.zeros((3, 64, 128), np.uint8))}, np.arange(3))
+    assert (wide["width"], wide["height"]) == (32, 16)
+
+
+def test_rows_are_fetched_once_more_from_an_input() -> None:
+    def read():
+        for start, count in ((0, 4), (4, 2), (6, 3)):
+            table = pa.table({"x": np.arange(start, start + count)})
+            yield Piece("t.csv", table, np.arange(start, start + count) + 1)
+
+    labelled = replace(drawn(3, 3), positions=np.array([0, 2, 3, 5, 6, 8]))
+    found = [
+        (at.tolist(), t["x"].to_pylist())
+        for at, t in of_pieces(read, labelled)(np.array([1, 3, 4]))
+    ]
+    assert found == [([1], [2]), ([3], [5]), ([4], [6])]
+    assert list(of_pieces(read, labelled)(np.array([], int))) == []
 
 
 def test_rows_of_several_files_are_told_apart() -> None:

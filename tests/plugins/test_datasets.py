@@ -5,20 +5,25 @@ import struct
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from anoean_plugins.datasets import kdd, kdd99, mnist, nsl_kdd, toy
+from anoean_plugins.datasets import fashion_mnist, idx, kdd, kdd99, mnist, nsl_kdd, toy
+from anoean_plugins.datasets.fashion_mnist import FashionMnist
 from anoean_plugins.datasets.kdd99 import Kdd99
 from anoean_plugins.datasets.mnist import Mnist
 from anoean_plugins.datasets.nsl_kdd import NslKdd
 from anoean_plugins.datasets.toy import Toy
 
+from anoean_cli.data.content import digest_of
 from anoean_cli.errors import DataError, DatasetUnavailableError
 from anoean_cli.interfaces import Apportionment, DatasetPlugin, LoadRequest
 
@@ -49,12 +54,29 @@ def warnings() -> list[str]:
 def offline(tmp_path, monkeypatch, warnings) -> Callable[..., LoadRequest]:
     """Requests on a machine without network, data folder or cache."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    for module in (mnist, nsl_kdd, kdd99):
+    for module in (mnist, fashion_mnist, nsl_kdd, kdd99):
         monkeypatch.setattr(module, "RAW", replace(module.RAW, base_url="http://127.0.0.1:1/"))
     return partial(LoadRequest, cache=tmp_path / "cache", warn=warnings.append)
 
 
-@pytest.mark.parametrize("plugin", [Mnist, NslKdd, Kdd99, Toy])
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The URL of a server on this machine that gives the files of a folder."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    thread = Thread(target=partial(server.serve_forever, poll_interval=0.02))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("plugin", [Mnist, FashionMnist, NslKdd, Kdd99, Toy])
 def test_plugins_fulfil_the_contract(plugin):
     assert isinstance(plugin(), DatasetPlugin)
     assert plugin.summary
@@ -63,7 +85,7 @@ def test_plugins_fulfil_the_contract(plugin):
 def test_importing_plugins_is_light():
     heavy = "{'torch', 'pyarrow', 'pandas', 'mlxtend', 'pooch', 'requests', 'PIL', 'sklearn'}"
     code = (
-        "import sys; from anoean_plugins.datasets import kdd99, mnist, nsl_kdd, toy;"
+        "import sys; from anoean_plugins.datasets import fashion_mnist, kdd99, nsl_kdd, toy;"
         f"print(sorted({heavy} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -201,6 +223,62 @@ def test_mnist_files_that_do_not_belong_together(tmp_path, offline):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=r"\(28, 28\) pixels, but of \(27, 27\)"):
         load()
+
+
+# --------------------------------------------------------------------------- Fashion-MNIST
+
+
+def test_fashion_mnist_has_the_names_of_its_classes(tmp_path, offline):
+    images = write_mnist(tmp_path / "fashion-mnist")
+    dataset = FashionMnist().load(offline(data_folder=tmp_path))
+    np.testing.assert_array_equal(dataset.examples, images[:, None])
+    assert dataset.labels[[0, 7, 9]].tolist() == ["T-shirt/top", "Sneaker", "Ankle boot"]
+    assert dataset.name == "fashion-mnist"
+    assert dataset.provenance["licence"] == "MIT"
+
+
+def test_fashion_mnist_is_downloaded_and_verified(tmp_path, monkeypatch, offline):
+    served, content = tmp_path / "served", tmp_path / "content"
+    write_mnist(content)
+    served.mkdir()
+    for file in content.iterdir():
+        (served / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+    digests = [digest_of(content / name) for name in idx.NAMES]
+    with serving(served) as url:
+        raw = replace(fashion_mnist.RAW, base_url=url)
+        monkeypatch.setattr(fashion_mnist, "RAW", raw)
+        with pytest.raises(DatasetUnavailableError, match="wrong checksum"):
+            FashionMnist().load(offline())
+        assert not list((tmp_path / "cache").rglob("*ubyte*"))
+        monkeypatch.setattr(fashion_mnist, "RAW", replace(raw, files=idx.files(*digests)))
+        first = FashionMnist().load(offline())
+    again = FashionMnist().load(offline())
+    assert (first.provenance["source"], again.provenance["source"]) == ("download", "cache")
+    assert first.labels.tolist() == again.labels.tolist()
+
+
+@pytest.mark.parametrize("source", ["auto", "full"])
+def test_fashion_mnist_has_no_sample(offline, source):
+    with pytest.raises(DatasetUnavailableError, match=r"not in .*fashion-mnist.*--source PATH\."):
+        FashionMnist().load(offline(source=source))
+
+
+def test_files_of_the_other_data_set_are_not_mistaken(tmp_path, monkeypatch, offline, warnings):
+    write_mnist(tmp_path)
+    digest = digest_of(tmp_path / idx.NAMES[1])
+    monkeypatch.setitem(idx.TRAINING_LABELS, "mnist", digest)
+    with pytest.raises(DatasetUnavailableError, match=r"are those of mnist; put those of fashion"):
+        FashionMnist().load(offline(data_folder=tmp_path))
+    monkeypatch.setitem(idx.TRAINING_LABELS, "fashion-mnist", digest)
+    monkeypatch.delitem(idx.TRAINING_LABELS, "mnist")
+    assert Mnist().load(offline(data_folder=tmp_path)).provenance["sample"]
+    assert "are those of fashion-mnist" in warnings[-1]
+
+
+def test_a_label_without_a_class_is_refused(tmp_path, offline):
+    write_mnist(tmp_path, train=11)
+    with pytest.raises(DataError, match="has a label 10; there are 10 classes"):
+        FashionMnist().load(offline(source=str(tmp_path)))
 
 
 # --------------------------------------------------------------------------- KDD

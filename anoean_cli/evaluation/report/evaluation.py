@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from anoean_cli.calibration.conformal import p_values
 from anoean_cli.data.labels import among
-from anoean_cli.evaluation.report import charts, numbers
+from anoean_cli.evaluation.examples import Examples
+from anoean_cli.evaluation.report import charts, details, numbers
 from anoean_cli.evaluation.report.charts import Chart, Mark, Rule
 from anoean_cli.evaluation.report.page import short
 from anoean_cli.evaluation.run import Labelled
@@ -103,6 +104,7 @@ def content(
     about: Mapping[str, Any],
     command: str,
     bootstrap: int = 1000,
+    examples: Examples | None = None,
 ) -> dict[str, Any]:
     """Everything that the template shows.
 
@@ -112,11 +114,22 @@ def content(
         about: where rows and model come from.
         command: how the report was asked for.
         bootstrap: resamples for the bands; 0 gives none.
+        examples: fetches rows to be explained and shown; None where that cannot be.
     """
     rows = Rows.of(model, labelled)
     threshold = model.calibration.threshold
     control = control_of(rows, model.calibration.reference, threshold)
     precision_recall, roc = _curve_charts(rows, found, bootstrap)
+    false_alarms = _worst(rows, rows.members["normal"], threshold, highest=True)
+    misses = _worst(rows, np.flatnonzero(labelled.is_anomaly), threshold, highest=False)
+    worst = [line["at"] for group in (false_alarms, misses) for line in group["lines"]]
+    space = decision_space(model, rows)
+    why: dict[int, details.Why] = {}
+    sheet = None
+    if examples is not None:
+        are_images = model.schema is None
+        dots = space["rows"] if space is not None and are_images else np.empty(0, np.intp)
+        why, sheet = details.of_rows(model, examples, np.array(worst), dots, labelled.scores)
     return {
         "title": f"{short(about['data'], 60)}: {model.config['detector']['name']}",
         "about": about,
@@ -129,9 +142,12 @@ def content(
         "curves": [precision_recall, roc],
         "uniformity": _uniformity(rows, model),
         "types": _types(rows, threshold),
-        "space": decision_space(model, rows),
-        "false_alarms": _worst(rows, rows.members["normal"], threshold, highest=True),
-        "misses": _worst(rows, np.flatnonzero(labelled.is_anomaly), threshold, highest=False),
+        "space": space,
+        "sheet": sheet,
+        "false_alarms": false_alarms,
+        "misses": misses,
+        "why": why,
+        "unexplained": _why_not(model, examples),
         "threshold": threshold,
         "training": training_charts(model),
         "provenance": [*made_by(command), *_provenance(model, about)],
@@ -368,6 +384,7 @@ def _worst(
     order = np.argsort(labelled.scores[wrong] * (-1 if highest else 1), kind="stable")
     listed = [
         {
+            "at": at,
             "row": rows.name_of(at),
             "type": short(str(labelled.types[at])) or "(none)",
             "score": float(labelled.scores[at]),
@@ -376,6 +393,18 @@ def _worst(
         for at in wrong[order[:WORST]].tolist()
     ]
     return {"lines": listed, "count": len(wrong), "of": len(members)}
+
+
+def _why_not(model: Model, examples: Examples | None) -> str:
+    """Why errors are not explained; empty where they are."""
+    if examples is None:
+        return "Rows from a pipe cannot be read once more to be explained."
+    if model.typical is None:
+        return (
+            "The model holds no typical normal row to explain by, as files of older versions: "
+            "train it anew."
+        )
+    return ""
 
 
 # --------------------------------------------------------------------------- decision space
@@ -403,7 +432,11 @@ def decision_space(model: Model, rows: Rows) -> dict[str, Any] | None:
     ]
     x, y = charts.across(labels[0], x0, x1), charts.upward(labels[1], y0, y1, 360)
     dots = [
-        (float(rows.labelled.scores[at]), Mark("dot", name, charts.dot(name, px, py), title))
+        (
+            float(rows.labelled.scores[at]),
+            at,
+            Mark("dot", name, charts.dot(name, px, py), title),
+        )
         for name, members in chosen.items()
         for at, px, py, title in zip(
             members.tolist(),
@@ -424,12 +457,13 @@ def decision_space(model: Model, rows: Rows) -> dict[str, Any] | None:
         "what is to be seen here.",
         x,
         y,
-        [mark for _, mark in dots],
+        [mark for *_, mark in dots],
         legend=[(name, SERIES[name]) for name in rows.groups],
         role="space",
         height=360,
     )
-    return {"chart": chart, "drawn": drawn, "total": total, "beyond": beyond}
+    order = np.array([at for _, at, _ in dots])
+    return {"chart": chart, "drawn": drawn, "total": total, "beyond": beyond, "rows": order}
 
 
 def _title(rows: Rows, at: int) -> str:

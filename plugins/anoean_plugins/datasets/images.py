@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.data.content import digest_of
+from anoean_cli.data.images import PARTS, class_of, digest_of_images
 from anoean_cli.errors import DataError, DatasetUnavailableError
 from anoean_cli.interfaces import Dataset, LoadRequest
 
@@ -20,7 +19,6 @@ SIDE = 64
 SMALLEST_SIDE = 8  # of the encoder conv
 NORMAL = "good"  # as MVTec AD calls it
 UNLABELLED = "normal"
-PARTS = ("train", "test")
 MASKS = "ground_truth"
 # A byte a value, and training has four more of it as float32.
 BYTES_A_VALUE = 5
@@ -70,7 +68,7 @@ class Images:
             labels=labels,
             provenance={
                 "source": "file",
-                "files": {f"{folder.resolve().name}/": _digest(folder, paths)},
+                "files": digest_of_images(folder, paths),
                 "rows": len(files),
                 "sample": False,
                 "resized": True,
@@ -96,7 +94,7 @@ def _files(folder: Path, request: LoadRequest) -> list[_File]:
 
     if all((folder / part).is_dir() for part in PARTS):
         files = [
-            _File(path, _class_of(path, folder / part), part)
+            _File(path, class_of(path, folder / part), part)
             for part in PARTS
             for path in image_files(folder / part)
         ]
@@ -129,12 +127,6 @@ def _some(files: list[_File], folder: Path) -> list[_File]:
 
 def _folders(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _class_of(path: Path, folder: Path) -> str:
-    """The first folder on the way to an image, "" if it lies outside of any."""
-    inside = path.relative_to(folder).parts
-    return inside[0] if len(inside) > 1 else ""
 
 
 def _size(paths: Sequence[Path]) -> tuple[int, int]:
@@ -179,11 +171,3 @@ def _check_memory(count: int, channels: int, size: tuple[int, int]) -> None:
 def _memory() -> int:
     """Bytes of main memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _digest(folder: Path, paths: Sequence[Path]) -> str:
-    """A checksum of names and contents of all files."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{digest_of(path)}\n".encode())
-    return digest.hexdigest()

@@ -65,7 +65,7 @@ class TableDataset:
             normal=(UNLABELLED,) if label is None else (),
             columns=raw.columns,
             label_column=label,
-            vouched=(*raw.roles.numeric, *raw.roles.categorical),
+            vouched=raw.roles.vouched,
             positions=raw.rows if total > len(raw.table) else None,
         )
 

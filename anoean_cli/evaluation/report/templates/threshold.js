@@ -86,6 +86,19 @@
     at = next;
     dots[at].classList.add("on");
     told.textContent = dots[at].querySelector("title").textContent;
+    if (thumb) draw();
+  }
+
+  // Images of rows: the tiles of the sheet are in the order of the points.
+  const thumb = document.getElementById("thumb");
+  const sheet = document.getElementById("sheet");
+  function draw() {
+    const [width, height, across] = ["width", "height", "across"].map((it) => Number(sheet.dataset[it]));
+    const context = thumb.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    const [left, top] = [(at % across) * width, Math.floor(at / across) * height];
+    context.drawImage(sheet, left, top, width, height, 0, 0, thumb.width, thumb.height);
+    thumb.setAttribute("aria-label", `the image of ${told.textContent}`);
   }
 
   // The nearest point within a finger's reach: a point alone is too small to be hit.

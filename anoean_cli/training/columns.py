@@ -1,0 +1,63 @@
+"""What the user is told of a table's columns: what is not learned from, and what of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from anoean_cli.data.dates import named_cycles
+from anoean_cli.data.header import listed
+from anoean_cli.data.preprocessing import MOST_CATEGORIES, DateColumn, TablePreprocessor
+from anoean_cli.data.schema import COUNTER, IDENTIFIER, NO_CYCLE, ODD_DATES, TableSchema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MOST_LINES = 5  # about columns that are dropped for one reason
+KEPT_BY = {
+    COUNTER: "--numeric or --categorical",
+    IDENTIFIER: "--categorical",
+    ODD_DATES: "--categorical",
+    NO_CYCLE: "--datetime",
+}
+
+
+def told_of_columns(
+    schema: TableSchema, preprocessor: TablePreprocessor, training: pa.Table
+) -> Iterator[str]:
+    """Yield a line for each thing to tell.
+
+    Args:
+        preprocessor: fitted on the training rows.
+        training: these rows, of the schema's columns.
+    """
+    for reason in dict.fromkeys(schema.dropped.values()):
+        names = [name for name, why in schema.dropped.items() if why == reason]
+        yield from _of_dropped(names, reason)
+    for name in schema.categorical:
+        found = len(training[name].unique().drop_null())
+        if found > MOST_CATEGORIES:
+            yield (
+                f"column {name!r} has {found:,} categories: the {MOST_CATEGORIES} most frequent "
+                "are learned from, the others count as unseen"
+            )
+    for name, zoned in schema.dates.items():
+        column = preprocessor.columns[name]
+        assert isinstance(column, DateColumn)
+        clock = "UTC" if zoned else "the time that is written"
+        yield (
+            f"column {name!r} holds dates: learned from are {named_cycles(column.cycles)}, in "
+            f"{clock}; the date itself is not, for rows to come have later ones"
+        )
+
+
+def _of_dropped(names: list[str], reason: str) -> Iterator[str]:
+    """Columns that are dropped for one reason share a line where there are many."""
+    option = KEPT_BY.get(reason)
+    if len(names) > MOST_LINES:
+        kept = f" ({option} keeps what it names)" if option else ""
+        yield f"{len(names):,} columns are dropped, each of which {reason}{kept}: {listed(names)}"
+        return
+    kept = f"; {option} keeps it" if option else ""
+    for name in names:
+        yield f"column {name!r} {reason}: dropped{kept}"
