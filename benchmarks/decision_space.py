@@ -25,9 +25,10 @@ svg { color-scheme: light dark; --card: #fff; --text: #1a1d21; --edge: #d5d9df;
 .card { fill: var(--card); stroke: var(--edge); }
 text { fill: var(--text); font: 12px system-ui, sans-serif; }
 .normal { fill: var(--normal); } .seen { fill: var(--seen); } .unseen { fill: var(--unseen); }
-path { fill-opacity: .75; stroke: var(--card); stroke-width: .4; }
+path { fill-opacity: .75; }
 """
-LEGEND = 24  # pixels below the chart
+LEGEND = 24  # of its height, below the chart
+WIDTH = 560
 
 
 def main(model_path: str, out: str) -> None:
@@ -45,7 +46,7 @@ def drawn(chart: Chart) -> str:
     height = chart.height + LEGEND
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {chart.width} {height}"'
-        f' width="{2 * chart.width}" height="{2 * height}">',
+        f' width="{WIDTH}" height="{WIDTH * height // chart.width}">',
         f"<style>{STYLE}</style>",
         f"<title>{chart.title}</title>",
         f'<rect class="card" width="{chart.width}" height="{height}" rx="6"/>',
