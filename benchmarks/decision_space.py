@@ -28,7 +28,7 @@ text { fill: var(--text); font: 12px system-ui, sans-serif; }
 path { fill-opacity: .75; }
 """
 LEGEND = 24  # of its height, below the chart
-WIDTH = 560
+WIDTH = 480
 
 
 def main(model_path: str, out: str) -> None:

@@ -82,6 +82,22 @@ def test_commands_and_options_that_are_shown_exist(page: Path):
         assert shown <= {*known, "--help"}, f"{name_of(page)}: anoean {name}{rest}"
 
 
+def test_the_site_builds_without_a_warning_and_asks_no_other_host(tmp_path: Path):
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install '.[docs]'")
+    pytest.importorskip("material")
+    # Not --quiet: it hides warnings from --strict as well.
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pages = list(tmp_path.rglob("*.html"))
+    assert {"index.html", "guide.html", "security.html", "changelog.html"} <= {
+        p.name for p in pages
+    }
+    for page in pages:
+        asked = re.findall(r"<(?:script|link|img|iframe)\b[^>]*https?://[^>]*>", page.read_text())
+        assert not asked, f"{page.name}: {asked[0]}"
+
+
 def test_readme_lists_every_exit_status():
     rows = re.findall(r"^\| ([\d, ]+) \|", (ROOT / "README.md").read_text(), re.M)
     listed = {int(status) for row in rows for status in row.split(",")}
