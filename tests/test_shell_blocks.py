@@ -32,12 +32,15 @@ EXPLAINING = re.compile(r'(?<="explain_\d": )"\w+"')
 # How many blocks of each page run, and how many say why not.
 PAGES = {"README.md": (4, 2), "docs/faq.md": (8, 0), "docs/guide.md": (18, 7)}
 SESSIONS = (("README.md", "docs/faq.md"), ("docs/guide.md",))
-# The suite shall end while one waits: all pages but the README train for one epoch, compare with
-# two seeds, and take the sample of MNIST, without asking the network first.
+# The suite shall end while one waits: all pages but the README train for one epoch and without
+# forests, compare with two seeds, and take the sample of MNIST without asking the network first.
 QUICK = r"""
 anoean() {
     case " $* " in *" mnist "*) set -- "$@" --source sample ;; esac
-    case $1 in train) set -- "$@" --epochs 1 ;; compare) set -- "$@" --epochs 1 --seeds 2 ;; esac
+    case $1 in
+        train) set -- "$@" --epochs 1 --set forest=0 --set distillation=0 ;;
+        compare) set -- "$@" --epochs 1 --seeds 2 ;;
+    esac
     command anoean "$@"
 }
 """
@@ -124,11 +127,11 @@ def is_shown(printed: Sequence[str], shown: Sequence[str], alike: Alike) -> bool
 
 
 def same_line(shown: str, printed: str, alike: Alike) -> bool:
-    """Words are equal, whole numbers too; others are alike."""
+    """Words are equal, counts too; other numbers are alike."""
     if words_of(shown) != words_of(printed):
         return False
     pairs = zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=True)
-    return all(a == b or ("." in a and alike(value(a), value(b))) for a, b in pairs)
+    return all(a == b or ({".", "%"} & set(a) and alike(value(a), value(b))) for a, b in pairs)
 
 
 def words_of(line: str) -> str:
@@ -137,17 +140,19 @@ def words_of(line: str) -> str:
 
 
 def value(text: str) -> float:
-    return float(text.rstrip("%").replace(",", ""))
+    number = float(text.rstrip("%").replace(",", ""))
+    return number / 100 if text.endswith("%") else number
 
 
 def as_seeds_allow(a: float, b: float) -> bool:
-    """Rates by a tenth, scores of anomalies by a factor of ten: seeds differ no less."""
+    """Rates by a tenth, scores by a factor of ten: seeds 0 to 3 differ no less."""
     return abs(a - b) <= 0.1 if 0 <= a <= 1 and 0 <= b <= 1 else 0.1 <= a / b <= 10
 
 
 def as_few_epochs_allow(a: float, b: float) -> bool:
-    """One epoch tells most attacks from normals; what is said of three rows changes by a third."""
-    return abs(a - b) <= 0.4 if 0 <= a <= 1 and 0 <= b <= 1 else (a > 0) == (b > 0)
+    """A model of one epoch, without forests, is another one: what it says of three rows may be
+    anything, but hardly of hundreds."""
+    return abs(a - b) <= 0.8 if 0 <= a <= 1 and 0 <= b <= 1 else (a > 0) == (b > 0)
 
 
 # --------------------------------------------------------------------------- a session
