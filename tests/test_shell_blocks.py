@@ -39,7 +39,10 @@ anoean() {
     case " $* " in *" mnist "*) set -- "$@" --source sample ;; esac
     case $1 in
         train) set -- "$@" --epochs 1 --set forest=0 --set distillation=0 ;;
-        compare) set -- "$@" --epochs 1 --seeds 2 ;;
+        compare)
+            set -- "$@" --epochs 1 --seeds 2
+            set -- "$@" --set anoean.forest=0 --set anoean.distillation=0
+            ;;
     esac
     command anoean "$@"
 }
