@@ -9,13 +9,14 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 MODEL := demo/digit-3.h5
 
-.PHONY: help demo test lint types node reproduce lock clean
+.PHONY: help demo test lint types docs node reproduce lock clean
 
 help:
 	@echo "make demo    train on MNIST's digit 3, evaluate, and score ten images, in demo/"
 	@echo "make test    run the test suite"
 	@echo "make lint    check style"
 	@echo "make types   check types"
+	@echo "make docs    build the documentation as a site, in site/; a broken link is an error"
 	@echo "make node    fetch ONNX Runtime for Node, with which the suite runs exported graphs"
 	@echo "make reproduce NAME=table1   a table or figure of the paper: table1, table2, fig3, fig5,"
 	@echo "             fig6, fig7, fig8a, fig8b; goes on where it stopped; ARGS= passes options"
@@ -39,6 +40,9 @@ lint: $(VENV)/installed-dev
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
 
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 node: $(VENV)/node/installed
 
 reproduce: $(VENV)/installed-dev
@@ -56,7 +60,7 @@ lock:
 	sed -i 's/^torch==.*/&\n    --hash=sha256:$(TORCH_CPU) \\/' requirements.lock
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo build dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -61,7 +61,8 @@ def get(role: Role, name: str) -> Any:
     kind = role.removesuffix("s")
     if not found:
         known = ", ".join(names(role)) or "none"
-        raise PluginError(f"no {kind} plugin is called {name!r}; there are: {known}")
+        nor_file = " and no file" if role == "datasets" else ""  # what --dataset takes as well
+        raise PluginError(f"no {kind} plugin{nor_file} is called {name!r}; there are: {known}")
     if len(found) > 1:
         owners = ", ".join(sorted(_distribution(entry) for entry in found))
         raise PluginError(

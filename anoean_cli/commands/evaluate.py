@@ -129,9 +129,14 @@ def _given_rows(
     _warn_of_other_names(data, labelled, model.config["seen_types"], console)
     about = origin_of(data)
     if are_of_training(about["files"], model.config):
+        remedy = (
+            "without --data they are of the rows that training set aside"
+            if len(model.split.get("test", ()))
+            else "train with --test-size to set rows aside for them"
+        )
         console.warn(
             f"{data}: the model learned from this file, so the figures are better than on new "
-            "rows; without --data they are of the rows that training set aside"
+            f"rows; {remedy}"
         )
     is_pipe = data == STDIN or Path(data).is_fifo()
     return labelled, _origin(data, about), None if is_pipe else of_pieces(read, labelled)

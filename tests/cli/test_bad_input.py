@@ -282,6 +282,7 @@ def test_a_full_disk_behind_stdout(tmp_path: Path, args: str) -> None:
             "detector plugin 'dividing' failed: ZeroDivisionError",
         ),
         ("--dataset dropping", 6, "dataset plugin 'dropping' failed: KeyError"),
+        ("--dataset pumps.cvs", 6, "no dataset plugin and no file is called 'pumps.cvs'"),
         ("--dataset nothing", 6, "dataset plugin 'nothing' breaks its contract: its load returns"),
     ],
 )

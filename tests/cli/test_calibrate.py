@@ -215,6 +215,9 @@ def test_rows_that_the_model_learned_from_make_p_values_approximate(
         assert ("learned from this file" in found.stderr) is not is_new
         found = anoean("evaluate", "--data", file, "--json")
         assert ("learned from this file" in found.stderr) is not is_new
+        if not is_new:  # what is advised works
+            set_aside = anoean("evaluate").returncode == 0
+            assert ("without --data" if set_aside else "--test-size") in found.stderr
 
 
 @pytest.mark.parametrize("about", [{}, {"files": None}, {"files": {"a": None, "b": ["x"]}}])
