@@ -195,8 +195,9 @@ def test_threads_write_the_same_bytes(anoean: Run):
 
 
 @pytest.mark.usefixtures("model")
-def test_parts_of_a_cluster_are_not_explained(anoean: Run, fresh: Path):
-    done = anoean("score fresh.csv --scheduler tcp://127.0.0.1:1 --out parts --explain 2")
+def test_parts_of_a_cluster_are_not_drawn(anoean: Run, fresh: Path):
+    done = anoean("score fresh.csv --scheduler tcp://127.0.0.1:1 --out parts --explain-images why")
     assert done.returncode == 2
-    assert "--explain" in done.error
+    assert "--scheduler" in done.error
+    assert "--explain-images" in done.error
     assert not Path("parts").exists()
