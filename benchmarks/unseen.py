@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from common import Cells, load, parser, spread, tell
 
 DETECTORS = (
@@ -64,6 +63,7 @@ def cell(name: str, label: str, seed: int) -> dict[str, Any]:
     from anoean_cli.commands.compare import contenders_of, requests_of
     from anoean_cli.commands.train import DataFlags, LearningFlags, split_request
     from anoean_cli.evaluation.comparison import cells_of
+    from anoean_cli.evaluation.metrics import evaluate_with_types
     from anoean_cli.evaluation.run import score_rows_set_aside
     from anoean_cli.training.run import train_model
 
@@ -73,30 +73,35 @@ def cell(name: str, label: str, seed: int) -> dict[str, Any]:
     (only,) = cells_of(requests, seed, 1)
     model = train_model(dataset, only.request)
     rows = score_rows_set_aside(model, dataset)
-    seen = np.isin(rows.types, model.config["seen_types"])
-    parts = {
-        "unseen": ~rows.is_anomaly | ~seen,
-        "seen": ~rows.is_anomaly | seen,
-        "all": np.ones(len(seen), bool),
+
+    def figures(at: Any = ..., weights: Any = None) -> dict[str, Any]:
+        by_type: dict[str, Any] = evaluate_with_types(
+            rows.scores[at],
+            rows.is_anomaly[at],
+            rows.types[at],
+            model.config["seen_types"],
+            None,
+            weights=weights,
+            bootstrap=0,
+        )
+        return by_type
+
+    plain = figures()
+    found = {
+        "unseen": plain["unseen"]["auc_pr"],
+        "seen": plain["seen"]["auc_pr"],
+        "all": plain["auc_pr"],
     }
-    found = {part: _auc_pr(rows, at) for part, at in parts.items()}
     if rows.multiplicity is not None:
-        found["duplicates"] = _auc_pr(rows, parts["unseen"], rows.multiplicity)
-    if (rows.types == LIKE_NORMAL).any():
-        found["without"] = _auc_pr(rows, parts["unseen"] & (rows.types != LIKE_NORMAL))
+        found["duplicates"] = figures(weights=rows.multiplicity)["unseen"]["auc_pr"]
+    others = rows.types != LIKE_NORMAL
+    if not others.all():
+        found["without"] = figures(others)["unseen"]["auc_pr"]
     counts = {
-        "normals": int((~rows.is_anomaly).sum()),
-        "unseen_anomalies": int((rows.is_anomaly & ~seen).sum()),
+        "normals": plain["n_normals"],
+        "unseen_anomalies": plain["unseen"]["n_anomalies"],
     }
     return {"detector": label, "seed": seed, **found, **counts, **model.timing}
-
-
-def _auc_pr(rows: Any, at: Any, weights: Any = None) -> float:
-    from anoean_cli.evaluation.metrics import evaluate_scores
-
-    some = None if weights is None else weights[at]
-    figures = evaluate_scores(rows.scores[at], rows.is_anomaly[at], None, weights=some, bootstrap=0)
-    return float(figures["auc_pr"])
 
 
 def page(given: Any, names: Sequence[str], results: Sequence[Mapping[str, Any]]) -> None:

@@ -138,9 +138,7 @@ def heat_maps(folder: Path) -> Iterator[HeatMaps]:
         try:
             temporary.rename(folder)
         except OSError as error:
-            raise OutputError(
-                f"cannot write {folder}: {error.strerror}; write elsewhere"
-            ) from error
+            raise _refusal(folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -45,8 +45,13 @@ class Drawn(NamedTuple):
     kept: Mapping[str, int]
 
     @property
+    def total(self) -> int:
+        """How many rows there are."""
+        return sum(self.of.values())
+
+    @property
     def is_whole(self) -> bool:
-        return len(self.rows) == sum(self.of.values())
+        return len(self.rows) == self.total
 
 
 @dataclass

@@ -82,24 +82,22 @@ class RawTable:
     """A whole table as it was found.
 
     Attributes:
-        table: all columns but the ignored ones in file order: float64 where every value is a
-            number, timestamps where every one is a date, else strings; null where a value is
-            missing. Of a large table, the rows drawn.
+        drawn: its rows, of a large table some; of all columns but the ignored ones in file order:
+            float64 where every value is a number, timestamps where every one is a date, else
+            strings; null where a value is missing.
         columns: the names of all columns, ``column_1``… where the file has none.
         had_header: whether the names come from the file.
         roles: what the user said of columns.
-        rows: (n,) where in the file the rows of the table stand, from 0.
-        of: how many rows the file has of each label, ``""`` where it is not known.
-        kept: how many of them the table has.
     """
 
-    table: pa.Table
+    drawn: Drawn
     columns: tuple[str, ...]
     had_header: bool
     roles: Roles
-    rows: NDArray[np.int64]
-    of: Mapping[str, int]
-    kept: Mapping[str, int]
+
+    @property
+    def table(self) -> pa.Table:
+        return self.drawn.table
 
 
 @dataclass(frozen=True)
@@ -633,8 +631,7 @@ def read_table(
             typed[name] = as_text(column, dialect.nulls)
         else:
             typed[name] = _typed(column, name, dialect, roles, place, warn)
-    table = pa.table(typed)
-    return RawTable(table, columns.names, had_header, roles, drawn.rows, drawn.of, drawn.kept)
+    return RawTable(drawn._replace(table=pa.table(typed)), columns.names, had_header, roles)
 
 
 def _typed(
@@ -889,8 +886,7 @@ def _explored_parquet(path: Path | str, options: TableOptions, drawing: Drawing 
         row = _first_infinite(typed[name])
         if row is not None:
             _refuse_infinite(place(row), name, values[row].as_py())
-    table = pa.table(typed)
-    return RawTable(table, columns.names, True, roles, drawn.rows, drawn.of, drawn.kept)
+    return RawTable(drawn._replace(table=pa.table(typed)), columns.names, True, roles)
 
 
 def _text_or_dates(

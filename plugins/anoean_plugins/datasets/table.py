@@ -42,9 +42,9 @@ class TableDataset:
         path = request.source
         name = path.rpartition("/")[2] if is_remote(path) else Path(path).name
         raw = read_table(path, request.table, request.warn, request.drawing)
-        label, total = raw.roles.label, sum(raw.of.values())
-        if total > len(raw.table):
-            request.warn(_told(path, raw, total))
+        label, drawn = raw.roles.label, raw.drawn
+        if not drawn.is_whole:
+            request.warn(_told(path, raw))
         features = raw.table.select([n for n in raw.table.column_names if n != label])
         if label is None:
             request.warn(f"no --label: all {len(raw.table):,} rows of {path} are taken as normal")
@@ -59,25 +59,26 @@ class TableDataset:
                 "source": "file",
                 "files": {name: sha256_of(path)},
                 "rows": len(raw.table),
-                **({"drawn_from": total} if total > len(raw.table) else {}),
+                **({} if drawn.is_whole else {"drawn_from": drawn.total}),
                 "sample": False,
             },
             normal=(UNLABELLED,) if label is None else (),
             columns=raw.columns,
             label_column=label,
             vouched=raw.roles.vouched,
-            positions=raw.rows if total > len(raw.table) else None,
+            positions=None if drawn.is_whole else drawn.rows,
         )
 
 
-def _told(path: str, raw: RawTable, total: int) -> str:
+def _told(path: str, raw: RawTable) -> str:
     """How many rows were drawn, of each label where there are few of them."""
-    told = f"{path}: {len(raw.table):,} of its {total:,} rows are drawn (--max-rows)"
-    shown = sorted(raw.of, key=lambda label: (-raw.of[label], label))[:MOST_LABELS_TOLD]
+    of, kept = raw.drawn.of, raw.drawn.kept
+    told = f"{path}: {len(raw.table):,} of its {raw.drawn.total:,} rows are drawn (--max-rows)"
+    shown = sorted(of, key=lambda label: (-of[label], label))[:MOST_LABELS_TOLD]
     if raw.roles.label is None:
         return told
-    parts = [f"{_shown(each)} {raw.kept[each]:,} of {raw.of[each]:,}" for each in shown]
-    more = f" and {len(raw.of) - len(shown)} labels more" if len(raw.of) > len(shown) else ""
+    parts = [f"{_shown(each)} {kept[each]:,} of {of[each]:,}" for each in shown]
+    more = f" and {len(of) - len(shown)} labels more" if len(of) > len(shown) else ""
     return f"{told}: {', '.join(parts)}{more}"
 
 
