@@ -133,8 +133,6 @@ def run(
         raise UsageError("--part-size is of the parts that --scheduler writes; leave it out")
     if inputs.count("-") > 1:
         raise UsageError("stdin (-) can be read only once")
-    for source in inputs:  # before any of the others is scored
-        check_there(source)
     check_outputs(
         {
             "--out": None if out == "-" or scheduler or is_remote(out) else Path(out),
@@ -152,6 +150,8 @@ def run(
         explaining.check_folder(
             explain_images, [out, *map(str, filter(None, (embeddings, summary)))]
         )
+    for source in inputs:  # before any of the others is scored
+        check_there(source)
     loaded = replace(load_model(model), jobs=jobs)
     if fpr is not None:
         loaded = _at_rate(loaded, fpr)

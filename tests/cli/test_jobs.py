@@ -59,8 +59,9 @@ def test_a_row_that_stops_it_is_told_alike(anoean: Run) -> None:
 
 
 @pytest.mark.usefixtures("fresh")
-def test_what_comes_before_an_input_that_is_not_there_is_written(anoean: Run) -> None:
-    one, more = (anoean("score fresh.csv nosuch.csv fresh.csv --jobs", jobs) for jobs in (1, 2))
+def test_what_comes_before_an_input_that_cannot_be_read_is_written(anoean: Run) -> None:
+    Path("empty.csv").touch()
+    one, more = (anoean("score fresh.csv empty.csv fresh.csv --jobs", jobs) for jobs in (1, 2))
     assert one.returncode == more.returncode == 3
     assert len(one.rows) == 160
     assert (one.stdout, one.stderr) == (more.stdout, more.stderr)

@@ -136,7 +136,7 @@ def test_training_from_a_store(anoean: Run, store: Any, table: Path) -> None:
         ("score s3:///x", 3, "write s3://BUCKET/NAME"),
         ("score fresh.csv --out s3://nobody/o.csv", 7, "there is no such object or bucket"),
         ("score fresh.csv --out s3://rows/", 7, "write s3://BUCKET/NAME"),
-        ("score fresh.csv --embeddings s3://rows/e.h5", 7, ""),
+        ("score fresh.csv --embeddings s3://rows/e.h5", 2, "this needs a file of this machine"),
     ],
 )
 def test_what_is_not_there_is_told(
