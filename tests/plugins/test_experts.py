@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from anoean_plugins.scorers.experts import MOST_POINTS, Stretched, graph_with_experts, novelty
+from anoean_plugins.scorers.modules import NearestDistance
 from numpy.typing import NDArray
 from torch import nn
 
@@ -153,3 +154,12 @@ def test_experts_that_see_all_rows_alike_stay_finite():
 def test_a_handful_of_rows_is_enough():
     for normals in (2, 6):
         assert np.isfinite(fitted(BOTH, normals, 1)(KNOWN)).all()
+
+
+def test_the_nearest_of_far_off_points_is_measured_exactly() -> None:
+    rng = np.random.default_rng(0)
+    points = (100 + rng.standard_normal((50, 7))).astype(np.float32)
+    near = points + np.float32(1e-3)
+    found = NearestDistance(points)(torch.from_numpy(near)).numpy()
+    exact = np.log(np.linalg.norm(near.astype(np.float64) - points, axis=1) ** 2 + 1e-8) / 2
+    np.testing.assert_allclose(found, exact, rtol=1e-6)

@@ -8,6 +8,7 @@ centre by how surprising they find it.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from anoean_plugins.scorers.modules import (
     Experts,
     LinearNorm,
     LogOddsOfVotes,
+    NearestDistance,
     NeighbourDistance,
     log_odds,
     tail_scale,
@@ -37,7 +39,8 @@ from anoean_plugins.scorers.trees import fitted_forest, forest_graph
 
 TREES = 100
 TREES_OF_FEW = 300  # which are small then
-MORE_FEATURES = 0.3  # of all, tried a split where few of many features tell anything
+SHARES_OF_FEW = ("sqrt", 0.3)  # of features, tried a split: more where few of many tell anything
+LEAVES_OF_FEW = (1, 3)  # rows at least in a leaf: more where classes overlap
 MOST_POINTS = 1000  # that are kept one by one; of more there are centres
 CENTRES = 500
 NEIGHBOURS = 5
@@ -158,9 +161,10 @@ def _joined(*parts: Rows) -> Rows:
 def _forest(known: Rows, spec: ExampleSpec, rng: np.random.Generator, few: bool) -> Any:
     """A forest with the votes on each row by the trees grown without it.
 
-    Of few rows two are grown, which try fewer or more features a split, and the one is taken whose
-    such votes rank the known anomalies higher. Classes are not weighted: the bootstrap draws by
-    weight, and would leave hardly a tree without a row of a rare class.
+    Of few rows four are grown, with fewer or more features tried a split and smaller or larger
+    leaves, and the one is taken whose such votes rank the known anomalies highest. Classes are not
+    weighted: the bootstrap draws by weight, and would leave hardly a tree without a row of a rare
+    class.
     """
     from sklearn.metrics import average_precision_score
 
@@ -171,10 +175,11 @@ def _forest(known: Rows, spec: ExampleSpec, rng: np.random.Generator, few: bool)
             class_weight=None,
             n_estimators=TREES_OF_FEW if few else TREES,
             max_features=share,
+            min_samples_leaf=leaf,
             oob_score=True,
             random_state=random_state(rng),
         )
-        for share in (("sqrt", MORE_FEATURES) if few else ("sqrt",))
+        for share, leaf in (product(SHARES_OF_FEW, LEAVES_OF_FEW) if few else (("sqrt", 1),))
     ]
     return max(
         forests,
@@ -200,7 +205,7 @@ def novelty(normals: FloatRows, rng: np.random.Generator) -> tuple[nn.Module, ND
     return _distance_to(normals, share, rng), distances
 
 
-def _distance_to(normals: FloatRows, share: float, rng: np.random.Generator) -> NeighbourDistance:
+def _distance_to(normals: FloatRows, share: float, rng: np.random.Generator) -> nn.Module:
     """The mean log distance to the nearest normals or, where only a share of them is kept, that to
     the nearest of so many centres."""
     from sklearn.cluster import KMeans
@@ -215,4 +220,4 @@ def _distance_to(normals: FloatRows, share: float, rng: np.random.Generator) -> 
         max_iter=PASSES,
         random_state=random_state(rng),
     )
-    return NeighbourDistance(means.fit(distinct).cluster_centers_.astype(np.float32), 1)
+    return NearestDistance(means.fit(distinct).cluster_centers_.astype(np.float32))

@@ -43,6 +43,33 @@ class SquaredDistances(nn.Module):
         return squares.clamp_min(0)
 
 
+class NearestDistance(nn.Module):
+    """Log distance to the nearest of the points.
+
+    Float32 finds the point in half the time of float64; the difference to it alone is then exact.
+
+    Args:
+        points: (m, features) float32.
+    """
+
+    points: Tensor
+    bias: Tensor
+
+    def __init__(self, points: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.register_buffer("points", tensor(points))
+        squares = np.square(points, dtype=np.float64).sum(axis=1)
+        self.register_buffer("bias", tensor(-squares / 2))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(n, features) → (n,) float64."""
+        # ‖x − p‖² is least where xp − ‖p‖²/2 is largest.
+        nearest = nn.functional.linear(rows, self.points, self.bias).argmax(dim=1)
+        square = (rows - self.points[nearest]).double().square().sum(dim=1)
+        log_distance: Tensor = (square + SMALLEST_SQUARE).log() / 2
+        return log_distance
+
+
 class NeighbourDistance(nn.Module):
     """Mean log distance to the nearest of the points.
 
