@@ -161,7 +161,7 @@ def _step(
     loss = torch.stack([weight * total(terms) for weight, terms in weighted]).sum()
     loss.backward(inputs=run.encoder_weights)  # D is frozen in this step
     run.encoder_adam.step()
-    run.averaged.update_parameters(run.encoder)
+    run.averaged.update()
     return d_terms | {name: term for _, terms in weighted for name, term in terms.items()}
 
 
@@ -258,7 +258,7 @@ def start(
         dimensions=dimensions,
         encoder_adam=progress.adam_of(network, parameters),
         discriminator_adam=progress.adam_of(discriminator, parameters),
-        averaged=progress.average_of(network, parameters),
+        averaged=progress.Average(network, parameters.averaging),
         generator=progress.generator_from(rng),
         editor=editor,
         editor_adam=progress.adam_of(editor, parameters, GENERATOR_SLOWER) if editor else None,

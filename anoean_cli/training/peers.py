@@ -105,7 +105,7 @@ def start(peer: Peer, parameters: LoopParameters, rng: np.random.Generator) -> R
     return Run(
         network=network,
         adam=progress.adam_of(network, parameters),
-        averaged=progress.average_of(network, parameters),
+        averaged=progress.Average(network, parameters.averaging),
         generator=progress.generator_from(rng),
     )
 
@@ -117,7 +117,7 @@ def _step(run: Run, peer: Peer, examples: Tensor, normals: int) -> Terms:
     run.adam.zero_grad(set_to_none=True)
     total(terms).backward()
     run.adam.step()
-    run.averaged.update_parameters(run.network)
+    run.averaged.update()
     return terms
 
 
