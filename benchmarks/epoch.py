@@ -98,9 +98,7 @@ def main() -> None:
         members = adversarial.MEMBERS[spec.kind]
         priors = [torch.randn(size * members, bare.dimensions) for _ in range(plan.steps)]
 
-        def bare_epoch(
-            run=bare, batches=batches, priors=priors, m=plan.normals * members
-        ) -> None:
+        def bare_epoch(run=bare, batches=batches, priors=priors, m=plan.normals * members) -> None:
             run.encoder.train()
             for examples, prior in zip(batches, priors, strict=True):
                 z = run.encoder(examples).reshape(-1, run.dimensions)
