@@ -477,7 +477,7 @@ def test_what_stands_for_a_missing_value_is_remembered(anoean: Run, tmp_path: Pa
         rows = [[cell or missing for cell in row] for row in table_rows(count, seed)]
         return write_csv(tmp_path / f"{count}{missing}.csv", rows)
 
-    settings = "--label label --normal ok --epochs 2 --test-size 0"
+    settings = "--label label --normal ok --detector knn --test-size 0"
     training = written(400, 1, "-999")
     assert (
         anoean("prepare", training, "--label label --null-values=-999,NA -o p.h5").returncode == 0

@@ -485,7 +485,10 @@ def test_evaluate_on_images_of_the_sample(anoean: Run, images: Path) -> None:
 
 
 def test_rows_are_drawn_from_a_table_that_has_too_many(anoean: Run, table: Path) -> None:
-    whole = f"{TABLE} --normal ok --test-size 0.25 --json -m"
+    whole = (
+        "train --dataset table.csv --label label --normal ok --test-size 0.25 --detector knn "
+        "--json -m"
+    )
     first = anoean(whole, "whole.h5 --max-rows 400")
     assert first.json["digest"] == anoean(whole, "all.h5 --max-rows all").json["digest"]
     assert "drawn" not in first.stderr

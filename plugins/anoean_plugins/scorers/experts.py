@@ -161,19 +161,20 @@ def _joined(*parts: Rows) -> Rows:
 def _forest(known: Rows, spec: ExampleSpec, rng: np.random.Generator, few: bool) -> Any:
     """A forest with the votes on each row by the trees grown without it.
 
-    Of few rows four are grown, with fewer or more features tried a split and smaller or larger
-    leaves, and the one is taken whose such votes rank the known anomalies highest. Classes are not
-    weighted: the bootstrap draws by weight, and would leave hardly a tree without a row of a rare
-    class.
+    Of few rows four are begun, with fewer or more features tried a split and smaller or larger
+    leaves, and the one goes on growing whose such votes rank the known anomalies highest. Classes
+    are not weighted: the bootstrap draws by weight, and would leave hardly a tree without a row of
+    a rare class.
     """
     from sklearn.metrics import average_precision_score
 
+    rows = known.examples[:, spec.plain]
     forests = [
         fitted_forest(
-            known.examples[:, spec.plain],
+            rows,
             known.is_anomaly,
             class_weight=None,
-            n_estimators=TREES_OF_FEW if few else TREES,
+            n_estimators=TREES,
             max_features=share,
             min_samples_leaf=leaf,
             oob_score=True,
@@ -181,12 +182,15 @@ def _forest(known: Rows, spec: ExampleSpec, rng: np.random.Generator, few: bool)
         )
         for share, leaf in (product(SHARES_OF_FEW, LEAVES_OF_FEW) if few else (("sqrt", 1),))
     ]
-    return max(
+    best = max(
         forests,
         key=lambda forest: average_precision_score(
             known.is_anomaly, forest.oob_decision_function_[:, 1]
         ),
     )
+    if few:
+        best.set_params(n_estimators=TREES_OF_FEW, warm_start=True).fit(rows, known.is_anomaly)
+    return best
 
 
 def novelty(normals: FloatRows, rng: np.random.Generator) -> tuple[nn.Module, NDArray[np.float64]]:
