@@ -24,7 +24,7 @@ from typing import Any, TypedDict
 from anoean_cli.commands.explaining import Why
 from anoean_cli.commands.loading import TABLE_ENDINGS
 from anoean_cli.commands.output import OutputFormat, opened_output, written
-from anoean_cli.commands.score import Counts, scored
+from anoean_cli.commands.scoring import Total, scored
 from anoean_cli.console import Console
 from anoean_cli.data.inputs import Reading, unread_pieces
 from anoean_cli.data.ranges import Range, ranges
@@ -101,7 +101,7 @@ def score_parts(
     how: How,
     size: int,
     force: bool,
-) -> tuple[Counts, Incoming]:
+) -> Total:
     """Score what the folder does not hold yet; returns what is in all parts together.
 
     Args:
@@ -146,8 +146,9 @@ def score_parts(
     return _together([entries[part.name] for part in parts], model)
 
 
-def _together(entries: Sequence[Entry], model: Model) -> tuple[Counts, Incoming]:
-    counts, incoming = Counts(), Incoming.beside(model)
+def _together(entries: Sequence[Entry], model: Model) -> Total:
+    total = Total.of(model)
+    counts = total.counts
     for entry in entries:
         source, rows = entry["source"], entry["rows"]
         counts.read += rows
@@ -155,8 +156,8 @@ def _together(entries: Sequence[Entry], model: Model) -> tuple[Counts, Incoming]
         counts.anomalous += entry["anomalies"]
         counts.scored += rows - entry["flagged"]
         counts.files[source] = counts.files.get(source, 0) + rows
-        incoming.merge_json(entry["seen"])
-    return counts, incoming
+        total.incoming.merge_json(entry["seen"])
+    return total
 
 
 def _options(how: How) -> dict[str, Any]:
@@ -325,7 +326,7 @@ def _blaming(part: Part) -> Iterator[None]:
 def score_part(part: Part, folder: str, model: Model, how: How) -> Entry:
     """Score an input on a worker, and write its part."""
     target = f"{folder}/{part.name}"
-    counts, incoming = Counts(), Incoming.beside(model)
+    total = Total.of(model)
     why = None if how.explained is None else Why(Explainer(model), how.explained, draws=False)
     begins = part.range is None or part.range.rows == 0
     with opened_output(target, how.format, True, sys.stdout, head=begins) as output:
@@ -333,17 +334,16 @@ def score_part(part: Part, folder: str, model: Model, how: How) -> Entry:
             done = scored(unread, model, output, how.only_anomalies, part.source, why)
             if done is not None:
                 output.write(done.encoded)
-                counts.add(done)
-                incoming.merge(done.incoming)
+                total.add(done)
     return {
         "part": part.name,
         "source": part.source,
         "source_state": list(part.state),
         "range": _as_json(part.range),
-        "rows": counts.read,
-        "flagged": counts.flagged,
-        "anomalies": counts.anomalous,
-        "seen": incoming.to_json(),
+        "rows": total.counts.read,
+        "flagged": total.counts.flagged,
+        "anomalies": total.counts.anomalous,
+        "seen": total.incoming.to_json(),
         "digest": sha256_of(target),
         "model_digest": model.digest,
     }

@@ -219,12 +219,14 @@ class CategoricalColumn:
     Attributes:
         indicator, missing: as of a numeric column.
         new: the share of values to expect that are none of the categories.
+        left_out: how many rarer categories training rows had; files do not tell.
     """
 
     categories: tuple[str, ...]
     indicator: bool
     missing: float = 0.0
     new: float = 0.0
+    left_out: int = field(default=0, compare=False)
 
     @property
     def width(self) -> int:
@@ -554,7 +556,8 @@ def _fit_categorical(values: pa.Array) -> CategoricalColumn:
     rare = sum(e["counts"] for e in by_frequency[MOST_CATEGORIES:])
     alone = sum(e["counts"] == 1 for e in by_frequency[:MOST_CATEGORIES])
     new = (rare + alone) / max(1, len(values) - values.null_count)
-    return CategoricalColumn(tuple(frequent), values.null_count > 0, share, new)
+    left_out = len(counts) - len(frequent)
+    return CategoricalColumn(tuple(frequent), values.null_count > 0, share, new, left_out)
 
 
 def _fit_dates(values: pa.Array) -> DateColumn:

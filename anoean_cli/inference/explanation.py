@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.data.preprocessing import TablePreprocessor
+from anoean_cli.data.preprocessing import Census, TablePreprocessor
 from anoean_cli.errors import FileFormatError
-from anoean_cli.inference.model import Model, rows_at_once
+from anoean_cli.inference.model import Model, Scored, joined
 from anoean_cli.interfaces import FloatRows, Scores
 
 QUESTIONS = 18  # about a row of a table; with the score itself below the cost of 20 scores
@@ -87,19 +87,18 @@ class Explainer:
         self._plain = np.zeros(self._typical.shape[1], np.bool_)
         self._plain[self.spec.plain] = True
 
-    def explain(self, examples: Any, scores: Scores) -> Explanation:
-        """Explain rows, some at a time, as `Model.score` scores them.
+    def score(self, examples: Any, census: Census | None = None) -> tuple[Scored, Explanation]:
+        """Score rows as `Model.score` does, and explain the scores.
 
         Args:
             examples: an Arrow table with the schema's columns, or uint8 images.
-            scores: (n,) what the model says of them.
         """
-        parts = [np.empty((0, len(self._widths)))]
-        at_once = rows_at_once(self.spec)
-        for at in range(0, len(scores), at_once):
-            rows = self.model.preprocessor.transform(examples[at : at + at_once])
-            parts.append(self.explain_rows(rows, scores[at : at + at_once]).contributions)
-        return Explanation(np.concatenate(parts), self.baseline)
+        found, explained = [], []
+        for rows in self.model.preprocessed(examples, census):
+            part = self.model.score_rows(rows)
+            found.append(part)
+            explained.append(self.explain_rows(rows, part.scores).contributions)
+        return joined(found), Explanation(np.concatenate(explained), self.baseline)
 
     def explain_rows(self, rows: FloatRows, scores: Scores) -> Explanation:
         """Explain preprocessed rows, (n, *shape), and their (n,) scores."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -137,16 +137,17 @@ class Model:
         return self.score(as_examples(X, self.schema, self.preprocessor.spec)).p_values
 
     def score(self, examples: Any, census: Census | None = None) -> Scored:
-        """Score examples: an Arrow table with the schema's columns, or uint8 images.
+        """Score examples: an Arrow table with the schema's columns, or uint8 images."""
+        return joined([self.score_rows(rows) for rows in self.preprocessed(examples, census)])
 
-        Some rows at a time, or the features of a wide model would take far more than the examples.
+    def preprocessed(self, examples: Any, census: Census | None = None) -> Iterator[FloatRows]:
+        """Yield the rows of the graph, some at a time, and of no examples none once.
+
+        At once, the features of a wide model would take far more than the examples.
         """
         at_once = rows_at_once(self.preprocessor.spec)
-        parts = [
-            self.score_rows(self.preprocessor.transform(examples[at : at + at_once], census))
-            for at in range(0, max(1, len(examples)), at_once)
-        ]
-        return parts[0] if len(parts) == 1 else _joined(parts)
+        for at in range(0, max(1, len(examples)), at_once):
+            yield self.preprocessor.transform(examples[at : at + at_once], census)
 
     def score_rows(self, rows: FloatRows) -> Scored:
         """Score preprocessed rows.
@@ -211,7 +212,10 @@ def rows_at_once(spec: ExampleSpec) -> int:
     return max(1, FEATURE_BYTES // (4 * math.prod(spec.shape) * block)) * block
 
 
-def _joined(parts: Sequence[Scored]) -> Scored:
+def joined(parts: Sequence[Scored]) -> Scored:
+    """What is said of rows in parts, at least one, as one."""
+    if len(parts) == 1:
+        return parts[0]
     return Scored(
         *(np.concatenate([getattr(part, name.name) for part in parts]) for name in fields(Scored))
     )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from anoean_cli.data.dates import named_cycles
 from anoean_cli.data.header import listed
-from anoean_cli.data.preprocessing import MOST_CATEGORIES, DateColumn, TablePreprocessor
+from anoean_cli.data.preprocessing import (
+    MOST_CATEGORIES,
+    CategoricalColumn,
+    DateColumn,
+    TablePreprocessor,
+)
 from anoean_cli.data.schema import COUNTER, IDENTIFIER, NO_CYCLE, ODD_DATES, TableSchema
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 MOST_LINES = 5  # about columns that are dropped for one reason
 KEPT_BY = {
@@ -22,21 +23,20 @@ KEPT_BY = {
 }
 
 
-def told_of_columns(
-    schema: TableSchema, preprocessor: TablePreprocessor, training: pa.Table
-) -> Iterator[str]:
+def told_of_columns(schema: TableSchema, preprocessor: TablePreprocessor) -> Iterator[str]:
     """Yield a line for each thing to tell.
 
     Args:
-        preprocessor: fitted on the training rows.
-        training: these rows, of the schema's columns.
+        preprocessor: as it was fitted on the training rows.
     """
     for reason in dict.fromkeys(schema.dropped.values()):
         names = [name for name, why in schema.dropped.items() if why == reason]
         yield from _of_dropped(names, reason)
     for name in schema.categorical:
-        found = len(training[name].unique().drop_null())
-        if found > MOST_CATEGORIES:
+        words = preprocessor.columns[name]
+        assert isinstance(words, CategoricalColumn)
+        if words.left_out:
+            found = len(words.categories) + words.left_out
             yield (
                 f"column {name!r} has {found:,} categories: the {MOST_CATEGORIES} most frequent "
                 "are learned from, the others count as unseen"

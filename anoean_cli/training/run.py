@@ -344,7 +344,7 @@ def _fit_preprocessing(
     schema = infer_schema(training, dataset.columns, dataset.label_column, dataset.vouched, places)
     used = training.select(list(schema.columns))
     table = fit_table(used, split.is_anomaly[split.training], schema, inputs)
-    for line in told_of_columns(schema, table, used):
+    for line in told_of_columns(schema, table):
         watcher.warn(line)
     return schema, table
 

@@ -286,7 +286,7 @@ def test_images_of_points_are_on_one_sheet_in_their_order() -> None:
             yield part, images[part]
 
     order, bare = np.array([59, *range(50)]), model(typical=None)
-    why, made = details.of_rows(bare, examples, np.array([3, 55]), order, np.zeros(60))
+    why, made = details.of_rows(bare, examples, np.array([3, 55]), order)
     assert why == {}
     assert made is not None
     picture = Image.open(io.BytesIO(b64decode(made["uri"].partition(",")[2])))

@@ -16,7 +16,7 @@ def told(columns: dict[str, object]) -> list[str]:
     table = pa.table({"x": np.random.default_rng(0).normal(size=N), **columns})
     schema = infer_schema(table)
     used = table.select(list(schema.columns))
-    return list(told_of_columns(schema, fit_table(used, np.zeros(N, bool), schema), used))
+    return list(told_of_columns(schema, fit_table(used, np.zeros(N, bool), schema)))
 
 
 def test_nothing_is_told_of_plain_columns() -> None:

@@ -53,14 +53,13 @@ class Why:
 
 
 def of_rows(
-    model: Model, examples: Examples, worst: Positions, dots: Positions, scores: Scores
+    model: Model, examples: Examples, worst: Positions, dots: Positions
 ) -> tuple[dict[int, Why], Mapping[str, Any] | None]:
     """Explain some rows and make a sheet of others, for which the input is read but once.
 
     Args:
         worst: positions among the scored rows, to be explained if the model has a typical row.
         dots: positions of images, in the order of their tiles; none of tables.
-        scores: (n,) of all scored rows.
     """
     from anoean_cli.inference.explanation import Explainer
 
@@ -70,15 +69,15 @@ def of_rows(
     for part, given in examples(np.union1d(worst, dots).astype(np.intp)):
         if explainer is not None:
             chosen = np.flatnonzero(np.isin(part, worst))
-            why |= _explained(explainer, part[chosen], among(given, chosen), scores)
+            why |= _explained(explainer, part[chosen], among(given, chosen))
         for at in np.flatnonzero(np.isin(part, dots)).tolist():
             tiles[int(part[at])] = _tile(given[at])
     return why, sheet(tiles, dots) if tiles else None
 
 
-def _explained(explainer: Explainer, rows: Positions, given: Any, scores: Scores) -> dict[int, Why]:
+def _explained(explainer: Explainer, rows: Positions, given: Any) -> dict[int, Why]:
     """Why of rows, whose examples are given."""
-    explanation = explainer.explain(given, scores[rows])
+    _, explanation = explainer.score(given)
     named, found = explainer.named(explanation).contributions, {}
     for index, at in enumerate(rows.tolist()):
         picture = ""

@@ -129,7 +129,7 @@ def content(
     if examples is not None:
         are_images = model.schema is None
         dots = space["rows"] if space is not None and are_images else np.empty(0, np.intp)
-        why, sheet = details.of_rows(model, examples, np.array(worst), dots, labelled.scores)
+        why, sheet = details.of_rows(model, examples, np.array(worst), dots)
     return {
         "title": f"{short(about['data'], 60)}: {model.config['detector']['name']}",
         "about": about,
