@@ -38,7 +38,7 @@ def run(
         float | None, typer.Option(help="The share of anomalies in an unlabelled --data.")
     ] = None,
     maximize_f1: Annotated[
-        bool, typer.Option("--maximize-f1", help="The best F1 on labelled --data.")
+        bool, options.flag("--maximize-f1", help="The best F1 on labelled --data.")
     ] = False,
     threshold: Annotated[float | None, typer.Option(help="The threshold itself.")] = None,
     covariance: Annotated[

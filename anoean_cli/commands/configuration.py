@@ -1,13 +1,14 @@
 """Options from a file: ``--config FILE.toml``, with a table for each command.
 
 What the command line says wins over the file, and the file over the environment: who names a file
-wants what it says, wherever the command runs.
+wants what it says, wherever the command runs. What a file turns on, ``--no-...`` turns off.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -62,6 +63,23 @@ def with_settings(context: Any, values: dict[str, Any]) -> None:
         if FLAGS.get(name := _parameter_of(pair), name) not in given - {SETTINGS}
     ]
     values[SETTINGS] = kept + (values[SETTINGS] if SETTINGS in given else [])
+
+
+def check_apart(context: Any, values: Mapping[str, Any]) -> None:
+    """Refuse the file of options as anything else, above all as an output.
+
+    Raises:
+        UsageError: an option or argument names it too.
+    """
+    place = os.path.realpath(values["config"])
+    for parameter in context.command.params:
+        given = values.get(parameter.name)
+        for each in given if isinstance(given, list) else [given]:
+            if parameter.name == "config" or not isinstance(each, str | Path):
+                continue
+            if os.path.realpath(each) == place:
+                name = next((o for o in parameter.opts if o.startswith("--")), parameter.name)
+                raise UsageError(f"{name} {each}: that file is --config too; name another one")
 
 
 def _is_given(context: Any, name: str) -> bool:

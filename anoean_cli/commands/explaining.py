@@ -143,18 +143,26 @@ def heat_maps(folder: Path) -> Iterator[HeatMaps]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def check_folder(folder: Path, others: Sequence[str] = ()) -> None:
+def check_folder(folder: Path, others: Sequence[str] = (), inputs: Sequence[str] = ()) -> None:
     """Refuse a folder that could not be made at the end, before any work starts.
 
     Args:
         others: what else is to be written.
+        inputs: what is read; of a folder all images in it are, and would be those drawn last time.
 
     Raises:
-        UsageError: one of these is the folder.
+        UsageError: one of these is the folder, or it lies in one.
         OutputError: it cannot be made, or holds something already.
     """
-    if os.path.realpath(folder) in map(os.path.realpath, others):
+    place = Path(os.path.realpath(folder))
+    if str(place) in map(os.path.realpath, others):
         raise UsageError(f"--explain-images {folder}: another output goes there; write elsewhere")
+    for source in inputs:
+        if Path(os.path.realpath(source)) in place.parents:
+            raise UsageError(
+                f"--explain-images {folder}: lies in {source}, which is an input: the next time, "
+                "its pictures would be scored too; name a folder outside of it"
+            )
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise OutputError(f"cannot write {folder}: it is no folder; name a new one")
     if folder.is_dir() and any(folder.iterdir()):

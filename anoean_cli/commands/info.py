@@ -20,7 +20,7 @@ def run(
     ] = None,
     model: options.Model = options.DEFAULT_MODEL,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read all of it and check its digest.")
+        bool, options.flag("--verify", help="Read all of it and check its digest.")
     ] = False,
     json: options.AsJson = False,
 ) -> None:

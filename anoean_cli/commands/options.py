@@ -67,11 +67,17 @@ def finite(value: float | None) -> float | None:
     return value
 
 
+def flag(name: str, *short: str, help: str) -> Any:
+    """A switch such as ``--force``, which ``--no-force`` turns off where a file turned it on."""
+    opposite = "--no-" + name.removeprefix("--")
+    return typer.Option(f"{name}/{opposite}", *short, show_default=False, help=help)
+
+
 Model = Annotated[
     Path, typer.Option("--model", "-m", envvar="ANOEAN_MODEL", help="The model file.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+AsJson = Annotated[bool, flag("--json", help="Print JSON on stdout.")]
+Force = Annotated[bool, flag("--force", help="Replace an existing output.")]
 Report = Annotated[
     Path | None,
     typer.Option(

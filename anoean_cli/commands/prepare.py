@@ -31,8 +31,9 @@ def run(
     schema: options.Schema = None,
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run", help="Print what the columns are taken for, as TOML; write nothing."
+        options.flag(
+            "--dry-run",
+            help="Print what the columns are taken for, as TOML; write nothing.",
         ),
     ] = False,
     image_size: options.ImageSize = None,

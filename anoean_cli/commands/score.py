@@ -68,10 +68,11 @@ def run(
         Path | None, typer.Option(metavar="OUT.h5", help="Store the embeddings too.")
     ] = None,
     only_anomalies: Annotated[
-        bool, typer.Option("--only-anomalies", help="Leave normal rows out.")
+        bool, options.flag("--only-anomalies", help="Leave normal rows out.")
     ] = False,
     fail_on_anomaly: Annotated[
-        bool, typer.Option("--fail-on-anomaly", help="Exit with 10 when there are anomalies.")
+        bool,
+        options.flag("--fail-on-anomaly", help="Exit with 10 when there are anomalies."),
     ] = False,
     on_error: Annotated[
         Literal["stop", "flag"], typer.Option(help="What to do about unreadable rows.")
@@ -183,7 +184,7 @@ def _check_targets(to: Targets, inputs: Sequence[str], model: Path) -> None:
             raise UsageError(f"--out {to.out}: that is an input too; write elsewhere")
     if to.pictures is not None:
         others = [to.out, *map(str, filter(None, (to.embeddings, to.summary)))]
-        check_folder(to.pictures, others)
+        check_folder(to.pictures, others, inputs)
 
 
 def _at_rate(model: Model, rate: float) -> Model:

@@ -25,6 +25,7 @@ from typing import Annotated, Any
 import typer
 
 from anoean_cli import process
+from anoean_cli.commands import options
 from anoean_cli.console import Console
 from anoean_cli.errors import AnoeanError, ExitStatus
 from anoean_cli.process import forget, tell
@@ -49,9 +50,9 @@ def _take_config(context: typer.Context, path: Path | None) -> Path | None:
 class Common:
     """Options that every command takes."""
 
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress.")] = False
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="More notes.")] = False
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False
+    quiet: Annotated[bool, options.flag("--quiet", "-q", help="No notes and no progress.")] = False
+    verbose: Annotated[bool, options.flag("--verbose", "-v", help="More notes.")] = False
+    debug: Annotated[bool, options.flag("--debug", help="Show tracebacks of failures.")] = False
     config: Annotated[
         Path | None,
         typer.Option(
@@ -87,6 +88,7 @@ def command(function: Function) -> Callable[..., None]:
         if values["config"] is not None:
             from anoean_cli.commands import configuration
 
+            configuration.check_apart(context, values)
             configuration.with_settings(context, values)
         built = {
             name: group(**{f.name: values.pop(f.name) for f in dataclasses.fields(group)})

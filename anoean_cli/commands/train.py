@@ -204,7 +204,7 @@ def run(
     dataset: options.DatasetName,
     model: options.Model = options.DEFAULT_MODEL,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted run.")
+        bool, options.flag("--resume", help="Go on with an interrupted run.")
     ] = False,
     force: options.Force = False,
     json: options.AsJson = False,

@@ -6,6 +6,8 @@ import shutil
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Run
 from tests.cli.test_images import write_images
 
@@ -76,6 +78,37 @@ def test_other_commands_take_a_file(anoean: Run, model: Path, fresh: Path, tmp_p
     done = anoean("score --config run.toml")
     assert done.returncode == 0, done.stderr
     assert done.stdout == anoean("score fresh.csv -m named.h5 --only-anomalies").stdout
+
+
+def test_command_line_turns_off_what_a_file_turns_on(
+    anoean: Run, model: Path, fresh: Path, tmp_path: Path
+) -> None:
+    config(tmp_path, "[score]\nonly-anomalies = true\nfail-on-anomaly = true\nquiet = true\n")
+    done = anoean(
+        "score fresh.csv --config run.toml --no-only-anomalies --no-fail-on-anomaly --no-quiet -v"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == anoean("score fresh.csv").stdout
+    assert "160 rows read" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--out", "--summary", "--embeddings", "--model"])
+def test_a_file_of_options_is_never_written(
+    anoean: Run, model: Path, fresh: Path, tmp_path: Path, option: str
+) -> None:
+    before = config(tmp_path, "[score]\nforce = true\n").read_bytes()
+    done = anoean(f"score fresh.csv --config run.toml {option} run.toml")
+    assert done.returncode == 2
+    assert f"{option} run.toml: that file is --config too; name another one" in done.error
+    assert Path("run.toml").read_bytes() == before
+
+
+def test_a_file_of_options_that_names_itself(anoean: Run, toy: Path, tmp_path: Path) -> None:
+    before = config(tmp_path, '[calibrate]\nout = "run.toml"\nforce = true\n').read_bytes()
+    done = anoean("calibrate -m toy.h5 --config run.toml")
+    assert done.returncode == 2
+    assert "that file is --config too" in done.error
+    assert Path("run.toml").read_bytes() == before
 
 
 def test_a_bad_file_ends_in_one_line(anoean: Run, tmp_path: Path) -> None:

@@ -151,6 +151,15 @@ def test_a_folder_that_holds_something_is_left_alone(anoean: Run, images: Path, 
     assert len(list(photos.rglob("*.png"))) == 3
 
 
+def test_pictures_are_never_scored_the_next_time(anoean: Run, images: Path, photos: Path):
+    Path("again").symlink_to("photos")
+    for inside in ("photos/why", "photos/a/why", "again/why"):
+        done = anoean(f"score photos -m images.h5 --explain-images {inside}")
+        assert done.returncode == 2
+        assert "lies in photos, which is an input" in done.error
+    assert len(list(photos.rglob("*"))) == 5
+
+
 def test_pictures_and_lines_do_not_go_to_one_place(anoean: Run, images: Path, photos: Path):
     for option in ("--out", "--summary", "--embeddings"):
         done = anoean(f"score photos -m images.h5 --explain-images why {option} ./why")
