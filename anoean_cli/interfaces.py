@@ -26,11 +26,15 @@ NEGLIGIBLE = 1e-3
 
 Kind: TypeAlias = Literal["image", "table"]
 ColumnKind: TypeAlias = Literal["numeric", "categorical", "datetime", "datetime-utc"]
+First: TypeAlias = Literal["year", "day", "month"]
+"""What stands first in the dates of a column; any column may hold some with the year first."""
 Json: TypeAlias = Any
 FloatRows: TypeAlias = NDArray[np.float32]
 Scores: TypeAlias = NDArray[np.float64]
 State: TypeAlias = dict[str, NDArray[Any]]
 Scoring: TypeAlias = Callable[[FloatRows], NDArray[Any]]
+
+_FIRST = b"first"
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,26 @@ def column_kind(type: pa.DataType) -> ColumnKind:
     if pa.types.is_timestamp(type):
         return "datetime" if type.tz is None else "datetime-utc"
     return "numeric" if pa.types.is_floating(type) else "categorical"
+
+
+def firsts_of(table: pa.Table) -> dict[str, First]:
+    """Return what stands first in the columns of dates in which it is not the year."""
+    told = {field.name: (field.metadata or {}).get(_FIRST, b"") for field in table.schema}
+    firsts: dict[bytes, First] = {b"day": "day", b"month": "month"}
+    return {name: firsts[first] for name, first in told.items() if first in firsts}
+
+
+def with_firsts(table: pa.Table, firsts: Mapping[str, First]) -> pa.Table:
+    """Return the table with what `firsts_of` shall say of it, as metadata of its fields."""
+    if not firsts:
+        return table
+    import pyarrow as pa
+
+    fields = [
+        field.with_metadata({_FIRST: firsts[field.name]}) if field.name in firsts else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))
 
 
 @dataclass(frozen=True)
@@ -170,7 +194,8 @@ class Dataset:
         name: the plugin's name.
         examples: images as ``uint8`` of shape (n, channels, height, width), or an Arrow table
             that holds the feature columns only (numbers as float64, categories as strings, dates
-            as timestamps in µs, without a time zone or of UTC).
+            as timestamps in µs, without a time zone or of UTC; `firsts_of` tells how these
+            were written).
         labels: (n,) strings; ``""`` where the label is not known.
         provenance: JSON: source, checksum, licence, sample or full.
         normal: labels that are normal unless the user says otherwise.

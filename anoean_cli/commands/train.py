@@ -47,7 +47,7 @@ class DataFlags:
         str | None, typer.Option(metavar="COLS", help="Columns to take as categories.")
     ] = None
     datetime: Annotated[
-        str | None, typer.Option(metavar="COLS", help="Columns to take as dates, in ISO 8601.")
+        str | None, typer.Option(metavar="COLS", help="Columns to take as dates.")
     ] = None
     schema: options.Schema = None
     image_size: options.ImageSize = None

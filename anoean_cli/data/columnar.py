@@ -15,7 +15,7 @@ from anoean_cli.data.meaning import BLANKS
 from anoean_cli.data.streams import PARQUET
 from anoean_cli.data.text import shown, without_nan
 from anoean_cli.errors import DataError
-from anoean_cli.interfaces import ColumnKind
+from anoean_cli.interfaces import ColumnKind, First
 from anoean_cli.storage.remote import is_remote, open_remote
 
 SUFFIXES = (".parquet", ".pq")
@@ -130,8 +130,11 @@ def zone_of(kind: pa.DataType) -> bool | None:
     return False if types.is_date(kind) else None
 
 
-def as_dates(column: Any, nulls: Sequence[str], zoned: bool) -> Any:
+def as_dates(column: Any, nulls: Sequence[str], zoned: bool, first: First = "year") -> Any:
     """Return a column as timestamps, of UTC if ``zoned``, with nulls for missing values.
+
+    Args:
+        first: what stands first in texts in which the year does not.
 
     Raises:
         pa.ArrowException: it holds something else, or dates with a time zone where others have
@@ -139,7 +142,7 @@ def as_dates(column: Any, nulls: Sequence[str], zoned: bool) -> Any:
     """
     column = _decoded(column)
     if is_text(column.type):
-        return parsed_dates(as_text(column, nulls), zoned)
+        return parsed_dates(as_text(column, nulls), zoned, first)
     if column.null_count == len(column):
         missing = pa.nulls(len(column), type_of_dates(zoned))
         return missing if isinstance(column, pa.Array) else pa.chunked_array([missing])
@@ -151,8 +154,11 @@ def as_dates(column: Any, nulls: Sequence[str], zoned: bool) -> Any:
     return column.cast(type_of_dates(zoned), safe=not of_nanoseconds)
 
 
-def as_kind(column: Any, kind: ColumnKind, nulls: Sequence[str] = ()) -> Any:
+def as_kind(column: Any, kind: ColumnKind, nulls: Sequence[str] = (), first: First = "year") -> Any:
     """Return a column as one of that kind.
+
+    Args:
+        first: of dates, as :func:`as_dates`.
 
     Raises:
         pa.ArrowException: its values are not of the kind.
@@ -161,7 +167,7 @@ def as_kind(column: Any, kind: ColumnKind, nulls: Sequence[str] = ()) -> Any:
         return as_numbers(column, nulls)
     if kind == "categorical":
         return as_text(column, nulls)
-    return as_dates(column, nulls, zoned=kind == "datetime-utc")
+    return as_dates(column, nulls, zoned=kind == "datetime-utc", first=first)
 
 
 def as_text(column: Any, nulls: Sequence[str]) -> Any:

@@ -220,6 +220,7 @@ def _table_rows(
         numeric=schema.numeric,
         categorical=schema.categorical,
         dates=schema.dates,
+        firsts=schema.firsts,
         source_columns=schema.source,
         label=reading.options.label or schema.label,
         label_is_given=reading.options.label is not None,
@@ -292,7 +293,7 @@ def _of_kinds(path: Path, examples: pa.Table, schema: TableSchema) -> pa.Table:
         if column_kind(column.type) == kind:
             continue
         try:
-            converted = as_kind(column, kind)
+            converted = as_kind(column, kind, first=schema.firsts.get(name, "year"))
         except pa.ArrowException as error:
             reason = " ".join(str(error).split())
             raise DataError(f"{path}, column {shown(name)}: is not {kind}: {reason}") from error

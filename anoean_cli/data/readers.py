@@ -36,7 +36,12 @@ from anoean_cli.data.columnar import (
     is_parquet,
     zone_of,
 )
-from anoean_cli.data.dates import is_date, look_like_dates, parsed_dates
+from anoean_cli.data.dates import (
+    DAYS_OR_MONTHS,
+    found_dates,
+    is_date,
+    writings,
+)
 from anoean_cli.data.drawing import Drawn, Reservoir
 from anoean_cli.data.header import (
     Columns,
@@ -55,7 +60,7 @@ from anoean_cli.data.ranges import Range, blocks_of
 from anoean_cli.data.streams import decompressed, open_bytes, open_raw, peeked, utf8
 from anoean_cli.data.text import Block, Dialect, Layout, Row, shown
 from anoean_cli.errors import DataError
-from anoean_cli.interfaces import Drawing, TableOptions
+from anoean_cli.interfaces import Drawing, First, TableOptions, with_firsts
 from anoean_cli.storage.remote import is_remote
 
 __all__ = [
@@ -75,6 +80,7 @@ OnError: TypeAlias = Literal["stop", "flag"]
 
 _HEADER_ROWS = 1000
 _NEARLY_ALL = 0.95
+_SAMPLE = 1000  # values of a column that show whether it may be one of dates
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,7 @@ class Wanted:
         rest: the unused fields at the end of a training row: no extras where a file has them.
         label_is_given: whether the user gave the label, who may count the column.
         dates: feature columns to be read as dates, and whether they have time zones.
+        firsts: what stands first in those of them in which it is not the year.
     """
 
     numeric: tuple[str, ...] = ()
@@ -128,6 +135,7 @@ class Wanted:
     rest: tuple[str, ...] = ()
     label_is_given: bool = False
     dates: Mapping[str, bool] = field(default_factory=dict)
+    firsts: Mapping[str, First] = field(default_factory=dict)
 
     def is_header(self, fields: Sequence[bytes], dialect: Dialect, file: str) -> bool:
         """Whether the first row of a text names these columns."""
@@ -437,6 +445,7 @@ def _layout(
         categorical={column: positions[column] for column in wanted.categorical},
         dates={column: positions[column] for column in wanted.dates},
         zoned=[column for column, zoned in wanted.dates.items() if zoned],
+        firsts=wanted.firsts,
         text={wanted.label: positions[wanted.label]}
         if wanted.required_label and wanted.label is not None
         else {},
@@ -525,7 +534,10 @@ def _parquet_batch(
 ) -> Batch:
     numbers = {name: _cast(batch, name, file, as_numbers, nulls) for name in wanted.numeric}
     strings = {name: _cast(batch, name, file, as_text, nulls) for name in wanted.categorical}
-    dates = {name: _cast_dates(batch, name, file, nulls, z) for name, z in wanted.dates.items()}
+    dates = {
+        name: _cast_dates(batch, name, file, nulls, zoned, wanted.firsts.get(name, "year"))
+        for name, zoned in wanted.dates.items()
+    }
     table = pa.table(numbers | strings | dates)
     kept = {name: _cast(batch, name, file, as_written) for name in wanted.keep}
     labels = None
@@ -552,8 +564,11 @@ def _parquet_batch(
     )
 
 
-def _cast_dates(batch: Any, column: str, file: str, nulls: Sequence[str], zoned: bool) -> pa.Array:
-    return _cast(batch, column, file, partial(as_dates, zoned=zoned), nulls, what="dates")
+def _cast_dates(
+    batch: Any, column: str, file: str, nulls: Sequence[str], zoned: bool, first: First = "year"
+) -> pa.Array:
+    cast = partial(as_dates, zoned=zoned, first=first)
+    return _cast(batch, column, file, cast, nulls, what="dates")
 
 
 def _cast(
@@ -624,59 +639,58 @@ def read_table(
     def place(row: int) -> str:
         return f"{path}, line {_line_of(path, options, int(drawn.rows[row]) + had_header)}"
 
-    typed = {}
+    types = _Types()
     for name in table.column_names:
         column = table.column(name)
         if name in roles.as_text:
-            typed[name] = as_text(column, dialect.nulls)
+            types.columns[name] = as_text(column, dialect.nulls)
         else:
-            typed[name] = _typed(column, name, dialect, roles, place, warn)
-    return RawTable(drawn._replace(table=pa.table(typed)), columns.names, had_header, roles)
+            _typed(types, column, name, dialect, roles, place, warn)
+    return RawTable(drawn._replace(table=types.table()), columns.names, had_header, roles)
+
+
+@dataclass
+class _Types:
+    """The columns of a table, each of the type that was found for it."""
+
+    columns: dict[str, Any] = field(default_factory=dict)
+    firsts: dict[str, First] = field(default_factory=dict)
+
+    def add_dates(self, name: str, dates: pa.ChunkedArray, first: First) -> None:
+        self.columns[name] = dates
+        if first != "year":
+            self.firsts[name] = first
+
+    def table(self) -> pa.Table:
+        return with_firsts(pa.table(self.columns), self.firsts)
 
 
 def _typed(
+    types: _Types,
     column: pa.ChunkedArray,
     name: str,
     dialect: Dialect,
     roles: Roles,
     place: Callable[[int], str],
     warn: Callable[[str], None],
-) -> pa.ChunkedArray:
-    """Return strings as numbers or dates where all of them are some."""
+) -> None:
+    """Add strings as numbers or dates where all of them are some."""
     numbers = None if name in roles.datetime else _parsed_numbers(column, dialect.decimal)
     if numbers is not None:
         row = _first_infinite(numbers)
         if row is not None:
             _refuse_infinite(place(row), name, column[row].as_py())
-        return numbers
+        types.columns[name] = numbers
+        return
     strings = as_text(column, dialect.nulls)
     if name not in roles.numeric:
-        dates = _parsed_dates(strings)
+        dates = found_dates(strings)
         if dates is not None:
-            return dates
+            types.add_dates(name, *dates)
+            return
         _judge_dates(strings, name, place, None if name in roles.datetime else warn)
     _judge_text(column, name, dialect, place, None if name in roles.numeric else warn)
-    return strings
-
-
-def _parsed_dates(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Return strings as timestamps; None if one of them is not a date, or all are missing."""
-    zoned = _zone_of_first(column)
-    if zoned is None:
-        return None
-    try:
-        return parsed_dates(column, zoned)
-    except pa.ArrowInvalid:
-        return None
-
-
-def _zone_of_first(column: pa.ChunkedArray) -> bool | None:
-    """Whether the first text that is not missing is a date with a time zone; None if it is none."""
-    import pyarrow.compute as pc
-
-    at = pc.index(pc.is_valid(column), True).as_py()
-    first = b"" if at < 0 else column[at].as_py().encode()
-    return next((zoned for zoned in (False, True) if is_date(first, zoned)), None)
+    types.columns[name] = strings
 
 
 def _judge_dates(
@@ -687,27 +701,43 @@ def _judge_dates(
 ) -> None:
     """Tell of text in a column nearly all of whose values are dates of one kind; None to warn
     refuses any."""
-    import pyarrow.compute as pc
-
     present = len(column) - column.null_count
-    alike = {zoned: look_like_dates(column, zoned) for zoned in (False, True)}
-    counts = {zoned: pc.sum(found).as_py() or 0 for zoned, found in alike.items()}
-    zoned = counts[True] > counts[False]
-    if not present or (warn is not None and counts[zoned] < _NEARLY_ALL * present):
+    if not present or (warn is not None and not _may_hold_dates(column)):
         return
-    row, value = next(
+    counts = writings(column)
+    zoned, first = max(counts, key=lambda kind: counts[kind])  # of equals the first
+    alike = counts[zoned, first]
+    if warn is not None and alike < _NEARLY_ALL * present:
+        return
+    bad = (
         (at, value.encode())
         for at, value in enumerate(column.to_pylist())
-        if value is not None and not is_date(value.encode(), zoned)
+        if value is not None and not is_date(value.encode(), zoned, first)
     )
-    fault = text.not_a_date(name, value, zoned)
+    row, value = next(bad, (None, b""))
+    if row is None:  # the other way round as well
+        if warn is None:
+            raise DataError(f"{place(0)}, column {shown(name)}: {DAYS_OR_MONTHS}")
+        return
+    fault = text.not_a_date(name, value, zoned, first)
     if warn is None:
         raise DataError(f"{place(row)}, {fault.reason}; {fault.remedy}")
     warn(
         f"{place(row)}, {fault.reason}, so the column is taken as text, although "
-        f"{counts[zoned]:,} of its {present:,} values are such dates: {fault.remedy} "
+        f"{alike:,} of its {present:,} values are such dates: {fault.remedy} "
         "(--categorical takes it as it is, --datetime refuses it)"
     )
+
+
+def _may_hold_dates(column: pa.ChunkedArray) -> bool:
+    """Whether of some values at least half look like dates, which is quickly found out."""
+    some = column.drop_null().take(pa.array(_spread(len(column) - column.null_count)))
+    return max(writings(some).values()) >= len(some) / 2
+
+
+def _spread(count: int) -> NDArray[np.int64]:
+    """Positions of at most `_SAMPLE` of so many values."""
+    return np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64)
 
 
 def _read_strings(
@@ -871,7 +901,7 @@ def _explored_parquet(path: Path | str, options: TableOptions, drawing: Drawing 
         tables = (pa.Table.from_batches([batch]) for batch in file.batches(used))
         drawn = _drawn(tables, str(path), roles, nulls, drawing)
     table = drawn.table
-    typed = {}
+    types = _Types()
 
     def place(row: int) -> str:
         return f"{path}, row {drawn.rows[row] + 1}"
@@ -880,31 +910,34 @@ def _explored_parquet(path: Path | str, options: TableOptions, drawing: Drawing 
         values = table.column(name)
         is_numeric = name in roles.numeric or holds_numbers(values.type)
         if name in roles.as_text or not is_numeric or name in roles.datetime:
-            typed[name] = _text_or_dates(table, name, str(path), roles, nulls, place)
+            _text_or_dates(types, table, name, str(path), roles, nulls, place)
             continue
-        typed[name] = _cast(table, name, str(path), as_numbers, nulls)
-        row = _first_infinite(typed[name])
+        types.columns[name] = _cast(table, name, str(path), as_numbers, nulls)
+        row = _first_infinite(types.columns[name])
         if row is not None:
             _refuse_infinite(place(row), name, values[row].as_py())
-    return RawTable(drawn._replace(table=pa.table(typed)), columns.names, True, roles)
+    return RawTable(drawn._replace(table=types.table()), columns.names, True, roles)
 
 
 def _text_or_dates(
+    types: _Types,
     table: pa.Table,
     name: str,
     file: str,
     roles: Roles,
     nulls: Sequence[str],
     place: Callable[[int], str],
-) -> pa.ChunkedArray:
-    """Return a column that is not one of numbers as timestamps where all of it are dates."""
+) -> None:
+    """Add a column that is not one of numbers, as timestamps where all of it are dates."""
     zoned = zone_of(table.schema.field(name).type)
+    if zoned is not None and name not in roles.as_text:
+        types.columns[name] = _cast_dates(table, name, file, nulls, zoned)
+        return
+    strings = types.columns[name] = _cast(table, name, file, as_text, nulls)
     if name in roles.as_text:
-        return _cast(table, name, file, as_text, nulls)
-    if zoned is not None:
-        return _cast_dates(table, name, file, nulls, zoned)
-    strings = _cast(table, name, file, as_text, nulls)
-    dates = _parsed_dates(strings)
-    if dates is None and name in roles.datetime:
+        return
+    dates = found_dates(strings)
+    if dates is not None:
+        types.add_dates(name, *dates)
+    elif name in roles.datetime:
         _judge_dates(strings, name, place, None)
-    return strings if dates is None else dates

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.data.dates import as_seconds, recurring
+from anoean_cli.data.dates import (
+    DAYS_OR_MONTHS,
+    FIRSTS,
+    as_seconds,
+    recurring,
+    writings,
+)
 from anoean_cli.errors import DataError, FileFormatError
-from anoean_cli.interfaces import ColumnKind, column_kind
+from anoean_cli.interfaces import ColumnKind, First, column_kind, firsts_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,8 +37,12 @@ NUMBERS_PER_ROW = 2
 PAIRS_BY_CHANCE = 12
 LARGEST_COUNT = 2.0**62
 ODD_DATES = (
-    "holds dates that are not all written as 2026-01-31 or 2026-01-31T08:15:00, all or none with a "
-    "time zone"
+    "holds dates that are not all written in one of these ways: 2026-01-31, 31/01/2026, 01/31/2026 "
+    "(each alone, or with 08:15:00 behind it)"
+)
+MIXED_ZONES = (
+    "holds dates of which some have a time zone and some have none (give all of them one, such as "
+    "2026-01-31T08:15:00+01:00, or none)"
 )
 NO_CYCLE = (
     "holds dates in which nothing comes again: no times of day over two days or more, "
@@ -41,7 +51,7 @@ NO_CYCLE = (
 # A day, year first or last, with a time behind it or not.
 DATE = (
     r"^(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})"
-    r"([T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?(Z|UTC|[+-]\d{2}:?(\d{2})?))?)?$"
+    r"([T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?(Z|UTC|[AaPp][Mm]|[+-]\d{2}:?(\d{2})?))?)?$"
 )
 
 
@@ -56,6 +66,7 @@ class TableSchema:
         source: the fields of a row in file order, the label included, cut after the last used.
         label: the label's name among ``source``, or None.
         rest: the fields behind those: known, but never needed.
+        firsts: what stands first in columns of dates in which it is not the year.
     """
 
     columns: Mapping[str, ColumnKind]
@@ -63,6 +74,7 @@ class TableSchema:
     source: tuple[str, ...] = ()
     label: str | None = None
     rest: tuple[str, ...] = ()
+    firsts: Mapping[str, First] = field(default_factory=dict)
 
     @property
     def numeric(self) -> tuple[str, ...]:
@@ -86,6 +98,7 @@ class TableSchema:
             "source": list(self.source),
             "label": self.label,
             "rest": list(self.rest),
+            **({"firsts": dict(self.firsts)} if self.firsts else {}),
         }
 
     @classmethod
@@ -101,7 +114,10 @@ class TableSchema:
             if label is not None and not isinstance(label, str):
                 raise ValueError("label")
             rest = tuple(map(str, value.get("rest", ())))
-            return cls(columns, dict(value["dropped"]), source, label, rest)
+            firsts = dict(value.get("firsts", {}))
+            if not set(firsts.values()) <= set(FIRSTS) or not firsts.keys() <= columns.keys():
+                raise ValueError("firsts")
+            return cls(columns, dict(value["dropped"]), source, label, rest, firsts)
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"the table schema is damaged: {error}") from error
 
@@ -149,7 +165,8 @@ def infer_schema(
         )
     fields = tuple(source or table.column_names)
     used = 1 + max(i for i, name in enumerate(fields) if name in columns or name == label)
-    return TableSchema(columns, dropped, fields[:used], label, fields[used:])
+    firsts = firsts_of(table.select(list(columns)))
+    return TableSchema(columns, dropped, fields[:used], label, fields[used:], firsts)
 
 
 def _reason_to_drop(column: pa.ChunkedArray, positions: NDArray[np.int64]) -> str | None:
@@ -165,7 +182,7 @@ def _reason_to_drop(column: pa.ChunkedArray, positions: NDArray[np.int64]) -> st
     if kind in ("datetime", "datetime-utc"):
         return None if recurring(as_seconds(column)) else NO_CYCLE
     if kind == "categorical" and pc.all(pc.match_substring_regex(values, DATE)).as_py():
-        return ODD_DATES
+        return _fault_of_dates(values)
     if rows - missing < FEWEST_FOR_IDENTIFIER:
         are_names = kind == "categorical" and distinct == rows - missing >= FEWEST_ALL_DIFFERENT
         return IDENTIFIER if are_names else None
@@ -175,6 +192,19 @@ def _reason_to_drop(column: pa.ChunkedArray, positions: NDArray[np.int64]) -> st
     if distinct > IDENTIFIER_SHARE * (rows - missing):
         return IDENTIFIER
     return None
+
+
+def _fault_of_dates(texts: pa.Array) -> str:
+    """Why dates, all different, were not read."""
+    counts = writings(texts)
+    zoned = [max(counts[has, first] for first in FIRSTS) for has in (True, False)]
+    if all(zoned) and sum(zoned) == len(texts):
+        return MIXED_ZONES
+    for has in (True, False):
+        year, *others = (counts[has, first] for first in FIRSTS)
+        if year < min(others) == len(texts):
+            return DAYS_OR_MONTHS
+    return ODD_DATES
 
 
 def _counts_rows(values: NDArray[np.float64], positions: NDArray[np.int64]) -> bool:

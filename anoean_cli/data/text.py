@@ -22,7 +22,7 @@ from anoean_cli.data.dates import fault_of, is_date, parsed_dates
 from anoean_cli.data.meaning import BLANKS
 from anoean_cli.data.streams import Read
 from anoean_cli.errors import DataError, UsageError, printable
-from anoean_cli.interfaces import TableOptions
+from anoean_cli.interfaces import First, TableOptions
 
 NULL_VALUES = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "?")
 MAX_ROW_BYTES = 64 << 20
@@ -349,6 +349,7 @@ class Layout:
         categorical: position by name of columns of text that become dictionaries.
         dates: position by name of columns of dates.
         zoned: those of them that have time zones.
+        firsts: what stands first in those of them in which it is not the year.
         text: position by name of other columns of text; in both, null markers are nulls.
         kept: position by name of columns of text that are passed on exactly as written.
         guessed: the first line where it was taken for data for want of known names, else 0.
@@ -361,9 +362,14 @@ class Layout:
     categorical: Mapping[str, int] = field(default_factory=dict)
     dates: Mapping[str, int] = field(default_factory=dict)
     zoned: Collection[str] = ()
+    firsts: Mapping[str, First] = field(default_factory=dict)
     text: Mapping[str, int] = field(default_factory=dict)
     kept: Mapping[str, int] = field(default_factory=dict)
     guessed: int = 0
+
+    def writing(self, name: str) -> tuple[bool, First]:
+        """Whether the dates of a column have time zones, and what stands first in them."""
+        return name in self.zoned, self.firsts.get(name, "year")
 
 
 @dataclass(frozen=True)
@@ -514,7 +520,7 @@ def _dated(table: pa.Table, layout: Layout) -> pa.Table:
 
     for name in layout.dates:
         trimmed = pc.utf8_trim(table.column(name), characters=BLANKS)
-        dates = parsed_dates(trimmed, name in layout.zoned)
+        dates = parsed_dates(trimmed, *layout.writing(name))
         table = table.set_column(table.column_names.index(name), name, dates)
     return table
 
@@ -539,9 +545,10 @@ def _fault(row: Row, fields: Sequence[bytes], layout: Layout) -> Fault | None:
         ):
             return fault
     for name, position in layout.dates.items():
-        value, zoned = fields[position], name in layout.zoned
-        if value not in markers and not is_date(value, zoned):
-            return _date_fault(name, value, zoned, row.line == layout.guessed)
+        value, writing = fields[position], layout.writing(name)
+        if value not in markers and not is_date(value, *writing):
+            fault = not_a_date(name, value, *writing)
+            return _guessed(fault) if row.line == layout.guessed else fault
     for name, position in chain.from_iterable(
         columns.items() for columns in (layout.categorical, layout.text, layout.kept)
     ):
@@ -565,9 +572,7 @@ def _number_fault(name: str, value: bytes, row: Row, layout: Layout) -> Fault | 
     found = number(value, layout.dialect.decimal)
     if found is None:
         fault = not_a_number(name, value, layout.dialect.decimal)
-        if row.line == layout.guessed:
-            return replace(fault, remedy="if this line holds column names, say --header yes")
-        return fault
+        return _guessed(fault) if row.line == layout.guessed else fault
     if abs(found) == float("inf"):
         return Fault(
             f"column {shown(name)}: {shown(value)} is not a finite number",
@@ -576,17 +581,15 @@ def _number_fault(name: str, value: bytes, row: Row, layout: Layout) -> Fault | 
     return None
 
 
-def _date_fault(name: str, value: bytes, zoned: bool, is_guessed: bool) -> Fault:
-    fault = not_a_date(name, value, zoned)
-    if is_guessed:
-        return replace(fault, remedy="if this line holds column names, say --header yes")
-    return fault
+def _guessed(fault: Fault) -> Fault:
+    """The fault of a first line that was taken for data."""
+    return replace(fault, remedy="if this line holds column names, say --header yes")
 
 
-def not_a_date(name: str, value: bytes, zoned: bool) -> Fault:
+def not_a_date(name: str, value: bytes, zoned: bool, first: First = "year") -> Fault:
     """Return what is wrong with a value in a column of dates."""
     return Fault(
-        f"column {shown(name)}: {shown(value)} {fault_of(value, zoned)}",
+        f"column {shown(name)}: {shown(value)} {fault_of(value, zoned, first)}",
         "correct it, or name it in --null-values if it stands for a missing value",
     )
 

@@ -111,7 +111,8 @@ def _typed(table: pa.Table, schema: TableSchema) -> pa.Table:
     columns = {}
     for name, kind in schema.columns.items():
         try:
-            columns[name] = as_kind(table.column(name), kind)
+            first = schema.firsts.get(name, "year")
+            columns[name] = as_kind(table.column(name), kind, first=first)
         except pa.ArrowException as error:
             raise DataError(f"column {name!r} of X is not {kind}: {error}") from error
         if kind == "numeric" and np.isinf(columns[name].to_numpy()).any():

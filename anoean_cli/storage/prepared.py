@@ -16,9 +16,12 @@ from anoean_cli.interfaces import (
     Apportionment,
     ColumnKind,
     Dataset,
+    First,
     Kind,
     column_kind,
     column_type,
+    firsts_of,
+    with_firsts,
 )
 from anoean_cli.storage.atomic import reading_back, replacing
 from anoean_cli.storage.hdf5 import SIGNATURE, Reader, Writer
@@ -33,7 +36,13 @@ VERSION = 1
 ROWS_AT_ONCE = 65_536
 
 
-class Description(TypedDict):
+class _Further(TypedDict, total=False):
+    """What the JSON of a file may hold."""
+
+    firsts: dict[str, First]
+
+
+class Description(_Further):
     """What the JSON of a file must hold."""
 
     name: str
@@ -199,12 +208,13 @@ class PreparedReader:
             else:
                 microseconds = pa.array(values, pa.int64(), mask=missing)
                 columns[name] = microseconds.cast(column_type(kind))
-        return pa.table(columns)
+        return with_firsts(pa.table(columns), self._about.get("firsts", {}))
 
 
 def _description(dataset: Dataset) -> dict[str, Any]:
-    features = []
+    features, firsts = [], {}
     if dataset.kind == "table":
+        firsts = firsts_of(dataset.examples)
         features = [[field.name, column_kind(field.type)] for field in dataset.examples.schema]
     return {
         "name": dataset.name,
@@ -215,6 +225,7 @@ def _description(dataset: Dataset) -> dict[str, Any]:
         "apportionment": asdict(dataset.apportionment),
         "columns": list(dataset.columns),
         "label_column": dataset.label_column,
+        **({"firsts": firsts} if firsts else {}),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from anoean_cli.data.dates import named_cycles
+from anoean_cli.data.dates import DAYS_OR_MONTHS, named_cycles
 from anoean_cli.data.header import listed
 from anoean_cli.data.preprocessing import (
     MOST_CATEGORIES,
@@ -12,13 +12,22 @@ from anoean_cli.data.preprocessing import (
     DateColumn,
     TablePreprocessor,
 )
-from anoean_cli.data.schema import COUNTER, IDENTIFIER, NO_CYCLE, ODD_DATES, TableSchema
+from anoean_cli.data.schema import (
+    COUNTER,
+    IDENTIFIER,
+    MIXED_ZONES,
+    NO_CYCLE,
+    ODD_DATES,
+    TableSchema,
+)
 
 MOST_LINES = 5  # about columns that are dropped for one reason
 KEPT_BY = {
     COUNTER: "--numeric or --categorical",
     IDENTIFIER: "--categorical",
     ODD_DATES: "--categorical",
+    MIXED_ZONES: "--categorical",
+    DAYS_OR_MONTHS: "--categorical",
     NO_CYCLE: "--datetime",
 }
 

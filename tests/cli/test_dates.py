@@ -66,6 +66,30 @@ def test_csv_parquet_and_frames_score_alike(anoean: Run, calls_run: Path) -> Non
     assert (found == expected).all()
 
 
+def test_days_first_stay_first_in_scoring(anoean: Run, calls_run: Path) -> None:
+    """Rows to come may all be of days up to the 12th."""
+    for name, frame in (("old", calls(range(6))), ("new", calls(range(9, 10), seed=1))):
+        local = frame["time"].dt.tz_localize(None)
+        frame.assign(time=local).to_csv(f"{name}-iso.csv", index=False)
+        slashed = local.dt.strftime("%d/%m/%Y %H:%M:%S")
+        frame.assign(time=slashed).to_csv(f"{name}-days.csv", index=False)
+        months = local.dt.strftime("%m/%d/%Y %H:%M:%S")
+        frame.assign(time=months).to_csv(f"{name}-months.csv", index=False)
+    assert anoean("prepare old-days.csv --out old-days.h5").returncode == 0
+    found = {}
+    for data in ("old-iso.csv", "old-days.csv", "old-days.h5"):
+        done = anoean(f"train --dataset {data} --detector knn -m {data}.model.h5")
+        assert done.returncode == 0, done.stderr
+        inputs = "new-iso.csv" if "iso" in data else "new-days.csv new-iso.csv"
+        rows = anoean(f"score {inputs} -m {data}.model.h5").rows
+        found[data] = [row["score"] for row in rows]
+    assert found["old-days.csv"] == found["old-iso.csv"] * 2
+    assert found["old-days.h5"] == found["old-iso.csv"] * 2
+    done = anoean("score old-months.csv -m old-days.csv.model.h5")
+    assert done.returncode == 3
+    assert "is not a date such as 31/01/2026 or 31/01/2026 08:15:00" in done.error
+
+
 def test_bad_times_end_scoring_or_are_flagged(anoean: Run, calls_run: Path) -> None:
     model = calls_run / "model.h5"
     times = ["2026-07-01T09:00:00Z", "", "09:00", "2026-07-01 09:00:00", "2026-07-01 09:00+02:00"]

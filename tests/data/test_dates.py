@@ -15,7 +15,7 @@ from anoean_cli.data.readers import Batch, Wanted, read_table, stream_table
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import DataError, FileFormatError
 from anoean_cli.inference.inputs import as_examples
-from anoean_cli.interfaces import TableOptions
+from anoean_cli.interfaces import First, TableOptions, firsts_of
 
 LOCAL = [
     ("2026-01-31", datetime(2026, 1, 31)),
@@ -26,15 +26,19 @@ LOCAL = [
     ("1969-12-31 23:59:59.123456789", datetime(1969, 12, 31, 23, 59, 59, 123_456)),
     ("0001-01-01T00:00:00", datetime(1, 1, 1)),
     ("9999-12-31", datetime(9999, 12, 31)),
+    ("2026/01/31 08:15", datetime(2026, 1, 31, 8, 15)),
+    ("2026.1.3 8:15:00", datetime(2026, 1, 3, 8, 15)),
+    ("2026-1-31", datetime(2026, 1, 31)),
 ]
 ZONED = [
     ("2026-01-31T08:15:00Z", datetime(2026, 1, 31, 8, 15, tzinfo=UTC)),
     ("2026-01-31 08:15:00 UTC", datetime(2026, 1, 31, 8, 15, tzinfo=UTC)),
+    ("2026-01-31 08:15:00 +01:00", datetime(2026, 1, 31, 7, 15, tzinfo=UTC)),
     ("2026-01-31 08:15+01", datetime(2026, 1, 31, 7, 15, tzinfo=UTC)),
     ("2026-01-31 08:15:00.5-0130", datetime(2026, 1, 31, 9, 45, 0, 500_000, tzinfo=UTC)),
     ("2026-01-31T00:15:00,5+01:00", datetime(2026, 1, 30, 23, 15, 0, 500_000, tzinfo=UTC)),
 ]
-NONE = """31.01.2026|01/31/2026|2026-1-31|2026-01-32|2026-13-01|2026-02-30|2023-02-29|1900-02-29
+NONE = """31.01.26|01/31/26|26-1-31|2026-01-32|2026-13-01|2026-02-30|2023-02-29|1900-02-29
 2026-01-31T24:00:00|2026-01-31T08:60|2026-01-31T08:15:60|2026-01-31T08|2026-01|20260131|08:15:00
 2026-01-31T08:15:00.|2026-01-31x|2026-01-31 08:15:00 CET|2026-01-31T08:15+24:00|2026-01-31Z
 ٢٠٢٦-01-31
@@ -68,6 +72,35 @@ def test_phases_are_those_of_the_calendar(moment: datetime) -> None:
     found = [phase(seconds, "day")[0] * 86_400, phase(seconds, "week")[0] * 7]
     assert found == pytest.approx([second, moment.weekday()], abs=1e-4)
     assert np.isnan(seconds[1])
+
+
+@pytest.mark.parametrize(
+    ("first", "text", "moment"),
+    [
+        ("day", "31/01/2026", datetime(2026, 1, 31)),
+        ("day", "3.2.2026 8:15", datetime(2026, 2, 3, 8, 15)),
+        ("day", "29-02-2024T23:59:00,25", datetime(2024, 2, 29, 23, 59, 0, 250_000)),
+        ("day", "2026-02-03", datetime(2026, 2, 3)),
+        ("day", "03/02/2026 08:15 +01:00", datetime(2026, 2, 3, 7, 15, tzinfo=UTC)),
+        ("month", "01/31/2026", datetime(2026, 1, 31)),
+        ("month", "2/3/2026 08:15", datetime(2026, 2, 3, 8, 15)),
+        ("month", "2/3/2026 8:15Z", datetime(2026, 2, 3, 8, 15, tzinfo=UTC)),
+    ],
+)
+def test_days_and_months_that_come_first(first: First, text: str, moment: datetime) -> None:
+    zoned = moment.tzinfo is not None
+    assert parsed_dates(pa.array([text, None]), zoned, first).to_pylist() == [moment, None]
+    assert is_date(text.encode(), zoned, first)
+
+
+@pytest.mark.parametrize(
+    ("first", "text"),
+    [("day", "01/31/2026"), ("month", "31/01/2026"), ("day", "31/06/2026"), ("day", "29/02/2023")],
+)
+def test_days_that_no_month_has(first: First, text: str) -> None:
+    assert not is_date(text.encode(), False, first)
+    with pytest.raises(pa.ArrowInvalid):
+        parsed_dates(pa.array([text]), False, first)
 
 
 # --------------------------------------------------------------------------- features
@@ -187,6 +220,10 @@ def test_dates_are_found(tmp_path: Path) -> None:
         (["2026-01-31", "", "2026-01-31 08:00"], pa.timestamp("us")),
         (["", "2026-01-31T08:00Z", "2026-01-31T08:00+02:00"], pa.timestamp("us", "UTC")),
         (["2026-01-31", "2026-01-31T08:00Z"], pa.string()),
+        (["2026/01/31", "2026.02.01 08:00"], pa.timestamp("us")),
+        (["01/02/2026", "31/01/2026"], pa.timestamp("us")),
+        (["01/02/2026", "02/03/2026"], pa.string()),
+        (["31/01/2026", "01/31/2026"], pa.string()),
         (["2026", "2027"], pa.float64()),
         (["", "NA"], pa.float64()),
     ]:
@@ -195,6 +232,22 @@ def test_dates_are_found(tmp_path: Path) -> None:
     path = written(tmp_path, "2026-01-31", "2026-02-01")
     as_text = read_table(path, TableOptions(categorical=("at",))).table
     assert as_text["at"].to_pylist() == ["2026-01-31", "2026-02-01"]
+
+
+def test_other_dates_tell_whether_days_or_months_come_first(tmp_path: Path) -> None:
+    for last, first, moment in [
+        ("31/01/2026", "day", datetime(2026, 2, 1)),
+        ("01/31/2026 10:00", "month", datetime(2026, 1, 2)),
+    ]:
+        table = read_table(written(tmp_path, "01/02/2026", last), TableOptions()).table
+        assert table["at"][0].as_py() == moment
+        assert firsts_of(table.take([1]).select(["at"])) == {"at": first}
+
+
+def test_dates_that_could_be_either_are_refused_where_the_user_says_dates(tmp_path: Path) -> None:
+    path = written(tmp_path, "01/02/2026", "02/03/2026")
+    with pytest.raises(DataError, match="line 2, column 'at': holds dates that may have the day"):
+        read_table(path, TableOptions(datetime=("at",)))
 
 
 def test_a_few_other_texts_among_dates_are_told(tmp_path: Path) -> None:

@@ -127,6 +127,22 @@ def test_dates_that_are_text_are_no_categories(date):
     assert infer({"day": [*days[1:], None]}).dropped["day"].startswith("holds dates")
 
 
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        (["01/02/2026", "03/04/2026 08:15"], "may have the day or the month first"),
+        (["2026-01-31T08:15Z", "2026-01-31T08:15"], "some have a time zone and some have none"),
+        (["31/01/2026 8:15Z", "2026-01-31"], "some have a time zone and some have none"),
+        (["31/01/2026", "01/31/2026"], "not all written in one of these ways"),
+        (["2026-02-30", "2026-01-01"], "not all written in one of these ways"),
+        (["01/31/2026 8:15 AM", "01/31/2026 9:15 PM"], "not all written in one of these ways"),
+    ],
+)
+def test_it_is_told_why_dates_are_dropped(texts, says):
+    column = [texts[i % len(texts)] for i in range(N)]
+    assert says in infer({"day": column}).dropped["day"]
+
+
 @pytest.mark.parametrize("text", ["08:15:0{}", "10.0.0.{}", "1.2.{}", "2026-W0{}", "2026-01-0{}x"])
 def test_what_is_like_a_date_is_a_category(text):
     assert infer({"c": [text.format(i % 9) for i in range(N)]}).columns["c"] == "categorical"
