@@ -32,6 +32,12 @@ FEWEST_NEW = 50_000
 """Objects made between two searches for garbage. With Python's 700, imports alone cause hundreds,
 which find none and take a tenth of the time that scoring one row takes."""
 
+ZSH_AS_FUNCTION = """
+if [[ $funcstack[1] == _%(prog_name)s ]]; then
+  %(complete_func)s "$@"
+fi
+"""
+
 
 def built(commands: Sequence[str] = COMMANDS) -> typer.Typer:
     """The application with these commands."""
@@ -75,10 +81,21 @@ def main() -> ExitStatus:
     return status
 
 
+def _let_zsh_complete_at_once() -> None:
+    """Have typer's script for zsh complete when it is loaded too, which is at the first Tab."""
+    from typer import _completion_shared
+
+    scripts: dict[str, str] = getattr(_completion_shared, "_completion_scripts", {})
+    if "zsh" in scripts:
+        scripts["zsh"] += ZSH_AS_FUNCTION
+
+
 def _run() -> ExitStatus:
     """Parse and run. Usage errors are told like all others, in one line."""
     first = sys.argv[1:2]
     # Building the options of all commands takes as long as scoring a row; one is run.
+    if any("-completion" in word for word in sys.argv[1:2]):
+        _let_zsh_complete_at_once()
     app = built(first if first and first[0] in COMMANDS else COMMANDS)
     try:
         return ExitStatus(app(standalone_mode=False))

@@ -20,6 +20,7 @@ from anoean_cli.inference.inputs import array_table, as_images
 from anoean_cli.inference.model import Model
 from anoean_cli.interfaces import Dataset, Scores
 from anoean_cli.training.run import TrainRequest, Watcher, train_model
+from anoean_cli.wording import counted
 
 NORMAL, ANOMALY = 1, -1
 FEWEST_ROWS = 3
@@ -294,7 +295,7 @@ def _labels(y: ArrayLike | None, n: int) -> NDArray[np.str_]:
         return np.full(n, str(NORMAL))
     values = column_or_1d(y)
     if len(values) != n:
-        raise DataError(f"X has {n} rows and y {len(values)}")
+        raise DataError(f"X has {counted(n, 'row')} and y {len(values)}")
     found = set(values.tolist())
     if not (
         all(isinstance(value, Real | np.bool_) for value in found)

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import Json, Scores
+from anoean_cli.wording import counted
 
 ROUNDING = 1e-12
 
@@ -115,8 +116,8 @@ def _too_fine(n: int, rate: float, confidence: float | None) -> str:
         asked, smallest = f"{rate:g} with confidence {confidence:g}", finest
         needed = np.ceil(math.log1p(-confidence) / math.log1p(-rate))
     return (
-        f"a false-positive rate of {asked} is finer than {n} calibration rows can give: the "
-        f"smallest is {smallest}; give at least {needed:.0f} calibration rows, or a larger rate"
+        f"a false-positive rate of {asked} is finer than {counted(n, 'calibration row')} can give: "
+        f"the smallest is {smallest}; give at least {needed:.0f} calibration rows, or a larger rate"
     )
 
 
@@ -134,7 +135,7 @@ def threshold_for_contamination(scores: ArrayLike, contamination: float) -> floa
     k = _whole_part("contamination", contamination, n)
     if k == 0:
         raise UsageError(
-            f"a contamination of {contamination:g} is less than one of {n} rows: "
+            f"a contamination of {contamination:g} is less than one of {counted(n, 'row')}: "
             "give more rows or a larger share"
         )
     return float(rising[n - k - 1])

@@ -11,6 +11,7 @@ from anoean_cli.commands import options, shell
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
 from anoean_cli.errors import UsageError
+from anoean_cli.wording import counted
 
 if TYPE_CHECKING:
     from anoean_cli.inference.model import Model
@@ -137,6 +138,6 @@ def _observed(
 def _described(observed: Observed) -> str:
     rows, flags = len(observed.output), observed.is_anomaly
     if flags is None:
-        return f"{observed.source}: {rows:,} rows without labels"
+        return f"{observed.source}: {counted(rows, 'row')} without labels"
     anomalies = int(flags.sum())
     return f"{observed.source}: {rows - anomalies:,} normals and {anomalies:,} anomalies by label"

@@ -38,6 +38,7 @@ from anoean_cli.storage.atomic import make_folder
 from anoean_cli.storage.prepared import is_prepared
 from anoean_cli.storage.remote import is_remote
 from anoean_cli.storage.typed_json import check_json
+from anoean_cli.wording import counted
 
 MANIFEST = "manifest.json"
 FORMAT, VERSION = "anoean-parts", 1
@@ -142,7 +143,9 @@ def score_parts(
     for entry in _run(scheduler, missing, place, model, how):
         entries[entry["part"]] = entry
         _keep(f"{place}/{MANIFEST}", about, [entries[p.name] for p in parts if p.name in entries])
-        console.note(f"{len(entries)} of {len(parts)}: {entry['source']}, {entry['rows']:,} rows")
+        console.note(
+            f"{len(entries)} of {len(parts)}: {entry['source']}, {counted(entry['rows'], 'row')}"
+        )
     return _together([entries[part.name] for part in parts], model)
 
 

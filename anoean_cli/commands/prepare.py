@@ -10,6 +10,7 @@ import typer
 from anoean_cli.commands import options
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
+from anoean_cli.wording import counted
 
 
 def run(
@@ -86,5 +87,5 @@ def run(
         drawing=drawing,
     )
     digest = write_prepared(rows, out, overwrite=force)
-    console.note(f"{len(rows.labels):,} rows of {rows.name}, digest {digest[:16]}")
+    console.note(f"{counted(len(rows.labels), 'row')} of {rows.name}, digest {digest[:16]}")
     console.data(str(out))

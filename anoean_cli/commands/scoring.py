@@ -32,6 +32,7 @@ from anoean_cli.inference.memory import Bound
 from anoean_cli.inference.model import Model, Scored
 from anoean_cli.inference.pipeline import in_order
 from anoean_cli.storage.embeddings import EmbeddingsWriter, writing_embeddings
+from anoean_cli.wording import counted
 
 AHEAD = 3  # pieces a job: one worked on, one read before it is needed, one to be written
 
@@ -278,16 +279,17 @@ def _tell_extras(piece: Piece, told: set[tuple[str, ...]], console: Console) -> 
 
 def _tell(console: Console, drift: Drift, counts: Counts, census: Census) -> None:
     if counts.flagged:
-        console.warn(f"{counts.flagged:,} of {counts.read:,} rows could not be read")
+        console.warn(f"{counts.flagged:,} of {counted(counts.read, 'row')} could not be read")
     for warning in drift.warnings():
         console.warn(warning)
     for name, count in census.unseen.items():
         if (name, "unseen") not in drift.grown:
-            console.note(f"column {name!r}: {count:,} values that training did not have")
+            console.note(f"column {name!r}: {counted(count, 'value')} that training did not have")
     console.detail(
-        f"{counts.read:,} rows read, {counts.scored:,} scored, {counts.anomalous:,} anomalous"
+        f"{counted(counts.read, 'row')} read, {counts.scored:,} scored, "
+        f"{counts.anomalous:,} anomalous"
     )
     for name, count in census.out_of_range.items():
-        console.detail(f"column {name!r}: {count:,} values out of the range of training")
+        console.detail(f"column {name!r}: {counted(count, 'value')} out of the range of training")
     for name, count in census.missing.items():
-        console.detail(f"column {name!r}: {count:,} missing values")
+        console.detail(f"column {name!r}: {counted(count, 'missing value')}")

@@ -11,6 +11,7 @@ from typing import Any
 from anoean_cli.console import Console, some
 from anoean_cli.inference.contents import ROLES
 from anoean_cli.inference.model import Model
+from anoean_cli.wording import counted
 
 
 def show_model(console: Console, model: Model, path: Path, as_json: bool) -> None:
@@ -58,13 +59,13 @@ def data_text(name: str, provenance: Mapping[str, Any]) -> str:
 def _lines(about: dict[str, Any]) -> list[tuple[str, Any]]:
     data, detector, encoder = about["dataset"], about["detector"], about["encoder"]
     sizes = {
-        role: f"{about['split'][role]['normals']:,} normals, "
-        f"{about['split'][role]['anomalies']:,} anomalies"
+        role: f"{counted(about['split'][role]['normals'], 'normal')}, "
+        f"{counted(about['split'][role]['anomalies'], 'anomaly')}"
         for role in ROLES
     }
     anew = dict(about.get("recalibration", {}))
     source = anew.pop("data", None)
-    sizes |= {role: f"{rows:,} normals of {source}" for role, rows in anew.items()}
+    sizes |= {role: f"{counted(rows, 'normal')} of {source}" for role, rows in anew.items()}
     calibration = about["calibration"]
     lines = [
         ("data", data_text(data["name"], data)),
@@ -84,7 +85,7 @@ def _lines(about: dict[str, Any]) -> list[tuple[str, Any]]:
         (
             "p-values",
             f"{'exact' if calibration['exact'] else 'approximate'}, "
-            f"from {calibration['rows']:,} reference scores",
+            f"from {counted(calibration['rows'], 'reference score')}",
         ),
         ("digest", about["digest"][:16]),
     ]

@@ -31,7 +31,8 @@ PARTS = ("train", "test")  # of a folder, as MVTec AD has it
 WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 EXIF_ORIENTATION = 274
 QUARTER_TURNS = (5, 6, 7, 8)  # orientations that swap width and height
-TIFF_BITS = 258
+TIFF_BITS, TIFF_WHITE, TIFF_SIGN = 258, 262, 339
+WHITE_IS_ZERO, UNSIGNED = 0, 1
 
 
 def read_idx(path: Path) -> NDArray[Any]:
@@ -121,7 +122,7 @@ def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -
 
     Raises:
         DataError: the file is no image, is damaged, has more than ``MAX_PIXELS`` pixels, or
-            values of 32 bits.
+            values of 32 bits or with a sign.
         ValueError: another number of channels.
     """
     from PIL import Image, ImageOps
@@ -183,22 +184,35 @@ def _in_bytes(image: Image.Image) -> Image.Image:
     from PIL import Image
 
     # PNG and PGM hold at most 16 bits, also where Pillow makes integers of 32 bits of them.
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        bits = _bits(image)
-        image.load()
-        return Image.fromarray((np.asarray(image) >> (bits - 8)).clip(0, 255).astype(np.uint8))
-    if image.mode in ("I", "F"):
+    is_deep = image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM"))
+    if is_deep or _is_signed(image):
         raise ValueError(
-            f"its mode is {image.mode}, values of 32 bits whose black and white are not known; "
-            "save it with 8 or 16 bits a value"
+            f"its mode is {image.mode}, of values whose black and white are not known; "
+            "save it with 8 or 16 bits a value, without a sign"
         )
+    if image.mode.startswith("I"):
+        bits, is_negative = _bits(image), _tag(image, TIFF_WHITE) == WHITE_IS_ZERO
+        image.load()
+        values = (np.asarray(image) >> (bits - 8)).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(255 - values if is_negative else values)
     return image
 
 
 def _bits(image: Image.Image) -> int:
     """How many bits a value has that Pillow holds in 16: fewer in some TIFF files."""
-    told = getattr(image, "tag_v2", {}).get(TIFF_BITS, (16,))
-    return max(8, min(16, int(told[0])))
+    told = _tag(image, TIFF_BITS)
+    return 16 if told is None else max(8, min(16, told))
+
+
+def _is_signed(image: Image.Image) -> bool:
+    return _tag(image, TIFF_SIGN) not in (None, UNSIGNED)
+
+
+def _tag(image: Image.Image, number: int) -> int | None:
+    """A whole number that a TIFF file tells of its first channel; None where it does not."""
+    told = getattr(image, "tag_v2", {}).get(number)
+    first = told[0] if isinstance(told, tuple) and told else told
+    return first if isinstance(first, int) else None
 
 
 def _is_magic(magic: bytes) -> bool:

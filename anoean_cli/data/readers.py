@@ -62,6 +62,7 @@ from anoean_cli.data.text import Block, Dialect, Layout, Row, shown
 from anoean_cli.errors import DataError
 from anoean_cli.interfaces import Drawing, First, TableOptions, with_firsts
 from anoean_cli.storage.remote import is_remote
+from anoean_cli.wording import counted
 
 __all__ = [
     "BLOCK_BYTES",
@@ -477,7 +478,7 @@ def _order(count: int, file: str, wanted: Wanted) -> tuple[str, ...]:
         order = tuple(column for column in order if column != wanted.label)
     if count < len(order):
         raise DataError(
-            f"{file}: has {count} column{'s'[: count != 1]}; the model needs {len(order)} "
+            f"{file}: has {counted(count, 'column')}; the model needs {len(order)} "
             f"({listed(order)}), or a header that names them"
         )
     known = (*order, *wanted.rest)

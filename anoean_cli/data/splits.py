@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from anoean_cli.data.labels import among, require, some, spelled
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import Apportionment, Dataset
+from anoean_cli.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -225,7 +226,7 @@ def _distinct(
     share = np.bincount(group, weights=anomalous[positions]) / counts
     conflicting = (share > 0) & (share < 1)
     notes.append(
-        f"{len(positions):,} rows of {dataset.name} hold {len(first):,} distinct ones; "
+        f"{counted(len(positions), 'row')} of {dataset.name} hold {len(first):,} distinct ones; "
         f"{conflicting.sum():,} of them are both normal and anomalous and left out"
     )
     kept = positions[first[~conflicting]]
@@ -415,9 +416,13 @@ def _warn_of_few(
     normals: int, calibration: int, anomalies: int, held: int, notes: list[str]
 ) -> None:
     if 0 < anomalies < FEW_ANOMALIES:
-        notes.append(f"only {anomalies} anomalies to learn from: expect little of unlike ones")
+        notes.append(
+            f"only {counted(anomalies, 'anomaly')} to learn from: expect little of unlike ones"
+        )
     if anomalies and held < 10:
-        notes.append(f"only {held} anomalies to select by: the choice of the epoch is uncertain")
+        notes.append(
+            f"only {counted(held, 'anomaly')} to select by: the choice of the epoch is uncertain"
+        )
     if calibration == 0:
         notes.append(
             f"{normals} normal rows are too few to set a calibration base aside: "
@@ -425,6 +430,6 @@ def _warn_of_few(
         )
     elif calibration < ENOUGH_FOR_ONE_PERCENT:
         notes.append(
-            f"a calibration base of {calibration} rows is too small for a false-positive rate "
-            f"of 1 %: the finest is {1 / (calibration + 1):.2%}"
+            f"a calibration base of {counted(calibration, 'row')} is too small for a "
+            f"false-positive rate of 1 %: the finest is {1 / (calibration + 1):.2%}"
         )

@@ -23,6 +23,7 @@ from anoean_cli.data.meaning import BLANKS
 from anoean_cli.data.streams import Read
 from anoean_cli.errors import DataError, UsageError, printable
 from anoean_cli.interfaces import First, TableOptions
+from anoean_cli.wording import counted
 
 NULL_VALUES = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "?")
 MAX_ROW_BYTES = 64 << 20
@@ -562,7 +563,7 @@ def _fault(row: Row, fields: Sequence[bytes], layout: Layout) -> Fault | None:
 
 def _ragged(found: int, layout: Layout) -> Fault:
     return Fault(
-        f"{found} field{'s'[: found != 1]} where {layout.width} are expected",
+        f"{counted(found, 'field')} where {layout.width} are expected",
         f"correct the row, or say the delimiter ({shown(layout.dialect.delimiter)} was taken) "
         "with --delimiter",
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import DataError
 from anoean_cli.interfaces import ExampleSpec
+from anoean_cli.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,7 +92,7 @@ def _fields(schema: TableSchema, width: int) -> list[str]:
         fields.remove(schema.label)
     if width < len(fields):
         raise DataError(
-            f"X has {width} columns; the model needs {len(fields)}: {', '.join(fields)}"
+            f"X has {counted(width, 'column')}; the model needs {len(fields)}: {', '.join(fields)}"
         )
     return fields
 

@@ -27,6 +27,7 @@ from anoean_cli.data.preprocessing import Census
 from anoean_cli.errors import DataError, TrainingError, UsageError
 from anoean_cli.inference.model import KeptRows, Model, raw_scores
 from anoean_cli.interfaces import Json, Scores
+from anoean_cli.wording import counted
 
 FEWEST_NORMALS = 6
 
@@ -189,8 +190,8 @@ def _or_before(
         return Rule(confidence=confidence)
     if rate < finest_rate(n, confidence):
         warn(
-            f"the rate that was chosen before, {rate:g}, is finer than {n} calibration rows can "
-            "give: the default rate is taken"
+            f"the rate that was chosen before, {rate:g}, is finer than "
+            f"{counted(n, 'calibration row')} can give: the default rate is taken"
         )
         return Rule(confidence=confidence)
     return Rule(fpr=rate, confidence=confidence)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import select
+import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,6 +97,43 @@ def test_completion(shell: str) -> None:
     assert "sample" in completions("anoean train --source s", shell).stdout
     found = completions("anoean train --preset ", shell).stdout
     assert ("paper" in found, "tumours.csv" in found) == (True, False)
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh")
+def test_zsh_completes_on_the_first_tab(tmp_path: Path) -> None:
+    bin, home = tmp_path / "bin", tmp_path / "home"
+    bin.mkdir()
+    home.mkdir()
+    command = bin / "anoean"
+    code = "import sys; sys.argv[0] = 'anoean'; from anoean_cli.app import main; sys.exit(main())"
+    command.write_text(f"#!{sys.executable}\n{code}\n")
+    command.chmod(0o755)
+    path = f"{bin}{os.pathsep}{os.environ['PATH']}"
+    env = environment(tmp_path, {"HOME": str(home), "ZDOTDIR": str(home), "PATH": path})
+    install = {**env, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    subprocess.run([command, "--install-completion", "zsh"], env=install, check=True)
+    with (home / ".zshrc").open("a") as start:
+        start.write("unset zle_bracketed_paste; PS1='ready> '\n")
+    ours, theirs = pty.openpty()
+    shell = subprocess.Popen(
+        ["zsh", "-i"], stdin=theirs, stdout=theirs, stderr=theirs, env={**env, "TERM": "dumb"}
+    )
+    try:
+        assert "ready> " in until(ours, "ready> ")
+        os.write(ours, b"anoean plug\t")
+        assert "anoean plugins" in until(ours, "plugins")
+    finally:
+        shell.kill()
+        shell.wait()
+
+
+def until(terminal: int, text: str) -> str:
+    """What a terminal shows up to a text, or in half a minute."""
+    seen, end = "", time.monotonic() + 30
+    while text not in seen and time.monotonic() < end:
+        if select.select([terminal], [], [], 1)[0]:
+            seen += os.read(terminal, 4096).decode(errors="replace")
+    return seen
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,36 @@ def test_the_high_byte_of_16_bits_counts(tmp_path, pixels, name):
     np.testing.assert_array_equal(read_image(deep, 3), np.repeat(pixels[:1], 3, axis=0))
 
 
+def tiff(values: bytes, bits: int, white_is_zero: bool = False, sign: int = 1) -> bytes:
+    """A TIFF of one row of four grey values."""
+    tags = {256: 4, 257: 1, 258: bits, 259: 1, 262: 1 - white_is_zero, 273: 8, 277: 1, 278: 1}
+    tags |= {279: len(values), 339: sign}
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()]
+    directory = struct.pack("<H", len(tags)) + b"".join(entries) + bytes(4)
+    return struct.pack("<2sHI", b"II", 42, 8 + len(values)) + values + directory
+
+
+@pytest.mark.parametrize(
+    ("content", "grey"),
+    [
+        (tiff(bytes.fromhex("000fff800400"), 12), [0, 255, 128, 64]),
+        (tiff(struct.pack("<4H", 0, 65535, 32768, 16384), 16), [0, 255, 128, 64]),
+        (tiff(struct.pack("<4H", 0, 65535, 32768, 16384), 16, True), [255, 0, 127, 191]),
+        (tiff(bytes([0, 255, 128, 64]), 8, True), [255, 0, 127, 191]),
+    ],
+)
+def test_tiffs_of_any_depth_are_as_bright_as_they_say(tmp_path, content, grey):
+    (tmp_path / "deep.tif").write_bytes(content)
+    assert read_image(tmp_path / "deep.tif", 1).ravel().tolist() == grey
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_values_with_a_sign_are_refused_with_what_to_do(tmp_path, bits):
+    (tmp_path / "signed.tif").write_bytes(tiff(bytes(4 * bits // 8), bits, sign=2))
+    with pytest.raises(DataError, match=r"signed\.tif: .*save it with 8 or 16 bits a value, with"):
+        read_image(tmp_path / "signed.tif", 1)
+
+
 @pytest.mark.parametrize(("dtype", "mode"), [(np.int32, "I"), (np.float32, "F")])
 def test_values_of_32_bits_are_refused_with_what_to_do(tmp_path, pixels, dtype, mode):
     path = saved(tmp_path, pixels[0].astype(dtype), "deep.tif")

@@ -20,6 +20,7 @@ from anoean_cli.data.splits import (
 )
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import Apportionment, Dataset
+from anoean_cli.wording import counted
 
 ROLES = ("training", "selection", "calibration", "test")
 MNIST = Apportionment(
@@ -257,7 +258,7 @@ def test_few_anomalies_are_warned_of_and_mostly_train(anomalies):
     sized = counts(found)
     assert sized["training"][1] >= 2 * sized["selection"][1]
     assert sized["training"][1] + sized["selection"][1] == anomalies
-    assert any(f"only {anomalies} anomalies" in note for note in found.notes)
+    assert any(f"only {counted(anomalies, 'anomaly')} to" in note for note in found.notes)
 
 
 # --------------------------------------------------------------------------- seen types

@@ -13,7 +13,7 @@ from anoean_cli.errors import DataError, DatasetUnavailableError
 from anoean_cli.interfaces import Dataset, LoadRequest
 
 
-def write(folder: Path, *names: str, value: int | tuple[int, ...] = 7, side: int = 12) -> None:
+def write(folder: Path, *names: str, value: int | tuple[int, ...] = 77, side: int = 12) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         mode = "L" if isinstance(value, int) else "RGB"
@@ -34,7 +34,17 @@ def test_folders_are_classes(tmp_path: Path) -> None:
     assert found.labels.tolist() == ["good", "good", "hole"]
     assert found.normal == ("good",)
     assert found.partition is None
-    assert "1 images are in no class folder" in told[0]
+    assert "1 image in no class folder, not read" in told[0]
+
+
+def test_nearly_black_images_are_told(tmp_path: Path) -> None:
+    """As they are where 12 bits a value were saved as 16."""
+    told: list[str] = []
+    for value in (4095, 4096):
+        Image.fromarray(np.full((9, 9), value, np.uint16)).save(tmp_path / "a.png")
+        load(tmp_path, told)
+    (line,) = [line for line in told if "multiply them by 16" in line]
+    assert "no value of any image is above 15 of 255" in line
 
 
 def test_a_flat_folder_is_all_normal(tmp_path: Path) -> None:
@@ -69,7 +79,7 @@ def test_sizes_and_colours(tmp_path: Path) -> None:
     write(tmp_path, "good/red.png", value=(200, 0, 0), side=20)
     found = load(tmp_path, []).examples
     assert found.shape == (4, 3, 64, 64)
-    assert found[:, :, 0, 0].tolist() == [[7] * 3, [7] * 3, [9] * 3, [200, 0, 0]]
+    assert found[:, :, 0, 0].tolist() == [[77] * 3, [77] * 3, [9] * 3, [200, 0, 0]]
     assert found.dtype == np.uint8
 
 

@@ -22,6 +22,7 @@ from anoean_cli.evaluation.run import Labelled
 from anoean_cli.inference.contents import ROLES
 from anoean_cli.inference.model import Model
 from anoean_cli.interfaces import Scores
+from anoean_cli.wording import counted
 
 SERIES = {"normal": "normals", "seen": "anomalies of seen types", "unseen": "of unseen types"}
 POINTS = {"normal": 500, "seen": 350, "unseen": 350}
@@ -341,7 +342,7 @@ def _uniformity(rows: Rows, model: Model) -> dict[str, Any]:
         x,
         y,
         marks,
-        legend=[("normal", f"{len(p):,} normals"), ("chance", "what chance allows (95 %)")],
+        legend=[("normal", counted(len(p), "normal")), ("chance", "what chance allows (95 %)")],
         note="Above the band, there are more false alarms than promised; below it, fewer.",
     )
     return {
@@ -452,7 +453,7 @@ def decision_space(model: Model, rows: Rows) -> dict[str, Any] | None:
     chart = Chart(
         "space",
         "Decision space",
-        f"{drawn:,} test rows on the first two principal components of the embeddings of "
+        f"{counted(drawn, 'test row')} on the first two principal components of the embeddings of "
         "selection and calibration rows. The table of types and the histogram tell in numbers "
         "what is to be seen here.",
         x,
@@ -553,7 +554,12 @@ def _provenance(model: Model, about: Mapping[str, Any]) -> list[tuple[str, str]]
         lines.append(("encoder", f"{encoder['name']}, {encoder['latent_dim']} dimensions"))
     for role in ROLES:
         size = config["split"][role]
-        lines.append((role, f"{size['normals']:,} normals, {size['anomalies']:,} anomalies"))
+        lines.append(
+            (
+                role,
+                f"{counted(size['normals'], 'normal')}, {counted(size['anomalies'], 'anomaly')}",
+            )
+        )
     shown = ", ".join(f"{name} {value}" for name, value in sorted(rule.items()))
     lines += [
         ("threshold", f"{model.calibration.threshold!r} by {shown}"),

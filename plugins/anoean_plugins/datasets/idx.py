@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from anoean_cli.data.sources import Obtained, RawDataset, RawFile, obtain
 from anoean_cli.errors import DataError, DatasetUnavailableError
 from anoean_cli.interfaces import Apportionment, Dataset, LoadRequest
+from anoean_cli.wording import counted
 
 NAMES = (
     "train-images-idx3-ubyte",
@@ -89,7 +90,8 @@ def _read_part(
             found = f"{array.dtype} in {array.ndim}"
             raise DataError(f"{path}: expected uint8 in {ndim} dimensions, found {found}")
     if len(pixels) != len(numbers):
-        raise DataError(f"{labels}: {len(numbers)} labels for {len(pixels)} images in {images}")
+        found = counted(len(numbers), "label")
+        raise DataError(f"{labels}: {found} for {counted(len(pixels), 'image')} in {images}")
     if len(numbers) and numbers.max() >= len(classes):
         raise DataError(f"{labels}: has a label {numbers.max()}; there are {len(classes)} classes")
     return pixels[:, np.newaxis], np.array(classes, np.str_)[numbers]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from anoean_cli.data.images import PARTS, class_of, digest_of_images
 from anoean_cli.errors import DataError, DatasetUnavailableError
 from anoean_cli.interfaces import Dataset, LoadRequest
+from anoean_cli.wording import counted
 
 SIDE = 64
 SMALLEST_SIDE = 8  # of the encoder conv
@@ -21,6 +22,7 @@ NORMAL = "good"  # as MVTec AD calls it
 UNLABELLED = "normal"
 MASKS = "ground_truth"
 # A byte a value, and training has four more of it as float32.
+DARK = 15  # of 255: the highest byte of 12 bits in 16
 BYTES_A_VALUE = 5
 
 
@@ -62,9 +64,15 @@ class Images:
         size = _size(paths) if request.image_size is None else (request.image_size,) * 2
         labels = np.array([file.label for file in files])
         present = set(labels.tolist())
+        examples = _read(paths, size)
+        if examples.max() <= DARK:
+            request.warn(
+                f"{folder}: no value of any image is above {examples.max()} of 255; where 12 bits "
+                "a value were saved as 16, multiply them by 16"
+            )
         return Dataset(
             name=folder.resolve().name,
-            examples=_read(paths, size),
+            examples=examples,
             labels=labels,
             provenance={
                 "source": "file",
@@ -112,7 +120,7 @@ def _files(folder: Path, request: LoadRequest) -> list[_File]:
         files += [_File(p, "") for p in image_files(folder) if p.parent == folder]
     loose = sum(file.label == "" for file in files)
     if loose:
-        request.warn(f"{folder}: {loose:,} images are in no class folder and not read")
+        request.warn(f"{folder}: {counted(loose, 'image')} in no class folder, not read")
     return _some([file for file in files if file.label], folder)
 
 
@@ -162,9 +170,9 @@ def _check_memory(count: int, channels: int, size: tuple[int, int]) -> None:
     there = _memory()
     if needed > there:
         raise DataError(
-            f"{count:,} images of {size[1]} x {size[0]} pixels in {channels} channels need about "
-            f"{needed / 1e9:.1f} GB in training, and this machine has {there / 1e9:.1f} GB: "
-            "give a smaller --image-size, or fewer images"
+            f"{counted(count, 'image')} of {size[1]} x {size[0]} pixels in {channels} channels "
+            f"need about {needed / 1e9:.1f} GB in training, and this machine has "
+            f"{there / 1e9:.1f} GB: give a smaller --image-size, or fewer images"
         )
 
 

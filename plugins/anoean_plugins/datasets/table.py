@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from anoean_cli.errors import DatasetUnavailableError
 from anoean_cli.interfaces import Dataset, LoadRequest
+from anoean_cli.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,7 +79,7 @@ def _told(path: str, raw: RawTable) -> str:
     if raw.roles.label is None:
         return told
     parts = [f"{_shown(each)} {kept[each]:,} of {of[each]:,}" for each in shown]
-    more = f" and {len(of) - len(shown)} labels more" if len(of) > len(shown) else ""
+    more = f" and {counted(len(of) - len(shown), 'label')} more" if len(of) > len(shown) else ""
     return f"{told}: {', '.join(parts)}{more}"
 
 
