@@ -174,7 +174,7 @@ def unread_pieces(
 def check_there(source: str) -> None:
     """Raises DataError where an input names a file that is not there."""
     if source != STDIN and not is_remote(source) and not os.path.exists(source):
-        raise DataError(f"{name_of(source)}: no such file")
+        raise DataError(f"{name_of(source)}: no such file; check the path")
 
 
 def name_of(path: Path | str) -> str:

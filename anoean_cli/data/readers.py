@@ -358,7 +358,7 @@ class _Count:
 
 def _at_the_end(name: str, before: _Count) -> None:
     if not before.wait():
-        raise DataError(f"{name}: has no data rows")
+        raise DataError(f"{name}: has no data rows; give it some")
 
 
 def _opened(
@@ -378,7 +378,7 @@ def _first_row(
             if not row.closed:
                 raise DataError(f"{name}, line {row.line}: a quoted field is never closed")
             return block, row, blocks
-    raise DataError(f"{name}: is empty")
+    raise DataError(f"{name}: is empty; give it rows")
 
 
 def _text_batch(
@@ -465,7 +465,11 @@ def _check_names(names: Sequence[str], file: str, wanted: Wanted) -> None:
     counts = Counter(names)
     missing = [column for column in wanted.read if not counts[column]]
     if missing:
-        raise DataError(f"{file}: has no column {listed(missing)}; its columns are {listed(names)}")
+        lacking = [column for column in missing if column in wanted.features]
+        remedy = "; add what is missing, or train a model without it (--ignore)" if lacking else ""
+        raise DataError(
+            f"{file}: has no column {listed(missing)}; its columns are {listed(names)}{remedy}"
+        )
     doubled = [column for column in wanted.read if counts[column] > 1]
     if doubled:
         raise DataError(f"{file}: has more than one column {listed(doubled)}; rename or drop one")
@@ -521,7 +525,7 @@ def _unread_parquet(
                 yield partial(_parquet_batch, rows, name, wanted, nulls, on_error, done, new)
             done += len(rows)
         if not done:
-            raise DataError(f"{name}: has no data rows")
+            raise DataError(f"{name}: has no data rows; give it some")
 
 
 def _parquet_batch(
@@ -780,7 +784,7 @@ def _drawn(
         kept.add(table, labels)
         count += len(table)
     if not count:
-        raise DataError(f"{file}: has no data rows")
+        raise DataError(f"{file}: has no data rows; give it some")
     return kept.drawn()
 
 

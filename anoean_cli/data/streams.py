@@ -55,7 +55,7 @@ def open_raw(path: Path | str) -> BinaryIO:
     try:
         return open(path, "rb")
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+        raise DataError(f"{path}: no such file; check the path") from None
     except IsADirectoryError:
         raise DataError(f"{path}: is a folder; name a file in it") from None
     except PermissionError:

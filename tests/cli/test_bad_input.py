@@ -72,7 +72,7 @@ def test_an_input_that_is_not_there_is_told_before_others_are_scored(
 ) -> None:
     found = anoean("score fresh.csv absent.csv")
     assert (found.returncode, found.stdout) == (3, "")
-    assert found.error == "error: absent.csv: no such file"
+    assert found.error == "error: absent.csv: no such file; check the path"
 
 
 @pytest.mark.usefixtures("model")

@@ -48,7 +48,10 @@ class TableDataset:
             request.warn(_told(path, raw))
         features = raw.table.select([n for n in raw.table.column_names if n != label])
         if label is None:
-            request.warn(f"no --label: all {len(raw.table):,} rows of {path} are taken as normal")
+            request.warn(
+                f"no --label: all {len(raw.table):,} rows of {path} are taken as normal; "
+                "if a column tells anomalies from normals, name it by --label"
+            )
             labels = np.full(len(raw.table), UNLABELLED)
         else:
             labels = _as_labels(raw.table.column(label))
