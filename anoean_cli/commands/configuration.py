@@ -186,6 +186,8 @@ def _taken(where: str, context: Any, parameter: Any, value: Any) -> Any:
 
 def _wanted(parameter: Any, value: Any) -> str | None:
     """What a value should be that is of another type; None if all is well."""
+    if isinstance(value, str) and "\0" in value:
+        return "text without NUL characters"
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if getattr(parameter, "is_flag", False):
         return None if isinstance(value, bool) else "true or false"

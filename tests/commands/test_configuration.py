@@ -29,6 +29,7 @@ def taken(path: Path) -> None:
         ("[train]\nepochs = 0\n", "line 2: [train] epochs: 0 is not in the range"),
         ("[train]\nlr = nan\n", "lr is nan; a finite number"),
         ("[train]\nforce = 1\n", "force is 1; true or false"),
+        ('[train]\nmodel = "a\\u0000b"\n', "a\\x00b'; text without NUL characters is needed"),
         ("[train]\nsplit = 'half'\n", "'half' is not one of"),
         ("[train]\ndataset = ['toy']\n", "dataset is ['toy']; one value"),
         ("[train]\nset = 'a=1'\n", "an array of values"),
