@@ -121,6 +121,24 @@ def test_the_second_writer_of_a_model_is_told(anoean: Run, model: Path, args: st
     assert names() == {"anoean.h5"}
 
 
+def test_a_second_comparison_in_one_folder_is_told(anoean: Run) -> None:
+    """Before it trains anything; the first goes on, and another folder is another matter."""
+    compare = "compare --dataset toy --detectors gaussian --seeds 1 --out"
+    whole = Path("found/compare.json")
+    whole.parent.mkdir()
+    with claimed(whole, None):
+        second = anoean(compare, "found")
+        assert second.returncode == 7
+        assert "cannot write found/compare.json: another process is at work on it" in second.error
+        assert "1 of 1" not in second.stderr, "a cell was run"
+        assert anoean(compare, "other").returncode == 0
+    assert not whole.exists()
+    assert anoean(compare, "found").returncode == 0
+    assert {path.name for path in whole.parent.iterdir()} == {
+        "cells", "compare.json", "results.csv", "summary.csv",
+    }  # fmt: skip
+
+
 NO_LOCKS = """
 import errno, fcntl, os, pathlib, shutil
 
@@ -159,3 +177,22 @@ room.recalibrated = slow
     assert found.returncode == 7
     assert "another process wrote it meanwhile" in found.error
     assert load_model(model).calibration.rule != {"rule": "fpr", "fpr": 0.2}
+
+
+def test_without_locks_a_comparison_that_changed_meanwhile_is_told(anoean: Run) -> None:
+    another = """
+import anoean_cli.evaluation.comparison as room
+plain = room.summarise
+
+def slow(results):
+    pathlib.Path("found/compare.json").write_text("of another one")
+    return plain(results)
+
+room.summarise = slow
+"""
+    Path("sitecustomize.py").write_text(NO_LOCKS + another)
+    compare = "compare --dataset toy --detectors gaussian --seeds 1 --out found"
+    found = anoean(compare, env={"PYTHONPATH": "."})
+    assert found.returncode == 7
+    assert "another process wrote it meanwhile" in found.error
+    assert Path("found/compare.json").read_text() == "of another one"
