@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import re
 import resource
-import shlex
 import shutil
 import subprocess
 import sys
@@ -26,7 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import alone, anoean, environment, parser, tell
+from common import environment, parser, tell
+from launching import Done, is_one_message, launch, strace
 
 ROOT = Path(__file__).parents[1]
 FIRST = ROOT / "tests" / "compatibility" / "v1"
@@ -86,18 +86,12 @@ def argparse_suppressed() -> str:
     return "==SUPPRESS=="
 
 
-def run(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
-    env = alone(folder / "cache")
-    command = anoean(*shlex.split(line))
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
-
-
 def small_files(folder: Path) -> dict[str, Path]:
     (folder / "rows.csv").write_text("x,y\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(30)))
     lines = [SMALL, "prepare rows.csv --out prepared.h5"]
     lines.append("score rows.csv -m model.h5 --out o.csv --embeddings embeddings.h5")
     for line in lines:
-        done = run(folder, line)
+        done = launch(folder, line, folder / "cache")
         assert done.returncode == 0, done.stderr
     return {kind: folder / f"{kind}.h5" for kind in KINDS}
 
@@ -231,21 +225,13 @@ def attempt(place: Path, line: str, name: str, usual: set[str], tally: Tally) ->
         tally.faults.append(f"{name}: opened {sorted(others)}")
 
 
-def is_one_message(done: subprocess.CompletedProcess[str]) -> bool:
-    lines = done.stderr.strip().splitlines()
-    errors = [line for line in lines if line.startswith("error: ")]
-    return len(errors) == 1 and lines[-1] == errors[0] and "Traceback" not in done.stderr
-
-
-def measured(place: Path, line: str) -> tuple[subprocess.CompletedProcess[str], float, float]:
+def measured(place: Path, line: str) -> tuple[Done, float, float]:
     """The command, seconds it took of a processor, and MB at its peak."""
     log = place.parent / "measured"
-    launcher = [sys.executable, "-S", "-c", LAUNCHER, str(log), *anoean(*shlex.split(line))]
-    env = {**environment(), "ANOEAN_THREADS": "1"}
-    done = subprocess.run(launcher, cwd=place, env=env, capture_output=True, check=False)
-    texts = [stream.decode(errors="replace") for stream in (done.stdout, done.stderr)]
+    launcher = [sys.executable, "-S", "-c", LAUNCHER, str(log)]
+    done = launch(place, line, place.parent / "cache", under=launcher)
     seconds, megabytes = json.loads(log.read_text())
-    return subprocess.CompletedProcess(launcher, done.returncode, *texts), seconds, megabytes
+    return done, seconds, megabytes
 
 
 def files_opened(place: Path, line: str) -> set[str]:
@@ -253,10 +239,7 @@ def files_opened(place: Path, line: str) -> set[str]:
     if shutil.which("strace") is None:
         return set()
     log = place.parent / "opened"
-    trace = ["strace", "-f", "-qq", "-o", str(log), "-e", "trace=open,openat"]
-    env = {**environment(), "ANOEAN_THREADS": "1"}
-    command = [*trace, *anoean(*shlex.split(line))]
-    subprocess.run(command, cwd=place, env=env, capture_output=True, check=False)
+    launch(place, line, place.parent / "cache", under=strace(log, ["open", "openat"]))
     opened = set(OPENED.findall(log.read_text(errors="replace")))
     system = ("/proc", "/sys", "/usr", "/lib", "/etc", *CODE)
     ours = {path for path in opened if not path.startswith(system) and "/lib/python" not in path}
