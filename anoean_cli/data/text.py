@@ -269,7 +269,8 @@ def fields_of(row: Row, delimiter: str) -> list[bytes]:
     raw = row.raw.rstrip(b"\r\n")
     if b'"' not in raw:
         return raw.split(delimiter.encode(), MAX_FIELDS)
-    match, fields, position = _patterns(delimiter)[1].match, [], 0
+    match, position = _patterns(delimiter)[1].match, 0
+    fields: list[bytes] = []
     while len(fields) < MAX_FIELDS and (found := match(raw, position)):
         quoted, tail, bare = found.groups()
         fields.append(bare if quoted is None else quoted.replace(b'""', b'"') + tail)
