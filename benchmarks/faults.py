@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import parser, tell
+from common import Cells, parser, tell
 from launching import Done, is_one_message, launch, strace
 
 # Checkpoints are kept every five seconds; these trainings are shorter than that.
@@ -333,20 +333,25 @@ def main() -> None:
     options.add_argument("--thorough", action="store_true", help="each call by every error")
     options.add_argument("--rows", type=int, default=3000, help="rows that are scored")
     options.add_argument("--only", help="one of the commands")
+    options.add_argument("--keep", type=Path, help="file of finished commands, to go on from")
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args()
     if shutil.which("strace") is None:
         sys.exit("this needs strace")
     rng = random.Random(given.seed)
-    tallies: dict[str, Tally] = {}
-    locks: dict[str, bool] = {}
+    kept = None if given.keep is None else Cells(given.keep)
+    done = {} if kept is None else kept.done
+    tallies = {name: Tally(**done[name]["tally"]) for name in COMMANDS if name in done}
+    locks: dict[str, bool] = {name: done[name]["locks"] for name in tallies}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), given.rows)
         for name, command in COMMANDS.items():
-            if given.only in (None, name):
+            if given.only in (None, name) and name not in done:
                 tallies[name] = Tally()
                 locks[name] = trial(bench, command, tallies[name], given, rng)
                 print(f"{name}: {tallies[name]}, without locks: {locks[name]}", file=sys.stderr)
+                if kept is not None:
+                    kept.add(name, {"tally": vars(tallies[name]), "locks": locks[name]})
     report(given.out, tallies, locks)
 
 
