@@ -3,7 +3,7 @@
 ``tests/compatibility/vN`` holds files that the first program of format version N wrote (those of
 v1: commit 37a362e): a model of rows with numbers, categories and missing values, rows, what it said
 of them, their embeddings, and a prepared data set. The folders in ``v1/2026-11`` are of a later
-program of that version (tests/compatibility/make.py, 2026-11-27), each with a model of another kind.
+program of that version (tests/compatibility/make.py, 2026-11-27), each of another kind.
 """
 
 from __future__ import annotations
