@@ -3,9 +3,9 @@
 Each trial starts with old outputs in place. Kills: half come after a random time, half at a random
 system call on one of the files, by strace. Failures: a clean run tells how many such calls there
 are; then each of them in turn is answered with ENOSPC, EIO or EACCES, by turns. Of `train` and
-`compare`, which take seconds, only every fifth write is, for most are many small ones of HDF5, as in
-`calibrate`; of their other calls each is. With --thorough each call is, with one error after the
-other: this takes hours. After each trial:
+`compare`, which take seconds, only every fifth write is, for most are many small ones of HDF5, as
+in `calibrate`; of their other calls each is. With --thorough each call is, with one error after
+the other: this takes hours. After each trial:
 
 - every output is byte for byte the old one, or the complete new one;
 - after a failure the status is 7, with one message that names the file, which is the old one, and
