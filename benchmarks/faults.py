@@ -2,10 +2,10 @@
 
 Each trial starts with old outputs in place. Kills: half come after a random time, half at a random
 system call on one of the files, by strace. Failures: a clean run tells how many such calls there
-are; then each of them in turn is answered with ENOSPC, EIO or EACCES, by turns. Of `train` and
-`compare`, which take seconds, only every fifth write is, for most are many small ones of HDF5, as
-in `calibrate`; of their other calls each is. With --thorough each call is, with one error after
-the other: this takes hours. After each trial:
+are; then each of them in turn is answered with ENOSPC, EIO or EACCES, by turns. Most are small
+writes of HDF5, and `train` and `compare` take seconds: of their writes every fifth fails, and of
+those of `calibrate` every third, unless --thorough asks for each, with one error after the other,
+which takes hours. After each trial:
 
 - every output is byte for byte the old one, or the complete new one;
 - after a failure the status is 7, with one message that names the file, which is the old one, and
@@ -66,24 +66,22 @@ class Command:
         return " ".join(word for word in self.line.split() if word[0] != "-" and "." not in word)
 
 
-GAUSSIAN = "train --dataset toy --detector gaussian -m m.h5 --force --quiet"
 SCORE = "score rows.csv -m model.h5 --force --embeddings e.h5 --summary s.json --out "
 COMPARE = "compare --dataset toy --detectors gaussian --seeds 1 --out cmp --force --quiet"
 COMPARED = ("cmp/compare.json", "cmp/results.csv", "cmp/summary.csv")
 SCORED = ("e.h5", "s.json")
 COMMANDS = {
-    "prepare": Command("prepare rows.csv --out p.h5 --force", ("p.h5",), 23),
+    "prepare": Command("prepare rows.csv --out p.h5 --force", ("p.h5",), 25),
     "train": Command(
         TRAIN.format(2), ("m.h5",), 12, TRAIN.format(1), TRAIN.format(2) + " --resume", step=5
     ),
-    "train (gaussian)": Command(GAUSSIAN, ("m.h5",), 6, GAUSSIAN + " --train-size 300", step=5),
     "calibrate": Command(
-        "calibrate --data rows.csv -m m.h5", ("m.h5",), 23, "calibrate --fpr 0.2 -m m.h5"
+        "calibrate --data rows.csv -m m.h5", ("m.h5",), 27, "calibrate --fpr 0.2 -m m.h5", step=3
     ),
     "score (CSV)": Command(SCORE + "o.csv", ("o.csv", *SCORED), 10),
     "score (JSON lines)": Command(SCORE + "o.jsonl", ("o.jsonl", *SCORED), 8),
     "score (Parquet)": Command(SCORE + "o.parquet", ("o.parquet", *SCORED), 8),
-    "compare": Command(COMPARE, COMPARED, 10, COMPARE + " --train-size 300", step=5),
+    "compare": Command(COMPARE, COMPARED, 6, COMPARE + " --train-size 300", step=5),
 }
 
 
@@ -388,7 +386,7 @@ def report(out: Path | None, tallies: dict[str, Tally], locks: dict[str, bool]) 
     notes = [
         "Each trial starts from old outputs. A clean run tells the calls; each of them failed in "
         "turn, with ENOSPC, EIO and EACCES by turns, but of `train` and `compare` every fifth "
-        "write. Where fewer failed than that, a run came by other calls than the clean one did "
+        "write, of `calibrate` every third. Where fewer failed than that, a run came by other calls than the clean one did "
         f"({sum(t.missed for t in tallies.values())} times). *Left new* are kills after an output "
         "was replaced; *done without* are calls that may fail: the folder cannot be flushed, a "
         "lock had. A fault "
