@@ -71,12 +71,12 @@ COMPARE = "compare --dataset toy --detectors gaussian --seeds 1 --out cmp --forc
 COMPARED = ("cmp/compare.json", "cmp/results.csv", "cmp/summary.csv")
 SCORED = ("e.h5", "s.json")
 COMMANDS = {
-    "prepare": Command("prepare rows.csv --out p.h5 --force", ("p.h5",), 25),
+    "prepare": Command("prepare rows.csv --out p.h5 --force", ("p.h5",), 23),
     "train": Command(
         TRAIN.format(2), ("m.h5",), 12, TRAIN.format(1), TRAIN.format(2) + " --resume", step=5
     ),
     "calibrate": Command(
-        "calibrate --data rows.csv -m m.h5", ("m.h5",), 27, "calibrate --fpr 0.2 -m m.h5", step=3
+        "calibrate --data rows.csv -m m.h5", ("m.h5",), 33, "calibrate --fpr 0.2 -m m.h5", step=3
     ),
     "score (CSV)": Command(SCORE + "o.csv", ("o.csv", *SCORED), 10),
     "score (JSON lines)": Command(SCORE + "o.jsonl", ("o.jsonl", *SCORED), 8),
@@ -386,7 +386,8 @@ def report(out: Path | None, tallies: dict[str, Tally], locks: dict[str, bool]) 
     notes = [
         "Each trial starts from old outputs. A clean run tells the calls; each of them failed in "
         "turn, with ENOSPC, EIO and EACCES by turns, but of `train` and `compare` every fifth "
-        "write, of `calibrate` every third. Where fewer failed than that, a run came by other calls than the clean one did "
+        "write, of `calibrate` every third. Where fewer failed than that, a run came by other "
+        "calls than the clean one did "
         f"({sum(t.missed for t in tallies.values())} times). *Left new* are kills after an output "
         "was replaced; *done without* are calls that may fail: the folder cannot be flushed, a "
         "lock had. A fault "
