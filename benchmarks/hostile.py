@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import re
 import resource
-import shlex
 import shutil
 import subprocess
 import sys
@@ -26,7 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import alone, anoean, environment, parser, tell
+from common import environment, parser, tell
+from launching import Done, is_one_message, launch, strace
 
 ROOT = Path(__file__).parents[1]
 FIRST = ROOT / "tests" / "compatibility" / "v1"
@@ -86,18 +86,12 @@ def argparse_suppressed() -> str:
     return "==SUPPRESS=="
 
 
-def run(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
-    env = alone(folder / "cache")
-    command = anoean(*shlex.split(line))
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
-
-
 def small_files(folder: Path) -> dict[str, Path]:
     (folder / "rows.csv").write_text("x,y\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(30)))
     lines = [SMALL, "prepare rows.csv --out prepared.h5"]
     lines.append("score rows.csv -m model.h5 --out o.csv --embeddings embeddings.h5")
     for line in lines:
-        done = run(folder, line)
+        done = launch(folder, line, folder / "cache")
         assert done.returncode == 0, done.stderr
     return {kind: folder / f"{kind}.h5" for kind in KINDS}
 
@@ -231,21 +225,13 @@ def attempt(place: Path, line: str, name: str, usual: set[str], tally: Tally) ->
         tally.faults.append(f"{name}: opened {sorted(others)}")
 
 
-def is_one_message(done: subprocess.CompletedProcess[str]) -> bool:
-    lines = done.stderr.strip().splitlines()
-    errors = [line for line in lines if line.startswith("error: ")]
-    return len(errors) == 1 and lines[-1] == errors[0] and "Traceback" not in done.stderr
-
-
-def measured(place: Path, line: str) -> tuple[subprocess.CompletedProcess[str], float, float]:
+def measured(place: Path, line: str) -> tuple[Done, float, float]:
     """The command, seconds it took of a processor, and MB at its peak."""
     log = place.parent / "measured"
-    launcher = [sys.executable, "-S", "-c", LAUNCHER, str(log), *anoean(*shlex.split(line))]
-    env = {**environment(), "ANOEAN_THREADS": "1"}
-    done = subprocess.run(launcher, cwd=place, env=env, capture_output=True, check=False)
-    texts = [stream.decode(errors="replace") for stream in (done.stdout, done.stderr)]
+    launcher = [sys.executable, "-S", "-c", LAUNCHER, str(log)]
+    done = launch(place, line, place.parent / "cache", under=launcher)
     seconds, megabytes = json.loads(log.read_text())
-    return subprocess.CompletedProcess(launcher, done.returncode, *texts), seconds, megabytes
+    return done, seconds, megabytes
 
 
 def files_opened(place: Path, line: str) -> set[str]:
@@ -253,10 +239,7 @@ def files_opened(place: Path, line: str) -> set[str]:
     if shutil.which("strace") is None:
         return set()
     log = place.parent / "opened"
-    trace = ["strace", "-f", "-qq", "-o", str(log), "-e", "trace=open,openat"]
-    env = {**environment(), "ANOEAN_THREADS": "1"}
-    command = [*trace, *anoean(*shlex.split(line))]
-    subprocess.run(command, cwd=place, env=env, capture_output=True, check=False)
+    launch(place, line, place.parent / "cache", under=strace(log, ["open", "openat"]))
     opened = set(OPENED.findall(log.read_text(errors="replace")))
     system = ("/proc", "/sys", "/usr", "/lib", "/etc", *CODE)
     ours = {path for path in opened if not path.startswith(system) and "/lib/python" not in path}
@@ -274,6 +257,7 @@ def table_cases() -> dict[str, tuple[Made, str, int | None]]:
     """Name → content, options, and the rows of a right result; None: the table has none."""
     long = b"a" * (100 * 2**20)
     wide = ",".join(f"c{i}" for i in range(1_000_000))
+    fewer = ",".join(f"c{i}" for i in range(99_000))
     late = HEAD + PLAIN * 50_000
     rows = HEAD + PLAIN
     semicolons = rows.replace(",", ";").replace(".", ",")
@@ -288,9 +272,12 @@ def table_cases() -> dict[str, tuple[Made, str, int | None]]:
         "a header of 100 MB": (long, "", None),
         "a quoted field of 100 MB": (HEAD.encode() + b'1,"' + long + b'",2\n', "", None),
         "a quote that never ends": (HEAD.encode() + b'1,"red,2\n' + b"1,red,2\n" * 10**6, "", None),
-        "a million columns": (f"{HEAD.strip()},{wide}\n1,red,2{',0' * 10**6}\n".encode(), "", 1),
+        "a million columns": (f"{HEAD.strip()},{wide}\n1,red,2{',0' * 10**6}\n".encode(), "", None),
         "a million columns, none ours": (f"{wide}\n0{',0' * 999_999}\n".encode(), "", None),
         "a million commas": (HEAD.encode() + b"," * 10**6 + b"\n", "", None),
+        "16 million commas": (HEAD.encode() + b"," * 16 * 10**6 + b"\n", "", None),
+        "10 million quotes": (HEAD.encode() + b'"",' * 5 * 10**6 + b"\n", "", None),
+        "99,000 columns": (f"{HEAD.strip()},{fewer}\n1,red,2{',0' * 99_000}\n".encode(), "", 1),
         "UTF-8 with BOM": (b"\xef\xbb\xbf" + rows.encode(), "", 2),
         "UTF-16 with BOM": (rows.encode("utf-16"), "", None),
         "UTF-16 with BOM, said": (rows.encode("utf-16"), "--encoding utf-16", 2),
@@ -374,6 +361,8 @@ def tables(folder: Path) -> Tally:
         )
         print(f"  {name}: {done.returncode}, {seconds:.1f} s, {megabytes:.0f} MB", file=sys.stderr)
         judge_table(name, done, wanted, more, tally)
+        if seconds > SECONDS or megabytes > MEGABYTES:
+            tally.faults.append(f"{name}: {seconds:.1f} s and {megabytes:.0f} MB")
     flips(place, tally)
     return tally
 

@@ -57,9 +57,12 @@ def run(
     """Train several detectors on the same splits and seeds, and print how they do.
 
     Finished cells are kept in --out: the same command goes on where an interrupted one stopped.
+    One command at a time works in a folder: a second one is told.
     """
     from anoean_cli.data.text import nulls_of
     from anoean_cli.evaluation import comparison
+    from anoean_cli.storage.atomic import identity
+    from anoean_cli.storage.claims import claimed
 
     if jobs > 1 and scheduler is not None:
         raise UsageError("give --jobs or --scheduler, not both")
@@ -67,6 +70,7 @@ def run(
         options.check_report(report, data.inputs(dataset), force)
         if report.resolve() in {out.resolve() / name for name in ("", *FILES)}:
             raise UsageError(f"--report {report}: that is written by --out {out}; write elsewhere")
+    before = identity(out / FILES[0])
     contenders = contenders_of(detectors)
     table_options = data.table_options(table, dataset)
     rows = data.load(dataset, table_options, console, learning.seed)
@@ -78,10 +82,12 @@ def run(
     cells = comparison.cells_of(requests, learning.seed, seeds)
     if jobs > 1:
         _tell_threads(cells, jobs, console)
-    results = compare(console, rows, cells, out / "cells", jobs, scheduler)
-    summary = comparison.summarise(results)
-    found = {"about": about, "results": [_plain(each) for each in results], "summary": summary}
-    _write(out, found)
+    with claimed(out / FILES[0], before) as check_unchanged:
+        results = compare(console, rows, cells, out / "cells", jobs, scheduler)
+        summary = comparison.summarise(results)
+        found = {"about": about, "results": [_plain(each) for each in results], "summary": summary}
+        check_unchanged()
+        _write(out, found)
     if report is not None:
         _write_report(report, about, results, summary, force)
         console.note(f"report: {report}")

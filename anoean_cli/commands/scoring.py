@@ -282,6 +282,8 @@ def _tell(console: Console, drift: Drift, counts: Counts, census: Census) -> Non
         console.warn(f"{counts.flagged:,} of {counted(counts.read, 'row')} could not be read")
     for warning in drift.warnings():
         console.warn(warning)
+    for what in drift.unwatched():
+        console.note(what)
     for name, count in census.unseen.items():
         if (name, "unseen") not in drift.grown:
             console.note(f"column {name!r}: {counted(count, 'value')} that training did not have")

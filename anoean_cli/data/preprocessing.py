@@ -45,6 +45,8 @@ ARRAYS = {  # what files hold, and of what kind (numpy's)
     "center": "f",
     "scale": "f",
     "fill": "f",
+    "least": "f",
+    "largest": "f",
     "indicator": "b",
     "missing": "f",
     "new": "f",
@@ -165,6 +167,7 @@ class NumericColumn:
         missing: the share of rows to expect without a value: that of training, or since then of
             calibration; NaN where a file does not tell.
         new: the same of values out of range.
+        least, largest: the range of training; NaN where a file does not tell.
     """
 
     knots: NDArray[np.float64]
@@ -176,6 +179,8 @@ class NumericColumn:
     indicator: bool
     missing: float = 0.0
     new: float = 0.0
+    least: float = np.nan
+    largest: float = np.nan
 
     @property
     def width(self) -> int:
@@ -188,7 +193,7 @@ class NumericColumn:
 
     def transform(self, values: NDArray[np.float64], out: FloatRows) -> tuple[int, int]:
         """Write the features of (n,) values into out (n, width); returns how many are missing and
-        out of the range of the knots."""
+        out of range."""
         missing = np.isnan(values)
         if missing.any():
             values = np.where(missing, self.fill, values)
@@ -204,10 +209,8 @@ class NumericColumn:
             np.clip(within, 0, 1, out=out[:, FIRST_BIN : FIRST_BIN + len(low)])
         if self.indicator:
             out[:, -1] = missing
-        beyond = 0
-        if len(self.knots):
-            beyond = int(((filled < self.knots[0]) | (filled > self.knots[-1])).sum())
-        return int(missing.sum()), beyond
+        beyond = (filled < self.least) | (filled > self.largest)
+        return int(missing.sum()), int(beyond.sum())
 
 
 @dataclass(frozen=True)
@@ -371,6 +374,8 @@ class TablePreprocessor:
             "center": np.array([c.center for c in numeric], np.float64),
             "scale": np.array([c.scale for c in numeric], np.float64),
             "fill": np.array([c.fill for c in numeric], np.float64),
+            "least": np.array([c.least for c in numeric], np.float64),
+            "largest": np.array([c.largest for c in numeric], np.float64),
             "indicator": np.array([c.indicator for c in every], np.bool_),
             "missing": np.array([c.missing for c in every], np.float64),
             "new": np.array([c.new for c in both], np.float64),
@@ -420,6 +425,11 @@ def _columns_from(schema: TableSchema, arrays: Mapping[str, Any]) -> list[tuple[
             raise ValueError(f"{name} is not one finite number a numeric column")
     if not (arrays["scale"] > 0).all():
         raise ValueError("a scale is not positive")
+    ends = [_ends_of(values) for values in knots]  # older files do not tell more
+    least = arrays.get("least", np.array([first for first, _ in ends]))
+    largest = arrays.get("largest", np.array([last for _, last in ends]))
+    if not len(least) == len(largest) == len(numeric) or (least > largest).any():
+        raise ValueError("one range a numeric column is needed")
     built: dict[str, Column] = {}
     for i, name in enumerate(numeric):
         if not np.isfinite(knots[i]).all() or (np.diff(knots[i]) <= 0).any():
@@ -437,7 +447,9 @@ def _columns_from(schema: TableSchema, arrays: Mapping[str, Any]) -> list[tuple[
             float(arrays["fill"][i]),
             bool(indicator[i]),
             float(missing[i]),
-            float(new[i]),
+            float(np.nan if np.isnan(least[i]) else new[i]),
+            float(least[i]),
+            float(largest[i]),
         )
     for i, name in enumerate(categorical, start=len(numeric)):
         texts = tuple(categories[i - len(numeric)])
@@ -447,6 +459,10 @@ def _columns_from(schema: TableSchema, arrays: Mapping[str, Any]) -> list[tuple[
         own = tuple(cycle for cycle, has in cycles.items() if has[i])
         built[name] = DateColumn(own, bool(indicator[at]), float(missing[at]))
     return [(name, built[name]) for name in schema.columns]
+
+
+def _ends_of(knots: NDArray[np.float64]) -> tuple[float, float]:
+    return (float(knots[0]), float(knots[-1])) if len(knots) else (np.nan, np.nan)
 
 
 def _are_bins(edges: NDArray[np.float64], knots: NDArray[np.float64]) -> bool:
@@ -508,6 +524,8 @@ def _fit_numeric(
         indicator=bool(missing.any()),
         missing=float(missing.mean()) if len(missing) else 0.0,
         new=_alone_outside(present),
+        least=float(present.min()) if len(present) else np.nan,
+        largest=float(present.max()) if len(present) else np.nan,
     )
 
 

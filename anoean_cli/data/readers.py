@@ -422,10 +422,21 @@ def _columns(
 ) -> Columns:
     """Return the columns of a text, named by its first row if that is a header."""
     fields = text.fields_of(first, dialect.delimiter)
+    _check_count(fields, name, first, dialect)
     has_header = options.header
     if has_header is None:
         has_header = sought.is_header(fields, dialect, name)
     return Columns.of(name, names_of(fields), has_header)
+
+
+def _check_count(fields: Sequence[bytes], file: str, row: Row, dialect: Dialect) -> None:
+    """Raise DataError where a first row has more fields than a table may have columns."""
+    if text.has_too_many(fields):
+        raise DataError(
+            f"{file}, line {row.line}: more than {text.MAX_FIELDS:,} columns; leave out those that "
+            f"are no features, or say the delimiter ({shown(dialect.delimiter)} was taken) with "
+            "--delimiter"
+        )
 
 
 def _layout(
@@ -756,6 +767,7 @@ def _read_strings(
     dialect, blocks = _opened(stream, file, options, BLOCK_BYTES)
     first, row, blocks = _first_row(blocks, dialect, file)
     rows = text.sample(first, dialect.delimiter, 1 + _HEADER_ROWS)
+    _check_count(rows[0], file, row, dialect)
     fields = names_of(rows[0])
     columns = Columns.of(file, fields, _has_header(rows, dialect, options, file, warn))
     if not columns.first:

@@ -26,7 +26,8 @@ from anoean_cli.interfaces import First, TableOptions
 from anoean_cli.wording import counted
 
 NULL_VALUES = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "?")
-MAX_ROW_BYTES = 64 << 20
+MAX_ROW_BYTES = 16 << 20
+MAX_FIELDS = 100_000  # of a row: so many take a second to match and parse
 CATEGORIES = pa.dictionary(pa.int32(), pa.string())
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -149,7 +150,8 @@ def blocks(
     pending = b""
     while True:
         # Reading as much as is pending keeps the work on one huge row linear in its size.
-        part = read(max(block_bytes, len(pending)))
+        left = MAX_ROW_BYTES + 1 - len(pending)
+        part = read(min(max(block_bytes, len(pending)), left))
         data = pending + part
         if not part and data and not data.endswith((b"\n", b"\r")):
             data += b"\n"
@@ -263,18 +265,25 @@ def rows_of(block: Block, delimiter: str) -> Iterator[Row]:
 
 
 def fields_of(row: Row, delimiter: str) -> list[bytes]:
-    """Return the fields of a row without their quotes."""
+    """Return the fields of a row without their quotes: of more than ``MAX_FIELDS`` the first ones
+    and the rest as one more."""
     raw = row.raw.rstrip(b"\r\n")
     if b'"' not in raw:
-        return raw.split(delimiter.encode())
-    match, fields, position = _patterns(delimiter)[1].match, [], 0
-    while found := match(raw, position):
+        return raw.split(delimiter.encode(), MAX_FIELDS)
+    match, position = _patterns(delimiter)[1].match, 0
+    fields: list[bytes] = []
+    while len(fields) < MAX_FIELDS and (found := match(raw, position)):
         quoted, tail, bare = found.groups()
         fields.append(bare if quoted is None else quoted.replace(b'""', b'"') + tail)
         if found.end() == len(raw):
             return fields
         position = found.end() + 1
-    return [*fields, raw[position:]]  # a quote that is never closed
+    return [*fields, raw[position:]]  # the rest, or a quote that is never closed
+
+
+def has_too_many(fields: Sequence[bytes]) -> bool:
+    """Whether there were more than ``MAX_FIELDS`` in the row that they come from."""
+    return len(fields) > MAX_FIELDS
 
 
 def line_ends(data: bytes) -> int:
@@ -562,8 +571,9 @@ def _fault(row: Row, fields: Sequence[bytes], layout: Layout) -> Fault | None:
 
 
 def _ragged(found: int, layout: Layout) -> Fault:
+    count = f"more than {MAX_FIELDS:,} fields" if found > MAX_FIELDS else counted(found, "field")
     return Fault(
-        f"{counted(found, 'field')} where {layout.width} are expected",
+        f"{count} where {layout.width} are expected",
         f"correct the row, or say the delimiter ({shown(layout.dialect.delimiter)} was taken) "
         "with --delimiter",
     )

@@ -117,6 +117,26 @@ class Drift:
             )
         return [*told, self._of_scores()] if self.has_scores_warning else told
 
+    def unwatched(self) -> list[str]:
+        """A line for each thing that is never warned of, and why."""
+        told = []
+        if not self.exact:
+            told.append(
+                "scores are not watched for drift: the reference scores are approximate, so that "
+                "normal rows may score otherwise all the same; anoean calibrate --data NEW_NORMALS "
+                "gives exact ones"
+            )
+        for kind, what in SURPRISES.items():
+            shares = [share[kind] for share in self.columns.values() if kind in share]
+            unknown = sum(math.isnan(share.expected) for share in shares)
+            if unknown:
+                told.append(
+                    f"{unknown:,} of {len(self.columns):,} columns are not watched for values that "
+                    f"{what}: the model, of an older version, does not tell how many are usual; "
+                    "train it anew"
+                )
+        return told
+
     def _most_grown(self) -> list[tuple[str, Surprise]]:
         def growth(at: tuple[str, Surprise]) -> float:
             share = self.columns[at[0]][at[1]]
@@ -152,7 +172,12 @@ class Drift:
                         "warned": (name, kind) in self.grown,
                     }
         scores = {**self.scores.to_json(), "exact": self.exact, "warned": self.has_scores_warning}
-        return {"warned": bool(self.warnings()), "scores": scores, "columns": columns}
+        return {
+            "warned": bool(self.warnings()),
+            "unwatched": self.unwatched(),
+            "scores": scores,
+            "columns": columns,
+        }
 
 
 def drift_of(model: Model, incoming: Incoming) -> Drift:

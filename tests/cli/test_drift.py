@@ -45,6 +45,7 @@ def test_rows_that_have_changed_are_warned_of_until_calibrated_with(
     before, told = drift(anoean, normals(800, seed=6))
     assert told == []
     assert not before["warned"]
+    assert before["unwatched"] == []
     assert before["scores"]["distance"] < before["scores"]["distance_limit"]
 
     after, told = drift(anoean, changed(800, seed=7))
@@ -74,23 +75,28 @@ def test_rows_that_have_changed_are_warned_of_until_calibrated_with(
 
 def test_a_few_rows_and_some_anomalies_are_no_drift(anoean: Run, model: Path) -> None:
     assert drift(anoean, changed(3, seed=7)) == (
-        {"warned": False, "scores": ANY, "columns": ANY},
+        {"warned": False, "unwatched": [], "scores": ANY, "columns": ANY},
         [],
     )
     about, told = drift(anoean, table_rows(800, seed=6))
     assert (about["warned"], told) == (False, [])
 
 
-def test_approximate_references_are_compared_with_and_not_warned_of(anoean: Run) -> None:
+def test_approximate_references_are_compared_with_and_not_warned_of_which_is_told(
+    anoean: Run,
+) -> None:
     write_csv(Path("few.csv"), table_rows(70, seed=5))
     trained = anoean("train --dataset few.csv --label label --normal ok --detector knn -m few.h5")
     assert trained.returncode == 0, trained.stderr
     write_csv(Path("rows.csv"), [[*row[:1], "2.5", *row[2:]] for row in normals(800, seed=6)])
-    found = anoean("score rows.csv -m few.h5 --out o.csv --summary s.json --quiet")
-    about = json.loads(Path("s.json").read_text())["drift"]["scores"]
-    assert about["exact"] is False
-    assert about["warned"] is False
+    found = anoean("score rows.csv -m few.h5 --out o.csv --summary s.json")
+    about = json.loads(Path("s.json").read_text())["drift"]
+    assert about["scores"]["exact"] is False
+    assert about["scores"]["warned"] is False
     assert "calibration rows" not in found.stderr
+    (told,) = about["unwatched"]
+    assert told.startswith("scores are not watched for drift")
+    assert told in found.stderr.splitlines()
 
 
 def test_the_test_file_of_nsl_kdd_is_told_of_and_fresh_normals_of_its_training_file_are_not(

@@ -19,6 +19,8 @@ from .conftest import COMMAND, Run, environment, words
 
 SCORE = "score fresh.csv --out o.csv --embeddings e.h5 --summary s.json --force"
 CALIBRATE = "calibrate --fpr 0.2"
+PREPARE = "prepare fresh.csv --out p.h5 --force"
+TRAIN = "train --dataset toy --detector gaussian --force"
 OLD = "an older output"
 
 
@@ -50,7 +52,7 @@ def names() -> set[str]:
 @pytest.fixture
 def outputs(model: Path, fresh: Path) -> dict[str, bytes]:
     """What is there before: a model and older outputs."""
-    for name in ("o.csv", "e.h5", "s.json"):
+    for name in ("o.csv", "e.h5", "s.json", "p.h5"):
         Path(name).write_text(OLD)
     return {path.name: path.read_bytes() for path in Path().iterdir()}
 
@@ -66,6 +68,8 @@ def outputs(model: Path, fresh: Path) -> dict[str, bytes]:
         ("rename:signal=KILL:when=2", SCORE),
         ("ftruncate:signal=KILL:when=1", CALIBRATE),
         ("rename:signal=KILL:when=1", CALIBRATE),
+        ("fsync:signal=KILL:when=1", PREPARE),
+        ("rename:signal=KILL:when=1", TRAIN),
     ],
 )
 def test_a_kill_leaves_old_or_new_files_and_the_next_run_tidies_up(
@@ -107,6 +111,20 @@ def test_a_disk_that_fails_is_told_and_the_old_file_stays(
     assert {path.name: path.read_bytes() for path in Path().iterdir()} == outputs
 
 
+@needs_strace
+@pytest.mark.parametrize(
+    "what", ["ftruncate:error=ENOSPC", "fsync:error=EIO", "rename:error=EACCES"]
+)
+@pytest.mark.parametrize("args", [PREPARE, TRAIN])
+def test_a_disk_that_fails_under_what_writes_one_file(
+    outputs: dict[str, bytes], tmp_path: Path, what: str, args: str
+) -> None:
+    status, stderr = injected(tmp_path, f"{what}:when=1", args)
+    assert status == 7, stderr
+    assert stderr.splitlines()[-1].startswith("error: cannot write ")
+    assert {path.name: path.read_bytes() for path in Path().iterdir()} == outputs
+
+
 # --------------------------------------------------------------------------- two writers
 
 
@@ -119,6 +137,24 @@ def test_the_second_writer_of_a_model_is_told(anoean: Run, model: Path, args: st
     assert "cannot write anoean.h5: another process is at work on it" in found.error
     assert model.read_bytes() == before
     assert names() == {"anoean.h5"}
+
+
+def test_a_second_comparison_in_one_folder_is_told(anoean: Run) -> None:
+    """Before it trains anything; the first goes on, and another folder is another matter."""
+    compare = "compare --dataset toy --detectors gaussian --seeds 1 --out"
+    whole = Path("found/compare.json")
+    whole.parent.mkdir()
+    with claimed(whole, None):
+        second = anoean(compare, "found")
+        assert second.returncode == 7
+        assert "cannot write found/compare.json: another process is at work on it" in second.error
+        assert "1 of 1" not in second.stderr, "a cell was run"
+        assert anoean(compare, "other").returncode == 0
+    assert not whole.exists()
+    assert anoean(compare, "found").returncode == 0
+    assert {path.name for path in whole.parent.iterdir()} == {
+        "cells", "compare.json", "results.csv", "summary.csv",
+    }  # fmt: skip
 
 
 NO_LOCKS = """
@@ -134,9 +170,10 @@ fcntl.flock = flock
 def test_all_goes_well_where_there_are_no_locks(anoean: Run, model: Path, fresh: Path) -> None:
     Path("sitecustomize.py").write_text(NO_LOCKS)
     env = {"PYTHONPATH": ".", "HDF5_USE_FILE_LOCKING": "TRUE"}
-    for args in (SCORE, CALIBRATE, "prepare fresh.csv --out p.h5", "info p.h5 --verify"):
+    compare = "compare --dataset toy --detectors gaussian --seeds 1 --out found"
+    for args in (SCORE, CALIBRATE, PREPARE, "info p.h5 --verify", TRAIN, compare):
         assert anoean(args, env=env).returncode == 0
-    outputs = {"o.csv", "e.h5", "s.json", "p.h5", "anoean.h5", "fresh.csv"}
+    outputs = {"o.csv", "e.h5", "s.json", "p.h5", "anoean.h5", "fresh.csv", "found"}
     assert names() - {"sitecustomize.py", "__pycache__"} == outputs
 
 
@@ -159,3 +196,22 @@ room.recalibrated = slow
     assert found.returncode == 7
     assert "another process wrote it meanwhile" in found.error
     assert load_model(model).calibration.rule != {"rule": "fpr", "fpr": 0.2}
+
+
+def test_without_locks_a_comparison_that_changed_meanwhile_is_told(anoean: Run) -> None:
+    another = """
+import anoean_cli.evaluation.comparison as room
+plain = room.summarise
+
+def slow(results):
+    pathlib.Path("found/compare.json").write_text("of another one")
+    return plain(results)
+
+room.summarise = slow
+"""
+    Path("sitecustomize.py").write_text(NO_LOCKS + another)
+    compare = "compare --dataset toy --detectors gaussian --seeds 1 --out found"
+    found = anoean(compare, env={"PYTHONPATH": "."})
+    assert found.returncode == 7
+    assert "another process wrote it meanwhile" in found.error
+    assert Path("found/compare.json").read_text() == "of another one"

@@ -243,8 +243,9 @@ def grown(fit: TablePreprocessor, rows: pa.Table) -> set[tuple[str, str]]:
     ],
     ids=["as before", "all", "many", "categories", "both sides", "some", "one row"],
 )
-def test_what_training_gives_no_reason_to_expect(sizes, kinds, speeds, told):
-    assert grown(fit_table(*training(), SCHEMA), table(sizes, kinds, speeds)) == told
+@pytest.mark.parametrize("inputs", ["bins", "quantile", "standard"])
+def test_what_training_gives_no_reason_to_expect(inputs, sizes, kinds, speeds, told):
+    assert grown(fit_table(*training(), SCHEMA, inputs), table(sizes, kinds, speeds)) == told
 
 
 def test_what_training_had_is_to_be_expected():
@@ -287,6 +288,21 @@ def test_censuses_of_parts_add_up_to_that_of_all(fitted):
         merged.merge(part)
     assert merged == whole
     assert whole.missing == {"size": 20, "kind": 20, "speed": 20}
+
+
+@pytest.mark.parametrize("inputs", ["quantile", "standard"])
+def test_files_that_do_not_tell_the_range(inputs):
+    """That of the knots stands in for it; without knots nothing is said of values."""
+    arrays = fit_table(*training(), SCHEMA, inputs).arrays()
+    del arrays["least"], arrays["largest"]
+    older, census = TablePreprocessor.from_arrays(SCHEMA, arrays), Census()
+    older.transform(table([1] * 20, ["tcp"] * 20, [-99] * 20), census)
+    share = older.shares(census)["speed"]["out_of_range"]
+    if inputs == "quantile":
+        assert share.is_more(N, 6)
+    else:
+        assert share.count == 0
+        assert np.isnan(share.expected)
 
 
 @pytest.mark.parametrize("lacking", ["missing", "new"])
@@ -377,6 +393,9 @@ DAMAGE = {
     "scale missing": {"scale": lambda a: a[:0]},
     "center not finite": {"center": lambda a: a * np.nan},
     "fill of text": {"fill": lambda a: ["x", "y"]},
+    "a range upside down": {"least": lambda a: a + 1e9},
+    "a range less": {"largest": lambda a: a[:-1]},
+    "a range of text": {"least": lambda a: ["x", "y"]},
     "an indicator less": {"indicator": lambda a: a[:-1]},
     "a share above one": {"missing": lambda a: a + 1},
     "a share below zero": {"new": lambda a: a - 1},
@@ -395,10 +414,10 @@ def test_damaged_arrays_are_refused(damage):
         TablePreprocessor.from_arrays(SCHEMA, arrays)
 
 
-OPTIONAL = {"missing", "new", "bins", "bin_counts", "day", "week"}  # older files lack them
+OLDER = {"missing", "new", "bins", "bin_counts", "day", "week", "least", "largest"}  # lack them
 
 
-@pytest.mark.parametrize("name", sorted({*fit_table(*training(), SCHEMA).arrays()} - OPTIONAL))
+@pytest.mark.parametrize("name", sorted({*fit_table(*training(), SCHEMA).arrays()} - OLDER))
 def test_missing_arrays_are_refused(name):
     arrays = fit_table(*training(), SCHEMA).arrays()
     del arrays[name]

@@ -220,6 +220,41 @@ def test_a_row_without_end_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         stream(content, on_error="flag", block_bytes=100)
 
 
+@pytest.mark.parametrize("header", ["yes", "no", "found"])
+@pytest.mark.parametrize("sign", ["", '"'])
+def test_more_columns_than_a_table_may_have_are_refused_by_the_first_row(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, header: str, sign: str
+) -> None:
+    """Before the rows under it are looked at: those of a million columns take gigabytes."""
+    monkeypatch.setattr(text, "MAX_FIELDS", 5)
+    monkeypatch.setattr(text, "parse", pytest.fail)
+    names = ",".join(f"{sign}{name}{sign}" for name in ("size", "label", "kind", *"abc"))
+    rows = names + "\n1,n,a,0,0,0\n"
+    options = TableOptions(header={"yes": True, "no": False, "found": None}[header])
+    with pytest.raises(DataError, match=r"t\.csv, line 1: more than 5 columns; leave out"):
+        stream(rows, options=options)
+    (tmp_path / "t.csv").write_text(rows)
+    with pytest.raises(DataError, match=r"t\.csv, line 1: more than 5 columns; leave out"):
+        read_table(tmp_path / "t.csv", options)
+
+
+def test_as_many_columns_as_a_table_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "MAX_FIELDS", 3)
+    assert good_rows(stream(HEADER + '1,n,a\n"2","n","b"\n')) == {1: (1.0, "a"), 2: (2.0, "b")}
+
+
+@pytest.mark.parametrize("sign", ["", '"'])
+def test_a_row_of_far_too_many_fields_is_flagged_without_parting_them(
+    monkeypatch: pytest.MonkeyPatch, sign: str
+) -> None:
+    monkeypatch.setattr(text, "MAX_FIELDS", 10)
+    wide = ",".join([f"{sign}0{sign}"] * 1000)
+    assert len(text.fields_of(text.Row(f"{wide}\n".encode(), 1, 0), ",")) == 11
+    batches = stream(HEADER + f"1,n,a\n{wide}\n2,n,b\n", on_error="flag")
+    assert good_rows(batches) == {1: (1.0, "a"), 3: (2.0, "b")}
+    assert flagged(batches) == [Flagged(2, 3, "more than 10 fields where 3 are expected")]
+
+
 def test_a_quote_within_a_field_is_a_character() -> None:
     content = HEADER + '1,n,5" disk\n2,n,"b\nc"\n3,n,say "hi"\n4,n,"a ""b"""\n'
     expected = {1: (1.0, '5" disk'), 2: (2.0, "b\nc"), 3: (3.0, 'say "hi"'), 4: (4.0, 'a "b"')}
