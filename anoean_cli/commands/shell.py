@@ -35,6 +35,11 @@ CANNOT_WRITE = {
     code: f"{os.strerror(code)}; free some space, or write elsewhere"
     for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 } | {errno.EBADF: "it is closed; open it, or write to a file"}
+# What asking for a path may end in; whoever opens a file says more.
+BAD_PATH = {
+    errno.ENAMETOOLONG: "the name is too long; check the path",
+    errno.EACCES: "no permission to look there; change the permissions of its folder",
+}
 
 
 def _take_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -149,8 +154,8 @@ def _told(console: Console, error: Exception) -> ExitStatus:
         forget(console.out)
         console.error(f"cannot write to stdout: {CANNOT_WRITE[error.errno]}")
         return ExitStatus.OUTPUT
-    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        console.error(f"{error.filename}: the name is too long; check the path")
+    if isinstance(error, OSError) and error.errno in BAD_PATH:
+        console.error(f"{error.filename}: {BAD_PATH[error.errno]}")
         return ExitStatus.USAGE
     what = " ".join(f"{type(error).__name__}: {error}".split())
     console.error(f"a bug of anoean: {what}; please report it with --debug")

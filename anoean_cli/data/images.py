@@ -153,7 +153,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         # By a path Pillow maps the file into memory, and then garbles TIFFs that lie on their side.
@@ -161,6 +161,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are too many")
             yield image
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: cannot be read as an image (of no known format)") from error
     except Exception as error:  # Pillow's decoders raise of every kind on damaged files
         raise DataError(f"{path}: cannot be read as an image ({error})") from error
 

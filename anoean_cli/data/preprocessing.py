@@ -428,7 +428,9 @@ def _columns_from(schema: TableSchema, arrays: Mapping[str, Any]) -> list[tuple[
     ends = [_ends_of(values) for values in knots]  # older files do not tell more
     least = arrays.get("least", np.array([first for first, _ in ends]))
     largest = arrays.get("largest", np.array([last for _, last in ends]))
-    if not len(least) == len(largest) == len(numeric) or (least > largest).any():
+    if ("least" in arrays) != ("largest" in arrays) or not _are_ranges(
+        least, largest, len(numeric)
+    ):
         raise ValueError("one range a numeric column is needed")
     built: dict[str, Column] = {}
     for i, name in enumerate(numeric):
@@ -447,7 +449,7 @@ def _columns_from(schema: TableSchema, arrays: Mapping[str, Any]) -> list[tuple[
             float(arrays["fill"][i]),
             bool(indicator[i]),
             float(missing[i]),
-            float(np.nan if np.isnan(least[i]) else new[i]),
+            float(np.nan if np.isnan(least[i]) and missing[i] < 1 else new[i]),
             float(least[i]),
             float(largest[i]),
         )
@@ -529,11 +531,19 @@ def _fit_numeric(
     )
 
 
+def _are_ranges(least: NDArray[np.float64], largest: NDArray[np.float64], count: int) -> bool:
+    """Whether each of ``count`` is a range, or two NaN where nothing is known."""
+    if not len(least) == len(largest) == count:
+        return False
+    unknown = np.isnan(least) & np.isnan(largest)
+    return bool((unknown | (np.isfinite(least) & np.isfinite(largest) & (least <= largest))).all())
+
+
 def _alone_outside(values: NDArray[np.float64]) -> float:
     """The share of (n,) values that lie outside the range of the others."""
     if not len(values):
         return 0.0
-    ends = (values.min(), values.max())
+    ends = {values.min(), values.max()}  # of one value alone there is but one
     return sum(int((values == end).sum() == 1) for end in ends) / len(values)
 
 

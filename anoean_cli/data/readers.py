@@ -448,7 +448,8 @@ def _layout(
         order = _order(len(order), file, wanted)
     wanted = wanted.settled(order, file)
     (_check_order if columns.first else _check_names)(order, file, wanted)
-    positions = {column: order.index(column) for column in wanted.read}
+    at = {column: position for position, column in enumerate(order)}
+    positions = {column: at[column] for column in wanted.read}
     layout = Layout(
         file=file,
         dialect=dialect,
@@ -464,7 +465,8 @@ def _layout(
         kept={column: positions[column] for column in wanted.keep},
         guessed=guessed,
     )
-    return layout, tuple(column for column in order if column not in _known(wanted))
+    known = _known(wanted)
+    return layout, tuple(column for column in order if column not in known)
 
 
 def _known(wanted: Wanted) -> set[str]:
@@ -526,7 +528,8 @@ def _unread_parquet(
         names = file.names
         wanted = sought.among(Columns(name, names)).settled(names, name)
         _check_names(names, name, wanted)
-        extras = tuple(column for column in names if column not in _known(wanted))
+        known = _known(wanted)
+        extras = tuple(column for column in names if column not in known)
         done, groups = 0, None
         if part is not None:
             done, groups = part.rows, range(part.start, part.stop)

@@ -161,7 +161,8 @@ class Explainer:
         """(n, columns): how far each column is from the typical row's, in its features."""
         squares = ((rows - self._typical) * self._plain).astype(np.float64) ** 2
         if self._patch is not None:
-            by_channel = squares.reshape(len(rows), self.spec.shape[0], -1)
+            channels = self.spec.shape[0]  # not -1 for the rest: there may be no row
+            by_channel = squares.reshape(len(rows), channels, squares.shape[1] // channels)
             distances: Scores = np.sqrt(by_channel.sum(axis=1))
             return distances
         summed = np.zeros((len(rows), len(self._widths)))

@@ -193,10 +193,14 @@ def load_model(path: Path | str) -> Model:
     Raises:
         FileFormatError: no model, or one that is damaged, altered or too new.
     """
-    if not Path(path).exists():
+    try:
+        Path(path).stat()
+    except FileNotFoundError:
         raise FileFormatError(
             f"{path}: there is no such model; anoean train makes one, --model names another"
-        )
+        ) from None
+    except OSError:
+        pass  # what else is wrong the reader tells
     content = model_file.read_model(Path(path))
     try:
         return replace(_from_content(content), path=str(path))

@@ -167,6 +167,13 @@ def test_a_damaged_model(anoean: Run, model: Path, fresh: Path, damage: str) -> 
     assert {path.name for path in Path().iterdir()} == {"anoean.h5", "fresh.csv"}
 
 
+def test_a_model_that_cannot_be_is_told(anoean: Run, fresh: Path) -> None:
+    for name, told in (("none.h5", "there is no such model"), ("n" * 300, "too long")):
+        found = anoean("score", "-m", name, fresh)
+        assert found.returncode == 4
+        assert told in found.error
+
+
 def test_files_of_another_kind(anoean: Run, model: Path, fresh: Path) -> None:
     assert anoean("prepare", "fresh.csv", "--out", "p.h5").returncode == 0
     for args in (

@@ -50,3 +50,6 @@ def test_a_folder_as_mvtec_has_it_is_trained_on_and_scored(anoean: Run) -> None:
     assert found.returncode == 0
     assert [bool(row["score"]) for row in found.rows] == [True, True, False]
     assert "cannot be read as an image" in found.rows[-1]["reason"]
+    alone = anoean("score new/torn.png --on-error flag --explain 1")
+    assert alone.returncode == 0, alone.stderr
+    assert [row["score"] for row in alone.rows] == [""]

@@ -417,6 +417,27 @@ def test_damaged_arrays_are_refused(damage):
 OLDER = {"missing", "new", "bins", "bin_counts", "day", "week", "least", "largest"}  # lack them
 
 
+@pytest.mark.parametrize("values", [[3.0], []])
+def test_a_column_with_hardly_a_value_is_read_back(values: list[float]) -> None:
+    x = pa.array([*values, *[None] * (20 - len(values))], pa.float64())
+    schema = TableSchema({"x": "numeric"})
+    fit = fit_table(pa.table({"x": x}), np.zeros(20, bool), schema)
+    again = TablePreprocessor.from_arrays(schema, fit.arrays())
+    assert not np.isnan(again.columns["x"].new), "its range is known"
+
+
+@pytest.mark.parametrize("end", ["least", "largest"])
+@pytest.mark.parametrize("value", [None, np.nan, np.inf])
+def test_half_a_range_is_refused(end: str, value: float | None) -> None:
+    arrays = fit_table(*training(), SCHEMA).arrays()
+    if value is None:
+        del arrays[end]
+    else:
+        arrays[end] = np.full_like(arrays[end], value)
+    with pytest.raises(FileFormatError, match="range"):
+        TablePreprocessor.from_arrays(SCHEMA, arrays)
+
+
 @pytest.mark.parametrize("name", sorted({*fit_table(*training(), SCHEMA).arrays()} - OLDER))
 def test_missing_arrays_are_refused(name):
     arrays = fit_table(*training(), SCHEMA).arrays()

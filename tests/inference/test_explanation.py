@@ -238,9 +238,11 @@ def test_a_row_is_explained_the_same_in_every_company(kind, request):
         assert (alone == together[at]).all()
 
 
-def test_no_rows_have_no_explanation(mixed_model):
-    found, _ = explained(mixed_model, np.empty((0, *mixed_model.typical.shape), np.float32))
-    assert found.shape == (0, 3)
+@pytest.mark.parametrize("kind", ["mixed_model", "image_model"])
+def test_no_rows_have_no_explanation(kind, request):
+    model = request.getfixturevalue(kind)
+    found, _ = explained(model, np.empty((0, *model.typical.shape), np.float32))
+    assert len(found) == 0
 
 
 # --------------------------------------------------------------------------- files

@@ -21,8 +21,8 @@ SMALLEST_SIDE = 8  # of the encoder conv
 NORMAL = "good"  # as MVTec AD calls it
 UNLABELLED = "normal"
 MASKS = "ground_truth"
-# A byte a value, and training has four more of it as float32.
 DARK = 15  # of 255: the highest byte of 12 bits in 16
+# A byte a value, and training has four more of it as float32.
 BYTES_A_VALUE = 5
 
 
