@@ -140,4 +140,5 @@ def _described(observed: Observed) -> str:
     if flags is None:
         return f"{observed.source}: {counted(rows, 'row')} without labels"
     anomalies = int(flags.sum())
-    return f"{observed.source}: {rows - anomalies:,} normals and {anomalies:,} anomalies by label"
+    normals, others = counted(rows - anomalies, "normal"), counted(anomalies, "anomaly")
+    return f"{observed.source}: {normals} and {others} by label"

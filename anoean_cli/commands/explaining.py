@@ -163,6 +163,11 @@ def check_folder(folder: Path, others: Sequence[str] = (), inputs: Sequence[str]
                 f"--explain-images {folder}: lies in {source}, which is an input: the next time, "
                 "its pictures would be scored too; name a folder outside of it"
             )
+    if place == Path.cwd() or not folder.name:
+        raise OutputError(
+            f"cannot write {folder}: a folder is made whole elsewhere and then put there; "
+            "name a new one"
+        )
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise OutputError(f"cannot write {folder}: it is no folder; name a new one")
     if folder.is_dir() and any(folder.iterdir()):

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from anoean_cli.data.inputs import Piece
+from anoean_cli.errors import UsageError
 from anoean_cli.inference.model import Scored
 from anoean_cli.storage.atomic import replacing
 from anoean_cli.storage.remote import is_remote, uploading
@@ -21,6 +22,7 @@ OutputFormat: TypeAlias = Literal["csv", "jsonl", "parquet"]
 OUR_COLUMNS = ("file", "row", "score", "p_value", "anomaly", "reason")
 ROWS_IN_A_GROUP = 1 << 16
 ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
+NOT_WRITTEN = (".gz", ".bz2", ".xz", ".zst", ".zip", ".json", ".xlsx")
 
 
 class Output(Protocol):
@@ -41,8 +43,18 @@ def opened_output(
 
     Args:
         head: whether a CSV begins with the names of its columns.
+
+    Raises:
+        UsageError: what the file is called promises a format that is none of ours.
+        OutputError: it cannot be written.
     """
-    kind = format or ENDINGS.get(Path(out).suffix.lower(), "csv")
+    ending = Path(out).suffix.lower()
+    if format is None and ending in NOT_WRITTEN:
+        raise UsageError(
+            f"--out {out}: files that end in {ending} are not written; end it in .csv, .jsonl or "
+            ".parquet, or write to - and pipe that on"
+        )
+    kind = format or ENDINGS.get(ending, "csv")
     if out == "-":
         output = WRITERS[kind](stdout.buffer, head)
         yield output

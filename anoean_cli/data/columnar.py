@@ -149,7 +149,9 @@ def as_dates(column: Any, nulls: Sequence[str], zoned: bool, first: First = "yea
     if zone_of(column.type) is not zoned:
         if zone_of(column.type) is None:
             raise pa.ArrowTypeError(f"{column.type} is not a date")
-        raise pa.ArrowTypeError(f"they have {ZONES[not zoned]}, those of training {ZONES[zoned]}")
+        raise pa.ArrowTypeError(
+            f"its dates have {ZONES[not zoned]}, those of training {ZONES[zoned]}; write them alike"
+        )
     of_nanoseconds = pa.types.is_timestamp(column.type) and column.type.unit == "ns"
     return column.cast(type_of_dates(zoned), safe=not of_nanoseconds)
 

@@ -112,7 +112,7 @@ def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -
 
     Transparent parts become white. Of animations and files of several pages the first one is
     read. Of values of 16 bits the high byte counts, as Pillow has it for colours; of TIFF files of
-    9 to 15 bits the 8 highest ones.
+    12 bits the 8 highest ones.
 
     Args:
         size: height and width to resize to, whatever the proportions; None keeps the size.

@@ -743,7 +743,7 @@ def _judge_dates(
         raise DataError(f"{place(row)}, {fault.reason}; {fault.remedy}")
     warn(
         f"{place(row)}, {fault.reason}, so the column is taken as text, although "
-        f"{alike:,} of its {present:,} values are such dates: {fault.remedy} "
+        f"{alike:,} of its {present:,} values are written as dates: {fault.remedy} "
         "(--categorical takes it as it is, --datetime refuses it)"
     )
 

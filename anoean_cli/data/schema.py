@@ -38,7 +38,7 @@ PAIRS_BY_CHANCE = 12
 LARGEST_COUNT = 2.0**62
 ODD_DATES = (
     "holds dates that are not all written in one of these ways: 2026-01-31, 31/01/2026, 01/31/2026 "
-    "(each alone, or with 08:15:00 behind it)"
+    "(each alone, or with 08:15:00 behind it), or that name a day that there is not"
 )
 MIXED_ZONES = (
     "holds dates of which some have a time zone and some have none (give all of them one, such as "
@@ -50,7 +50,7 @@ NO_CYCLE = (
 )
 # A day, year first or last, with a time behind it or not.
 DATE = (
-    r"^(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})"
+    r"^(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}|\d{1,2}/\d{1,2}/\d{2})"
     r"([T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?(Z|UTC|[AaPp][Mm]|[+-]\d{2}:?(\d{2})?))?)?$"
 )
 

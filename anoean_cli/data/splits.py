@@ -317,7 +317,7 @@ def _assign(
     normals = normals[:train_size]
     if len(normals) < FEWEST_NORMALS:
         raise DataError(
-            f"{len(normals)} normal rows of {dataset.name} are too few to train with; "
+            f"{counted(len(normals), 'normal row')} of {dataset.name}: too few to train with; "
             f"at least {FEWEST_NORMALS} are needed beside those for the test"
         )
     anomalies = anomalies[np.isin(dataset.labels[anomalies], seen)]
@@ -421,11 +421,11 @@ def _warn_of_few(
         )
     if anomalies and held < 10:
         notes.append(
-            f"only {counted(held, 'anomaly')} to select by: the choice of the epoch is uncertain"
+            f"{counted(held, 'anomaly')} to select by: the choice of the epoch is uncertain"
         )
     if calibration == 0:
         notes.append(
-            f"{normals} normal rows are too few to set a calibration base aside: "
+            f"{counted(normals, 'normal row')}: too few to set a calibration base aside: "
             "p-values are cross-fitted and approximate"
         )
     elif calibration < ENOUGH_FOR_ONE_PERCENT:

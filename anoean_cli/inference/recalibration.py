@@ -225,7 +225,7 @@ def _from_rows(
     normals = observed.output if flags is None else observed.output[~flags]
     if len(normals) < FEWEST_NORMALS:
         raise DataError(
-            f"{len(normals)} normal rows are too few to calibrate with; "
+            f"{counted(len(normals), 'normal row')}: too few to calibrate with; "
             f"at least {FEWEST_NORMALS} are needed, and 198 for a rate of 1 %"
         )
     order = np.random.default_rng(0).permutation(len(normals))

@@ -149,6 +149,9 @@ def test_a_folder_that_holds_something_is_left_alone(anoean: Run, images: Path, 
     assert done.returncode == 7
     assert "the folder holds files; empty it, or name a new one" in done.error
     assert len(list(photos.rglob("*.png"))) == 3
+    here = anoean("score photos/a -m images.h5 --explain-images .")
+    assert here.returncode == 7
+    assert "name a new one" in here.error
 
 
 def test_pictures_are_never_scored_the_next_time(anoean: Run, images: Path, photos: Path):

@@ -278,6 +278,15 @@ def test_a_pixel_is_a_byte(anoean: Run, images: Path, value: str) -> None:
 # --------------------------------------------------------------------------- output
 
 
+@pytest.mark.parametrize("name", ["o.csv.gz", "o.json"])
+def test_no_ending_promises_another_format(anoean: Run, name: str) -> None:
+    found = anoean("score fresh.csv --out", name)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert f"end in {Path(name).suffix} are not written" in found.error
+    assert not Path(name).exists()
+    assert anoean("score fresh.csv --format csv --out", name).returncode == 0
+
+
 def test_formats_agree(anoean: Run) -> None:
     options = "score fresh.csv --keep id,label"
     rows = anoean(options).rows

@@ -256,7 +256,7 @@ def test_a_few_other_texts_among_dates_are_told(tmp_path: Path) -> None:
     assert table.schema.field("at").type == pa.string()
     (line,) = told
     assert "line 32, column 'at': 'unknown' is not a date" in line
-    assert "31 of its 32 values are such dates" in line
+    assert "31 of its 32 values are written as dates" in line
     with pytest.raises(DataError, match=r"line 32, column 'at': 'unknown' is not a date"):
         read_table(path, TableOptions(datetime=("at",)))
     nulls = TableOptions(datetime=("at",), null_values=("unknown",))
@@ -269,7 +269,10 @@ def test_columns_that_are_no_dates_are_refused_by_name() -> None:
     schema, spec = TableSchema({"at": "datetime"}), fitted(dates("2026-01-31")).spec
     for column, says in [
         (pa.array([1, 2]), "int64 is not a date"),
-        (pa.array([1, 2], pa.timestamp("s", "UTC")), "they have a time zone, those of training no"),
+        (
+            pa.array([1, 2], pa.timestamp("s", "UTC")),
+            "its dates have a time zone, those of training no",
+        ),
         (pa.array(["2026-01-31", "x"]), "'x' is not a date"),
         (pa.array([2**62, 1], pa.timestamp("s")), "out of bounds|overflow"),
     ]:

@@ -31,6 +31,8 @@ def infer(columns: dict, **options) -> TableSchema:
         (np.arange(N, dtype=float), "counts the rows"),
         (np.arange(N) * -600.0, "counts the rows"),
         (RNG.permutation(N) + 1000.0, "counts the rows"),
+        (["31/01/26", "01/02/26"] * (N // 2), "holds dates that are not all written"),
+        (["31/04/2026", "30/04/2026"] * (N // 2), "a day that there is not"),
     ],
 )
 def test_columns_that_say_nothing_are_dropped_with_the_reason(column, reason):

@@ -197,7 +197,7 @@ def test_a_shortage_of_anomalies_is_noted():
 
 @pytest.mark.parametrize("normals", [1, 2])
 def test_one_or_two_normals_are_refused(normals):
-    with pytest.raises(DataError, match=f"{normals} normal rows of made-up are too few"):
+    with pytest.raises(DataError, match=f"{normals} normal rows? of made-up: too few"):
         split(dataset(np.repeat(["n", "a"], [normals, 30])))
 
 

@@ -175,7 +175,7 @@ def test_rules_that_contradict_each_other_are_refused(given):
 @pytest.mark.parametrize("normals", [0, 5])
 def test_too_few_normals_are_refused(model, normals):
     flags = np.repeat([False, True], [normals, 20])
-    with pytest.raises(DataError, match=f"{normals} normal rows are too few"):
+    with pytest.raises(DataError, match=f"{normals} normal rows: too few"):
         recalibrated(model, Observed(embeddings(normals + 20, 0), flags), Rule())
 
 

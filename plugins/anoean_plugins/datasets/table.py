@@ -49,7 +49,7 @@ class TableDataset:
         features = raw.table.select([n for n in raw.table.column_names if n != label])
         if label is None:
             request.warn(
-                f"no --label: all {len(raw.table):,} rows of {path} are taken as normal; "
+                f"no --label: {counted(len(raw.table), 'row')} of {path} taken as normal; "
                 "if a column tells anomalies from normals, name it by --label"
             )
             labels = np.full(len(raw.table), UNLABELLED)
