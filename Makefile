@@ -30,7 +30,9 @@ demo: $(VENV)/installed
 	$(BIN)/python benchmarks/demo_images.py $(MODEL) demo/images
 	$(BIN)/anoean score demo/images --model $(MODEL)
 
+# Tests start the command a thousand times: its byte code is made before, once.
 test: $(VENV)/installed-dev
+	$(BIN)/python -m compileall -q anoean_cli plugins
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 lint: $(VENV)/installed-dev

@@ -7,6 +7,7 @@ What it shares with the loop of the peers is in `batches` and `progress`.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -144,19 +145,21 @@ def _step(
     rows = examples if lesson is None else torch.cat([examples, lesson.examples])
     z = run.encoder(rows).reshape(-1, run.dimensions)
     members = len(z) // len(rows)
-    m_n, m = plan.normals * members, len(examples) * members
-    d_terms = _discriminator_steps(run, parameters.discriminator_steps, z.detach(), m_n, m)
+    counts = plan.normals, len(examples) - plan.normals, len(rows) - len(examples)
+    sizes = [members * count for count in counts]
+    d_terms = _discriminator_steps(run, parameters.discriminator_steps, z.detach(), sizes)
 
-    logits = run.discriminator(z)
+    normal, anomalous, taught = run.discriminator(z).split(sizes)
+    z_n, z_a, z_t = z.split(sizes)
     margins = parameters.normal_margin, parameters.anomaly_margin
-    weighted = [(parameters.adversarial, encoder_terms(logits[:m_n], logits[m_n:m]))]
+    weighted = [(parameters.adversarial, encoder_terms(normal, anomalous))]
     if parameters.radial > 0:
-        weighted.append((parameters.radial, radial_terms(z[:m_n], z[m_n:m], *margins)))
+        weighted.append((parameters.radial, radial_terms(z_n, z_a, *margins)))
     if lesson is not None:
         opinion, weight = lesson.opinion.repeat_interleave(members), parameters.distillation
-        weighted.append((weight * parameters.adversarial, taught_terms(logits[m:], opinion)))
-        taught = radial_taught_terms(z[m:], opinion, *margins)
-        weighted.append((weight * parameters.radial, taught))
+        weighted.append((weight * parameters.adversarial, taught_terms(taught, opinion)))
+        radial = radial_taught_terms(z_t, opinion, *margins)
+        weighted.append((weight * parameters.radial, radial))
     run.encoder_adam.zero_grad(set_to_none=True)
     loss = torch.stack([weight * total(terms) for weight, terms in weighted]).sum()
     loss.backward(inputs=run.encoder_weights)  # D is frozen in this step
@@ -201,16 +204,22 @@ def _edited(
     return torch.cat([examples[:-count], kept]), terms
 
 
-def _discriminator_steps(run: Run, steps: int, z: Tensor, m_n: int, m: int) -> Terms:
-    """Steps of D on z ~ N(0, I) against m_n embeddings of normals, those of anomalies up to m,
-    and those of taught rows behind them; returns the terms of the last."""
+def _discriminator_steps(run: Run, steps: int, z: Tensor, sizes: Sequence[int]) -> Terms:
+    """Steps of D on z ~ N(0, I) against embeddings; returns the terms of the last.
+
+    Args:
+        z: embeddings of normals, anomalies and taught rows.
+        sizes: how many there are of each; z ~ N(0, I) are as many as the former two.
+    """
     terms: Terms = {}
+    m = sizes[0] + sizes[1]
     for _ in range(steps):
         prior = torch.randn(z[:m].shape, generator=run.generator).to(z.device)
         logits = run.discriminator(torch.cat([prior, z]))
-        terms = discriminator_terms(logits[:m], logits[m : m + m_n], logits[m + m_n : 2 * m])
-        if len(z) > m:
-            terms["d_taught"] = softplus(logits[2 * m :]).mean()
+        known, normal, anomalous, taught = logits.split([m, *sizes])
+        terms = discriminator_terms(known, normal, anomalous)
+        if sizes[2]:
+            terms["d_taught"] = softplus(taught).mean()
         run.discriminator_adam.zero_grad(set_to_none=True)
         total(terms).backward()
         run.discriminator_adam.step()

@@ -32,7 +32,10 @@ from .conftest import (
     write_csv,
 )
 
-TRAIN = "train --dataset toy --encoder pausing --epochs 6 --batch-size 10 --json"
+TRAIN = (
+    "train --dataset toy --encoder pausing --epochs 6 --batch-size 10 --json "
+    "--set forest=0 --set distillation=0"
+)
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
