@@ -124,6 +124,13 @@ def test_of_few_normals_the_encoder_counts_for_less():
     assert few < many
 
 
+def test_of_few_anomalies_too_unless_there_is_none():
+    def spread(anomalies: int) -> float:
+        return float(np.log(distances(NOVELTY, some(2).normals, 2000, anomalies)).std())
+
+    assert spread(5) < spread(100) == spread(400) == spread(0)
+
+
 def test_without_known_anomalies_there_is_no_forest():
     both, novelty = (distances(p, NEW, 400, 0) for p in (BOTH, NOVELTY))
     np.testing.assert_array_equal(both, novelty)

@@ -48,6 +48,7 @@ FOLDS = 5
 PASSES = 10
 LARGEST_LOG = 20.0
 ENOUGH_NORMALS = 2000  # with fewer E counts for less, and more is done for the forest
+ENOUGH_ANOMALIES = 100  # with fewer E counts for less, unless there is none
 SMALLEST_DISTANCE = 1e-6
 LEAST_SCALE = 0.1  # of log odds and log distances: normals may all have the same
 CPU = torch.device("cpu")
@@ -122,7 +123,7 @@ def graph_with_experts(
     """
     experts = Experts()
     forest = None
-    own_weight = min(1.0, len(train.normals) / ENOUGH_NORMALS) ** 0.5
+    own_weight = _weight_of_encoder(len(train.normals), int(train.is_anomaly.sum()))
     if spec.kind == "table":
         known = at_most_of_each(_joined(train, selection), MOST_ROWS, rng)
         if parameters.forest > 0 and train.is_anomaly.any():
@@ -149,6 +150,14 @@ def graph_with_experts(
     if forest is None:
         return onnx_graph(module, spec.shape)
     return forest_graph(forest, spec.shape, module, "embedding", spec.plain)
+
+
+def _weight_of_encoder(normals: int, anomalies: int) -> float:
+    """λ: from few rows of either class E learns less than the experts do; where no anomaly is
+    known it has learnt from made-up ones, of which there are enough."""
+    enough = [normals / ENOUGH_NORMALS, anomalies / ENOUGH_ANOMALIES if anomalies else 1.0]
+    weight: float = min(1.0, *enough) ** 0.5
+    return weight
 
 
 def _joined(*parts: Rows) -> Rows:
