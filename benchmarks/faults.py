@@ -2,10 +2,8 @@
 
 Each trial starts with old outputs in place. Kills: half come after a random time, half at a random
 system call on one of the files, by strace. Failures: a clean run tells how many such calls there
-are; then each of them in turn is answered with ENOSPC, EIO or EACCES, by turns. Most are small
-writes of HDF5, and `train` and `compare` take seconds: of their writes every fifth fails, and of
-those of `calibrate` every third, unless --thorough asks for each, with one error after the other,
-which takes hours. After each trial:
+are; then each of them in turn is answered with ENOSPC, EIO or EACCES, by turns, which takes more
+than an hour (--thorough: with one error after the other). After each trial:
 
 - every output is byte for byte the old one, or the complete new one;
 - after a failure the status is 7, with one message that names the file, which is the old one, and
@@ -59,7 +57,6 @@ class Command:
     share: int
     before: str = ""  # what makes the old outputs; by default the line on other rows
     again: str = ""  # what is run after a kill
-    step: int = 1  # every so manieth call of one name fails
 
     @property
     def name(self) -> str:
@@ -73,15 +70,15 @@ SCORED = ("e.h5", "s.json")
 COMMANDS = {
     "prepare": Command("prepare rows.csv --out p.h5 --force", ("p.h5",), 23),
     "train": Command(
-        TRAIN.format(2), ("m.h5",), 12, TRAIN.format(1), TRAIN.format(2) + " --resume", step=5
+        TRAIN.format(2), ("m.h5",), 12, TRAIN.format(1), TRAIN.format(2) + " --resume"
     ),
     "calibrate": Command(
-        "calibrate --data rows.csv -m m.h5", ("m.h5",), 33, "calibrate --fpr 0.2 -m m.h5", step=3
+        "calibrate --data rows.csv -m m.h5", ("m.h5",), 33, "calibrate --fpr 0.2 -m m.h5"
     ),
     "score (CSV)": Command(SCORE + "o.csv", ("o.csv", *SCORED), 10),
     "score (JSON lines)": Command(SCORE + "o.jsonl", ("o.jsonl", *SCORED), 8),
     "score (Parquet)": Command(SCORE + "o.parquet", ("o.parquet", *SCORED), 8),
-    "compare": Command(COMPARE, COMPARED, 6, COMPARE + " --train-size 300", step=5),
+    "compare": Command(COMPARE, COMPARED, 6, COMPARE + " --train-size 300"),
 }
 
 
@@ -269,16 +266,11 @@ def was_killed(bench: Bench, place: Path, command: Command, seconds: float) -> b
 # --------------------------------------------------------------------------- failures
 
 
-def failures_of(
-    calls: Sequence[tuple[str, int]], step: int, is_thorough: bool
-) -> list[tuple[tuple[str, int], str]]:
-    """The calls that are to fail, of writes every so manieth, and with which error."""
+def failures_of(calls: Sequence[Any], is_thorough: bool) -> list[tuple[Any, str]]:
+    """The calls that are to fail, and with which error."""
     if is_thorough:
         return [(call, error) for call in calls for error in ERRORS]
-    writes = [call for call in calls if call[0] == "write"]
-    left_out = set(writes) - set(writes[::step])
-    chosen = [call for call in calls if call not in left_out]
-    return [(call, ERRORS[at % len(ERRORS)]) for at, call in enumerate(chosen)]
+    return [(call, ERRORS[at % len(ERRORS)]) for at, call in enumerate(calls)]
 
 
 def fail(
@@ -368,7 +360,7 @@ def trial(bench: Bench, command: Command, tally: Tally, given: Any, rng: random.
         by_time = tally.kills % 2 == 0
         kill(bench, command, new, tally, rng.uniform(0, took) if by_time else rng.choice(calls))
     tally.calls = len(calls)
-    for call, error in failures_of(calls, command.step, given.thorough):
+    for call, error in failures_of(calls, given.thorough):
         fail(bench, command, new, tally, call, error)
     return without_locks(bench, command, new)
 
@@ -385,9 +377,8 @@ def report(out: Path | None, tallies: dict[str, Tally], locks: dict[str, bool]) 
     faults = [f"{name}: {fault}" for name, tally in tallies.items() for fault in tally.faults]
     notes = [
         "Each trial starts from old outputs. A clean run tells the calls; each of them failed in "
-        "turn, with ENOSPC, EIO and EACCES by turns, but of `train` and `compare` every fifth "
-        "write, of `calibrate` every third. Where fewer failed than that, a run came by other "
-        "calls than the clean one did "
+        "turn, with ENOSPC, EIO and EACCES by turns. Where fewer failed than that, a run came by "
+        "other calls than the clean one did "
         f"({sum(t.missed for t in tallies.values())} times). *Left new* are kills after an output "
         "was replaced; *done without* are calls that may fail: the folder cannot be flushed, a "
         "lock had. A fault "

@@ -28,6 +28,7 @@ from anoean_cli.wording import counted
 NULL_VALUES = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "?")
 MAX_ROW_BYTES = 16 << 20
 MAX_FIELDS = 100_000  # of a row: so many take a second to match and parse
+BLOCK_ROWS = 1 << 16  # more would be a block of next to empty rows, each an object if it is bad
 CATEGORIES = pa.dictionary(pa.int32(), pa.string())
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -139,7 +140,7 @@ class Row(NamedTuple):
 def blocks(
     read: Read, delimiter: str, name: str, block_bytes: int, line: int = 1
 ) -> Iterator[Block]:
-    """Cut a text into blocks of whole rows, of about ``block_bytes`` each.
+    """Cut a text into blocks of whole rows, of about ``block_bytes`` and `BLOCK_ROWS` at most.
 
     Args:
         line: the physical line that it begins on.
@@ -157,8 +158,10 @@ def blocks(
             data += b"\n"
         cut = _whole_rows(data, delimiter, at_end=not part)
         if cut:
-            yield Block(data[:cut], line)
-            line += line_ends(data[:cut])
+            block = Block(data[:cut], line)
+            lines = line_ends(block.data)
+            yield from [block] if lines <= BLOCK_ROWS else _parted(block, delimiter)
+            line += lines
         pending = data[cut:]
         if not part:
             break
@@ -171,6 +174,21 @@ def blocks(
         yield Block(pending, line, unclosed=True)
 
 
+def _parted(block: Block, delimiter: str) -> Iterator[Block]:
+    """Cut a block of many rows into several."""
+    ends = _row_ends(block.data, delimiter)
+    if ends is None:
+        ends = np.array([row.end for row in rows_of(block, delimiter)]) - 1
+    begin, line = 0, block.line
+    for at in chain(ends[BLOCK_ROWS - 1 :: BLOCK_ROWS], [len(block.data) - 1]):
+        end = int(at) + 1
+        end += block.data[end - 1 : end + 1] == b"\r\n"
+        if end > begin:
+            yield Block(block.data[begin:end], line)
+            line += line_ends(block.data[begin:end])
+            begin = end
+
+
 def _whole_rows(data: bytes, delimiter: str, at_end: bool) -> int:
     """How many of the first bytes are whole rows."""
     end = len(data)
@@ -178,16 +196,11 @@ def _whole_rows(data: bytes, delimiter: str, at_end: bool) -> int:
         end -= 1  # a \n may follow and belong to it
     if b'"' not in data:
         return _last_line_end(data, end)
-    quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == ord('"'))
-    if not _parts_fields(data, quotes, delimiter):
+    ends = _row_ends(data, delimiter)
+    if ends is None:
         return _whole_rows_exactly(data, delimiter, end)
-    cut = _last_line_end(data, end)
-    if np.searchsorted(quotes, cut - 1) % 2 == 0:
-        return cut
-    data_array = np.frombuffer(data, np.uint8, count=cut)
-    line_end = np.flatnonzero((data_array == ord("\n")) | (data_array == ord("\r")))
-    outside = line_end[np.searchsorted(quotes, line_end) % 2 == 0]
-    return int(outside[-1]) + 1 if len(outside) else 0
+    ends = ends[ends < end]
+    return int(ends[-1]) + 1 if len(ends) else 0
 
 
 def _last_line_end(data: bytes, end: int) -> int:
@@ -237,14 +250,22 @@ def count_rows(block: Block, delimiter: str) -> int:
         return 1
     if not any(sign in data for sign in (b'"', b"\r", b"\n\n")):
         return data.count(b"\n") - data.startswith(b"\n")
+    ends = _row_ends(data, delimiter)
+    if ends is None:
+        return sum(1 for _ in rows_of(block, delimiter))
+    # An end right after another one, or at the beginning, is that of an empty line.
+    return int((np.diff(ends, prepend=-1) > 1).sum())
+
+
+def _row_ends(data: bytes, delimiter: str) -> np.ndarray[Any, Any] | None:
+    """Where lines end outside of quoted fields; None where quotes stand inside unquoted ones."""
     octets = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero((octets == ord("\n")) | (octets == ord("\r")))
     quotes = np.flatnonzero(octets == ord('"'))
     if not _parts_fields(data, quotes, delimiter):
-        return sum(1 for _ in rows_of(block, delimiter))
-    ends = ends[np.searchsorted(quotes, ends) % 2 == 0]
-    # An end right after another one, or at the beginning, is that of an empty line.
-    return int((np.diff(ends, prepend=-1) > 1).sum())
+        return None
+    outside: np.ndarray[Any, Any] = ends[np.searchsorted(quotes, ends) % 2 == 0]
+    return outside
 
 
 def rows_of(block: Block, delimiter: str) -> Iterator[Row]:

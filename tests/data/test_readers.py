@@ -7,8 +7,10 @@ import decimal
 import gzip
 import io
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -413,14 +415,35 @@ TEXT_ROWS = st.lists(st.lists(FIELD, min_size=1, max_size=4).map(",".join), max_
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(rows=TEXT_ROWS, block_bytes=st.integers(1, 40), end=st.sampled_from(["\n", "\r\n"]))
-@example(rows=["1,n,a", '2,n,"b'], block_bytes=1, end="\n")
-def test_results_do_not_depend_on_the_blocks(rows: list[str], block_bytes: int, end: str) -> None:
+@given(
+    rows=TEXT_ROWS,
+    block_bytes=st.sampled_from([1, 2, 5, 10, 20, 40, 1000]),
+    block_rows=st.sampled_from([1, 2, 3, 1000]),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+@example(rows=["1,n,a", '2,n,"b'], block_bytes=1, block_rows=1000, end="\n")
+@example(rows=["1,n,a", "", '2,n,"b\r\n"', "3,n,c"], block_bytes=1000, block_rows=1, end="\r\n")
+def test_results_do_not_depend_on_the_blocks(
+    rows: list[str], block_bytes: int, block_rows: int, end: str
+) -> None:
     content = end.join([HEADER.strip(), *rows, "1,n,last"])
     whole = stream(content, on_error="flag")
-    parts = stream(content, on_error="flag", block_bytes=block_bytes)
+    with mock.patch.object(text, "BLOCK_ROWS", block_rows):
+        parts = stream(content, on_error="flag", block_bytes=block_bytes)
     assert good_rows(whole) == good_rows(parts)
     assert flagged(whole) == flagged(parts)
+
+
+@pytest.mark.parametrize("row", ["1\n", "1\r\n", '"1"\n', 'say "1\n', "\n1\n"])
+def test_blocks_of_tiny_rows_hold_few_of_them(row: str) -> None:
+    content = io.BytesIO(row.encode() * 300)
+    with mock.patch.object(text, "BLOCK_ROWS", 100):
+        blocks = list(text.blocks(content.read, ",", "t", block_bytes=1 << 20))
+    rows = [list(text.rows_of(block, ",")) for block in blocks]
+    assert max(map(len, rows)) <= 100
+    assert sum(map(len, rows)) == 300
+    lines = [each.line for each in chain.from_iterable(rows)]
+    assert lines == [each.line for each in text.rows_of(text.Block(row.encode() * 300, 1), ",")]
 
 
 @settings(max_examples=150, deadline=None)
