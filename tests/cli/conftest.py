@@ -23,8 +23,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import warm
 
 COMMAND = [sys.executable, "-m", "anoean_cli"]
+WARM = ("train", "compare", "evaluate", "export")
 HEADER = ("id", "size", "weight", "colour", "same", "label")
 
 
@@ -80,11 +82,16 @@ def run_anoean(
     cache: Path,
     input: str | bytes | None = None,
     env: dict[str, str] | None = None,
+    cold: bool = False,
     **how: Any,
 ) -> Result:
-    data = input.encode() if isinstance(input, str) else input
+    """What a command did; those that load libraries of training find them loaded unless cold."""
+    data, given = input.encode() if isinstance(input, str) else input, words(args)
+    if given[0] in WARM and not {"--jobs", "--scheduler"} & {*given} and not how and not cold:
+        status, *printed = warm.run(given, cwd, environment(cache, env), data, timeout=600)
+        return Result(status, *(text.decode() for text in printed))
     done = subprocess.run(
-        [*COMMAND, *words(args)],
+        [*COMMAND, *given],
         cwd=cwd,
         env=environment(cache, env),
         capture_output=True,
