@@ -13,7 +13,7 @@ import pyarrow as pa
 from anoean_cli.data.dates import ZONES, parsed_dates, type_of_dates
 from anoean_cli.data.meaning import BLANKS
 from anoean_cli.data.streams import PARQUET
-from anoean_cli.data.text import shown, without_nan
+from anoean_cli.data.text import MAX_FIELDS, shown, without_nan
 from anoean_cli.errors import DataError
 from anoean_cli.interfaces import ColumnKind, First
 from anoean_cli.storage.remote import is_remote, open_remote
@@ -37,7 +37,11 @@ class ParquetTable:
         self.name = str(path)
         source = open_remote(self.name, seekable=True) if is_remote(path) else path
         with self._told():
-            self._file = parquet.ParquetFile(source, buffer_size=PAGE_BYTES)  # not row groups whole
+            self._file = parquet.ParquetFile(
+                source,
+                buffer_size=PAGE_BYTES,  # not row groups whole
+                thrift_container_size_limit=MAX_FIELDS + 1,  # columns, with the root of the schema
+            )
             self.schema: pa.Schema = self._file.schema_arrow
             self.names: tuple[str, ...] = tuple(self.schema.names)
 
@@ -87,9 +91,11 @@ class ParquetTable:
             yield
         except (pa.ArrowException, OSError, UnicodeError) as error:
             reason = " ".join(str(error).split())
-            raise DataError(
-                f"{self.name}: is damaged or no Parquet file: {reason}; write it anew"
-            ) from error
+            if "Exceeded size limit" in reason:
+                told = f"has more than {MAX_FIELDS:,} columns; leave out those that are no features"
+            else:
+                told = f"is damaged or no Parquet file: {reason}; write it anew"
+            raise DataError(f"{self.name}: {told}") from error
 
 
 def is_parquet(head: bytes, path: Path | str | None) -> bool:

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from anoean_cli.data import text
+from anoean_cli.data import columnar, text
 from anoean_cli.data.readers import (
     Batch,
     Flagged,
@@ -664,6 +664,19 @@ def test_a_wide_parquet_file_comes_in_parts_that_fit_in_memory(tmp_path: Path) -
     assert max(batch.table.nbytes for batch in batches) < 25e6
     found = np.concatenate([batch.rows for batch in batches])
     np.testing.assert_array_equal(found, np.arange(1, rows + 1))
+
+
+def test_parquet_of_too_many_columns_is_refused_by_its_footer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columnar, "MAX_FIELDS", 3)
+    assert read_table(parquet(tmp_path, a=[1], b=[1], c=[1]), OPTIONS).columns == ("a", "b", "c")
+    wide = parquet(tmp_path, a=[1], b=[1], c=[1], d=[1])
+    told = r"t\.parquet: has more than 3 columns; leave out"
+    with pytest.raises(DataError, match=told):
+        read_table(wide, OPTIONS)
+    with pytest.raises(DataError, match=told):
+        list(stream_table(wide, "t", WANTED, OPTIONS, "flag"))
 
 
 def test_parquet_rows_that_cannot_be_scored(tmp_path: Path) -> None:
