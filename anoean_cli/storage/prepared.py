@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.errors import FileFormatError
+from anoean_cli.errors import DataError, FileFormatError
 from anoean_cli.interfaces import (
     Apportionment,
     ColumnKind,
@@ -25,6 +26,7 @@ from anoean_cli.interfaces import (
 )
 from anoean_cli.storage.atomic import reading_back, replacing
 from anoean_cli.storage.hdf5 import SIGNATURE, Reader, Writer
+from anoean_cli.storage.structure import OBJECTS
 from anoean_cli.storage.typed_json import check_json
 from anoean_cli.storage.values import Json
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 FORMAT = "anoean-prepared"
 VERSION = 1
 ROWS_AT_ONCE = 65_536
+COLUMN_OBJECTS = {"numeric": 1, "categorical": 4}  # datasets and groups; of dates 2
+OTHER_OBJECTS = 20
 
 
 class _Further(TypedDict, total=False):
@@ -73,8 +77,10 @@ def write_prepared(dataset: Dataset, path: Path, *, overwrite: bool) -> str:
     """Write a dataset, whole or not at all; returns the digest of its content.
 
     Raises:
+        DataError: a table of more columns than a file can hold.
         OutputError: the file exists and ``overwrite`` is false, or it cannot be written.
     """
+    _check_width(dataset, path)
     with replacing(path, overwrite=overwrite) as temporary:
         with Writer(temporary, format=FORMAT, version=VERSION) as writer:
             writer.put("dataset", Json(_description(dataset)))
@@ -227,6 +233,20 @@ def _description(dataset: Dataset) -> dict[str, Any]:
         "label_column": dataset.label_column,
         **({"firsts": firsts} if firsts else {}),
     }
+
+
+def _check_width(dataset: Dataset, path: Path) -> None:
+    """Raise DataError where a table has so many columns that its file would not be read again."""
+    if dataset.kind != "table":
+        return
+    objects = Counter(column_kind(field.type) for field in dataset.examples.schema)
+    needed = sum(count * COLUMN_OBJECTS.get(kind, 2) for kind, count in objects.items())
+    if needed > OBJECTS - OTHER_OBJECTS:
+        raise DataError(
+            f"cannot write {path}: {dataset.name} has {len(dataset.examples.schema):,} columns, "
+            f"and a prepared file holds some {OBJECTS:,} of numbers, or a quarter as many of text; "
+            "train from the table itself, or leave columns out with --ignore"
+        )
 
 
 def _append(writer: Writer, dataset: Dataset, rows: slice) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from anoean_cli.errors import FileFormatError
+from anoean_cli.errors import DataError, FileFormatError
 from anoean_cli.interfaces import Apportionment, Dataset
+from anoean_cli.storage import prepared, structure
 from anoean_cli.storage.hdf5 import Reader, Writer
 from anoean_cli.storage.prepared import (
     FORMAT,
@@ -55,6 +57,36 @@ def described(whole: Path, description: Any) -> Path:
             else:
                 writer.append(name, value)
     return other
+
+
+@pytest.mark.parametrize(
+    ("column", "most"),
+    [
+        (pa.array([1.0]), 40),
+        (pa.array(["a"]), 10),
+        (pa.array([0], pa.timestamp("us")), 20),
+    ],
+    ids=["numbers", "text", "dates"],
+)
+def test_a_table_too_wide_to_be_read_again_is_refused(
+    column: pa.Array, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (prepared, structure):
+        monkeypatch.setattr(module, "OBJECTS", 60)
+
+    def write(count: int) -> Path:
+        table = pa.table({f"c{at}": column for at in range(count)})
+        one = np.array(["x"])
+        rows = replace(
+            DATASET, examples=table, labels=one, partition=one, family=one, positions=np.array([0])
+        )
+        write_prepared(rows, tmp_path / f"{count}.h5", overwrite=False)
+        return tmp_path / f"{count}.h5"
+
+    assert read_prepared(write(most)).examples.num_columns == most
+    with pytest.raises(DataError, match=f"small has {most + 1} columns.*train from the table"):
+        write(most + 1)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{most}.h5"]
 
 
 def test_what_was_written_is_read(whole: Path) -> None:
