@@ -49,6 +49,7 @@ class DataFlags:
     datetime: Annotated[
         str | None, typer.Option(metavar="COLS", help="Columns to take as dates.")
     ] = None
+    dates: options.Dates = None
     schema: options.Schema = None
     image_size: options.ImageSize = None
     max_rows: options.MaxRows = None
@@ -92,7 +93,7 @@ class DataFlags:
         from anoean_cli.commands.loading import check_table_options, described_by
 
         given = table.options(
-            self.label, self.ignore, self.numeric, self.categorical, self.datetime
+            self.label, self.ignore, self.numeric, self.categorical, self.datetime, self.dates
         )
         check_table_options(dataset, self.source, given)
         return described_by(self.schema, dataset, self.source, given)
@@ -340,6 +341,7 @@ def effective(
         "numeric": data.numeric,
         "categorical": data.categorical,
         "datetime": data.datetime,
+        "dates": data.dates,
         "schema": None if data.schema is None else str(data.schema),
         "image-size": data.image_size,
         "max-rows": data.max_rows,

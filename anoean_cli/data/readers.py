@@ -38,6 +38,7 @@ from anoean_cli.data.columnar import (
 )
 from anoean_cli.data.dates import (
     DAYS_OR_MONTHS,
+    FIRSTS,
     found_dates,
     is_date,
     writings,
@@ -703,11 +704,11 @@ def _typed(
         return
     strings = as_text(column, dialect.nulls)
     if name not in roles.numeric:
-        dates = found_dates(strings)
+        dates = found_dates(strings, roles.may_be_first(name), roles.first_if_open)
         if dates is not None:
             types.add_dates(name, *dates)
             return
-        _judge_dates(strings, name, place, None if name in roles.datetime else warn)
+        _judge_dates(strings, name, roles, place, None if name in roles.datetime else warn)
     _judge_text(column, name, dialect, place, None if name in roles.numeric else warn)
     types.columns[name] = strings
 
@@ -715,6 +716,7 @@ def _typed(
 def _judge_dates(
     column: pa.ChunkedArray,
     name: str,
+    roles: Roles,
     place: Callable[[int], str],
     warn: Callable[[str], None] | None,
 ) -> None:
@@ -723,8 +725,12 @@ def _judge_dates(
     present = len(column) - column.null_count
     if not present or (warn is not None and not _may_hold_dates(column)):
         return
-    counts = writings(column)
-    zoned, first = max(counts, key=lambda kind: counts[kind])  # of equals the first
+    counts, firsts = writings(column), roles.may_be_first(name)
+    # Of equals what the user says of open ones, else the first.
+    zoned, first = max(
+        (kind for kind in counts if kind[1] in firsts),
+        key=lambda kind: (counts[kind], kind[1] == roles.first_if_open),
+    )
     alike = counts[zoned, first]
     if warn is not None and alike < _NEARLY_ALL * present:
         return
@@ -739,6 +745,8 @@ def _judge_dates(
             raise DataError(f"{place(0)}, column {shown(name)}: {DAYS_OR_MONTHS}")
         return
     fault = text.not_a_date(name, value, zoned, first)
+    if name in roles.firsts and any(is_date(value, zoned, other) for other in FIRSTS):
+        fault = replace(fault, remedy="correct it, or what --schema says is first in the column")
     if warn is None:
         raise DataError(f"{place(row)}, {fault.reason}; {fault.remedy}")
     warn(
@@ -956,8 +964,8 @@ def _text_or_dates(
     strings = types.columns[name] = _cast(table, name, file, as_text, nulls)
     if name in roles.as_text:
         return
-    dates = found_dates(strings)
+    dates = found_dates(strings, roles.may_be_first(name), roles.first_if_open)
     if dates is not None:
         types.add_dates(name, *dates)
     elif name in roles.datetime:
-        _judge_dates(strings, name, place, None)
+        _judge_dates(strings, name, roles, place, None)
