@@ -446,7 +446,7 @@ def _layout(
     """Match the columns of a text with the wanted ones: where they are, and what is extra."""
     file, order = columns.file, columns.names
     if columns.first:
-        order = _order(len(order), file, wanted)
+        order = _order(len(order), file, wanted, dialect)
     wanted = wanted.settled(order, file)
     (_check_order if columns.first else _check_names)(order, file, wanted)
     at = {column: position for position, column in enumerate(order)}
@@ -489,15 +489,18 @@ def _check_names(names: Sequence[str], file: str, wanted: Wanted) -> None:
         raise DataError(f"{file}: has more than one column {listed(doubled)}; rename or drop one")
 
 
-def _order(count: int, file: str, wanted: Wanted) -> tuple[str, ...]:
+def _order(count: int, file: str, wanted: Wanted, dialect: Dialect) -> tuple[str, ...]:
     """Return the names of all fields of rows that have ``count`` of them and no header."""
     order = wanted.source_columns
-    if count == len(order) - 1 and wanted.label in order:
-        order = tuple(column for column in order if column != wanted.label)
+    unlabelled = tuple(column for column in order if column != wanted.label)
+    if count == len(unlabelled):
+        order = unlabelled
     if count < len(order):
+        needed = order if wanted.required_label else unlabelled
         raise DataError(
-            f"{file}: has {counted(count, 'column')}; the model needs {len(order)} "
-            f"({listed(order)}), or a header that names them"
+            f"{file}: has {counted(count, 'column')}; the model needs {len(needed)} "
+            f"({listed(needed)}), or a header that names them; or say the delimiter "
+            f"({shown(dialect.delimiter)} was taken) with --delimiter"
         )
     known = (*order, *wanted.rest)
     return (*known, *(numbered(at) for at in range(len(known), count)))[:count]
