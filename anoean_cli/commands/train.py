@@ -17,7 +17,7 @@ from anoean_cli.commands import options
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
 from anoean_cli.environment import MOST_THREADS
-from anoean_cli.errors import DataError, ExitStatus, UsageError
+from anoean_cli.errors import DataError, ExitStatus, SettingError, UsageError
 from anoean_cli.parameters import positive
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class LearningFlags:
         for pair in self.set or ():
             key, equals, value = pair.partition("=")
             if not equals:
-                raise UsageError(f"--set {pair!r} is not of the form KEY=VALUE")
+                raise SettingError(f"--set {pair!r} is not of the form KEY=VALUE", pair)
             found[key.strip()] = value.strip()
         return found
 
