@@ -128,8 +128,8 @@ ImageSize = Annotated[
         metavar="N",
         min=8,
         max=1024,
-        help="Resize a folder's images to N x N; by default 64, or as they are if all are smaller "
-        "and of one size.",
+        help="Resize the images of a folder to N x N; by default 64, or as they are if all are "
+        "smaller and of one size.",
     ),
 ]
 Label = Annotated[

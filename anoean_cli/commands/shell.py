@@ -65,7 +65,7 @@ class Common:
             metavar="FILE.toml",
             is_eager=True,
             callback=_take_config,
-            help="Take options from this file's table of the command; those given here win.",
+            help="Take options from the table of the command in this file; those given here win.",
         ),
     ] = None
 

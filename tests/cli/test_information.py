@@ -108,6 +108,12 @@ def test_completion_tells_what_turning_a_switch_off_does(shell: str) -> None:
     assert "Not --force." in off
 
 
+def test_help_in_zsh_has_no_apostrophes() -> None:
+    """Which typer's completion for zsh would drop: a models figures."""
+    for line in ("anoean ", "anoean prepare --", "anoean train --"):
+        assert "''" not in completions(line, "zsh").stdout
+
+
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh")
 def test_zsh_completes_on_the_first_tab(tmp_path: Path) -> None:
     bin, home = tmp_path / "bin", tmp_path / "home"
