@@ -81,7 +81,7 @@ class DataFlags:
     ] = None
     split: Annotated[
         Literal["drawn", "publisher"],
-        typer.Option(help="Draw the test rows, or take the publisher's test partition."),
+        typer.Option(help="Draw the test rows, or take the test partition of the publisher."),
     ] = "drawn"
 
     def table_options(self, table: TableFlags, dataset: str) -> TableOptions:
@@ -416,6 +416,7 @@ def split_request(dataset: Dataset, flags: DataFlags, nulls: Sequence[str] = ())
     from anoean_cli.data.labels import normal_labels
     from anoean_cli.data.splits import SplitRequest
 
+    _check_labelled(dataset, flags.normal)
     normal = normal_labels(
         flags.normal, dataset.normal, dataset.labels, dataset.name, nulls, flags.unlabeled
     )
@@ -434,6 +435,15 @@ def split_request(dataset: Dataset, flags: DataFlags, nulls: Sequence[str] = ())
         sizes = replace(sizes, test_size=0)
     types, sizes = _anomaly_types(dataset, flags.anomaly_types, normal, sizes)
     return SplitRequest(normal, sizes, types, flags.unlabeled, flags.split)
+
+
+def _check_labelled(dataset: Dataset, normal: str | None) -> None:
+    """Raises UsageError where labels of a table are named, but not the column that holds them."""
+    is_labelled = dataset.kind == "image" or dataset.label_column is not None
+    if is_labelled or normal is None or set(dataset.labels.tolist()) != set(dataset.normal):
+        return
+    if normal not in dataset.normal:
+        raise UsageError(f"--normal {normal}: which column holds the labels? Give --label COL")
 
 
 def _check_two_classes(dataset: Dataset, normal: tuple[str, ...]) -> None:

@@ -283,12 +283,16 @@ class Columns:
         found = column_of(given, self.names)
         if found is not None:
             return found
+        alone = "" if len(self.names) > 1 else "; if that is several, say the --delimiter"
         if not self.first:
             has = ", ".join(self.names[:50])
-            raise UsageError(f"{option} {given}: {self.file} has no such column; it has: {has}")
+            raise UsageError(
+                f"{option} {given}: {self.file} has no such column; it has: {has}{alone}"
+            )
         raise UsageError(
             f"{option} {given}: {self.file} has no such column; it was read as having no header, "
-            f"and its first row holds {listed(self.first)}: if these are names, say --header yes"
+            f"and its first row holds {listed(self.first)}: if these are names, say --header yes, "
+            f"else count the column, as in {option} {len(self.names)}{alone}"
         )
 
 

@@ -479,8 +479,11 @@ def _check_names(names: Sequence[str], file: str, wanted: Wanted) -> None:
     counts = Counter(names)
     missing = [column for column in wanted.read if not counts[column]]
     if missing:
-        lacking = [column for column in missing if column in wanted.features]
-        remedy = "; add what is missing, or train a model without it (--ignore)" if lacking else ""
+        remedy = ""
+        if any(column in wanted.features for column in missing):
+            remedy = "; add or rename what is missing, or train a model without it (--ignore)"
+        elif wanted.required_label and wanted.label in missing:
+            remedy = "; give rows with labels, or name their column with --label"
         raise DataError(
             f"{file}: has no column {listed(missing)}; its columns are {listed(names)}{remedy}"
         )

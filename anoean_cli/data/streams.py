@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 import pyarrow as pa
 
 from anoean_cli.errors import DataError, UsageError
-from anoean_cli.storage.remote import is_remote, open_remote
+from anoean_cli.storage.remote import is_remote, not_there, open_remote
 
 Read: TypeAlias = Callable[[int], bytes]
 """Takes a size, returns about as many bytes; ``b""`` at the end and only there."""
@@ -64,7 +64,7 @@ def open_raw(path: Path | str) -> BinaryIO:
     try:
         return open(path, "rb")
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; check the path") from None
+        raise DataError(not_there(path)) from None
     except IsADirectoryError:
         raise DataError(f"{path}: is a folder; name a file in it") from None
     except PermissionError:

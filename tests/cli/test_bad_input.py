@@ -77,6 +77,32 @@ def test_another_delimiter_is_told_with_the_columns_that_are_needed(
     assert "needs 6" in anoean("evaluate --data fresh.csv --delimiter ;").error
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("train --dataset fresh.csv --normal ok", "--normal ok: which column holds the labels?"),
+        ("train --dataset fresh.csv --label label --delimiter ;", "label; if that is several, say"),
+        ("train --dataset bare.csv --label label", "else count the column, as in --label 6"),
+        ("train --dataset https://there/x.csv --label label", "of addresses only s3:// and gs:// "),
+        ("train --dataset ./folder/", "of a folder of tables name one"),
+        ("score https://there/x.csv -m {}", "download it, and name the file"),
+        ("score renamed.csv -m {}", "add or rename what is missing"),
+        ("evaluate --data unlabelled.csv -m {}", "give rows with labels, or name their column wi"),
+    ],
+)
+def test_beginners_are_told_how_to_go_on(
+    anoean: Run, table_run: Path, fresh: Path, command: str, told: str
+) -> None:
+    rows = table_rows(20, seed=2)
+    write_csv(Path("bare.csv"), rows, ())
+    write_csv(Path("renamed.csv"), rows, [name.replace("weight", "Weight") for name in HEADER])
+    write_csv(Path("unlabelled.csv"), [row[:-1] for row in rows], HEADER[:-1])
+    Path("folder").mkdir()
+    found = anoean(command.format(table_run / "model.h5"))
+    assert found.returncode in (2, 3)
+    assert told in found.error
+
+
 @pytest.mark.usefixtures("model")
 def test_an_input_that_is_not_there_is_told_before_others_are_scored(
     anoean: Run, fresh: Path
