@@ -51,7 +51,8 @@ def built(commands: Sequence[str] = COMMANDS) -> typer.Typer:
     )
     app.callback()(_root)
     for name in commands:
-        app.command(name)(shell.command(import_module(f"anoean_cli.commands.{name}").run))
+        module = import_module(f"anoean_cli.commands.{name}")
+        app.command(name, cls=shell.Command)(shell.command(module.run))
     return app
 
 

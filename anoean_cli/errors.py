@@ -45,6 +45,18 @@ class UsageError(AnoeanError, ValueError):
     status = ExitStatus.USAGE
 
 
+class SettingError(UsageError):
+    """A plugin parameter that is not there, or cannot have a value.
+
+    Attributes:
+        setting: its name, as it was given or as the plugin has it.
+    """
+
+    def __init__(self, message: str, setting: str = "") -> None:
+        super().__init__(message)
+        self.setting = setting
+
+
 class DataError(AnoeanError, ValueError):
     """Input data that cannot be used; a ``ValueError`` too, as ``UsageError`` is."""
 

@@ -28,6 +28,8 @@ Kind: TypeAlias = Literal["image", "table"]
 ColumnKind: TypeAlias = Literal["numeric", "categorical", "datetime", "datetime-utc"]
 First: TypeAlias = Literal["year", "day", "month"]
 """What stands first in the dates of a column; any column may hold some with the year first."""
+FirstIfOpen: TypeAlias = Literal["day-first", "month-first"]
+"""What the user says of columns whose dates leave it open whether the day or the month is first."""
 Json: TypeAlias = Any
 FloatRows: TypeAlias = NDArray[np.float32]
 Scores: TypeAlias = NDArray[np.float64]
@@ -65,8 +67,10 @@ class ExampleSpec:
 class TableOptions:
     """How a text table is to be read; ``None`` means "find out".
 
-    ``label``, ``ignore``, ``numeric``, ``categorical`` and ``datetime`` name columns, or give
-    positions counted from 1 (from the end when negative).
+    ``label``, ``ignore``, ``numeric``, ``categorical``, ``datetime``, ``day_first`` and
+    ``month_first`` name columns, or give positions counted from 1 (from the end when negative).
+    The last two are of columns of dates, in which they hold whatever the dates look like;
+    ``dates`` holds where the dates themselves leave it open.
     """
 
     header: bool | None = None
@@ -79,6 +83,9 @@ class TableOptions:
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     datetime: tuple[str, ...] = ()
+    dates: FirstIfOpen | None = None
+    day_first: tuple[str, ...] = ()
+    month_first: tuple[str, ...] = ()
 
 
 def column_type(kind: ColumnKind) -> pa.DataType:

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from anoean_cli.errors import UsageError
+from anoean_cli.errors import SettingError, UsageError
 
 KINDS = (bool, int, float, str)
 
@@ -40,15 +40,15 @@ def build(owner: str, cls: type, settings: Mapping[str, Any]) -> Any:
         settings: values by field name; text is converted to the field's type.
 
     Raises:
-        UsageError: an unknown name, a value of the wrong type or out of range.
+        SettingError: an unknown name, a value of the wrong type or out of range.
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}
     kinds = typing.get_type_hints(cls)
     values = {}
     for name, value in settings.items():
         if name not in fields:
-            raise UsageError(
-                f"{owner} has no parameter {name!r}; it has: {', '.join(fields) or 'none'}"
+            raise SettingError(
+                f"{owner} has no parameter {name!r}; it has: {', '.join(fields) or 'none'}", name
             )
         values[name] = _checked(owner, fields[name], kinds[name], value)
     return cls(**values)
@@ -127,11 +127,12 @@ def _checked(owner: str, field: dataclasses.Field[Any], kind: Any, value: Any) -
     if value is None:
         return None
     if choices is not None and value not in choices:
-        raise UsageError(f"{owner}: {field.name} is {value!r}; choose from {', '.join(choices)}")
+        message = f"{owner}: {field.name} is {value!r}; choose from {', '.join(choices)}"
+        raise SettingError(message, field.name)
     # Written so that NaN, which compares false with everything, is refused as well.
     if (low is not None and not value >= low) or (high is not None and not value <= high):
         bounds = f"{'-∞' if low is None else low} to {'∞' if high is None else high}"
-        raise UsageError(f"{owner}: {field.name} is {value!r}; the range is {bounds}")
+        raise SettingError(f"{owner}: {field.name} is {value!r}; the range is {bounds}", field.name)
     return value
 
 
@@ -149,8 +150,8 @@ def _converted(owner: str, name: str, kind: Any, value: Any) -> Any:
             raise ValueError
         return target(value)
     except (TypeError, ValueError, OverflowError):
-        raise UsageError(
-            f"{owner}: {name} is {value!r}; a value of type {_type_name(kind)} is needed"
+        raise SettingError(
+            f"{owner}: {name} is {value!r}; a value of type {_type_name(kind)} is needed", name
         ) from None
 
 

@@ -13,7 +13,14 @@ from anoean_cli.commands import options
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.commands.train import FLAGS, DataFlags, LearningFlags
 from anoean_cli.console import Console
-from anoean_cli.errors import DataError, ExitStatus, PluginError, TrainingError, UsageError
+from anoean_cli.errors import (
+    DataError,
+    ExitStatus,
+    PluginError,
+    SettingError,
+    TrainingError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from anoean_cli.data.splits import SplitRequest
@@ -232,7 +239,8 @@ def requests_of(
     for key in settings:
         if key not in taken:
             spelled = f"for --{FLAGS[key].replace('_', '-')}" if key in FLAGS else repr(key)
-            raise UsageError(f"none of {', '.join(contenders)} has a parameter {spelled}")
+            message = f"none of {', '.join(contenders)} has a parameter {spelled}"
+            raise SettingError(message, key)
     for request in requests.values():
         resolved(request, kind)
     return requests

@@ -11,14 +11,16 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from anoean_cli.errors import UsageError
+from anoean_cli.errors import SettingError, UsageError
 
 NOT_IN_FILES = ("config", "print_config")
 SETTINGS = "set"
+TEXT = "anoean.config"  # where a context keeps what the file holds
 
 
 def take(context: Any, path: Path) -> None:
@@ -30,7 +32,7 @@ def take(context: Any, path: Path) -> None:
     Raises:
         UsageError: no TOML file, no table of this command, or a key or value that it cannot take.
     """
-    text = text_of("--config", path)
+    text = context.meta[TEXT] = text_of("--config", path)  # a pipe cannot be read twice
     command = context.info_name
     table = _table(path, text, command)
     known = {_key_of(p): p for p in context.command.params if p.name not in NOT_IN_FILES}
@@ -63,6 +65,54 @@ def with_settings(context: Any, values: dict[str, Any]) -> None:
         if FLAGS.get(name := _parameter_of(pair), name) not in given - {SETTINGS}
     ]
     values[SETTINGS] = kept + (values[SETTINGS] if SETTINGS in given else [])
+
+
+@contextmanager
+def placing(context: Any, path: Path) -> Iterator[None]:
+    """Tell of a plugin parameter that cannot be had where the file says it, if it does.
+
+    Raises:
+        UsageError: in place of a SettingError.
+    """
+    try:
+        yield
+    except SettingError as error:
+        place = _place_of(error.setting, context)
+        if place is None:
+            raise
+        raise UsageError(f"{path}{place}: {error}") from error
+
+
+def _place_of(setting: str, context: Any) -> str | None:
+    """``, line N: [train] set.forest`` of a parameter; None if the command line says it."""
+    from anoean_cli.commands.train import FLAGS
+
+    text, command, found = context.meta[TEXT], context.info_name, context.default_map
+    if _is_given(context, SETTINGS) and _named(setting, context.params[SETTINGS]):
+        return None
+    name = _named(setting, found.get(SETTINGS, ()))
+    if name is not None:
+        return f"{_line_of_setting(text, command, name)}: [{command}] {SETTINGS}.{name}"
+    option = FLAGS.get(setting)
+    if option is None or option not in found or _is_given(context, option):
+        return None
+    key = option.replace("_", "-")
+    line = line_of(text, command, key) or line_of(text, command, option)
+    return f"{line}: [{command}] {key}"
+
+
+def _named(setting: str, pairs: Sequence[str]) -> str | None:
+    """The name, perhaps with its owner before it, that KEY=VALUE pairs have for a setting."""
+    names = (pair.partition("=")[0].strip() for pair in pairs)
+    return next((name for name in names if f".{name}".endswith(f".{setting}")), None)
+
+
+def _line_of_setting(text: str, command: str, name: str) -> str:
+    """``, line N`` of a setting in its owner's table, in that of all, or in the command's."""
+    owner, _, key = name.rpartition(".")
+    table = f"{command}.{SETTINGS}"
+    places = ((f"{table}.{owner}", key), (table, owner or key), (command, SETTINGS))
+    return next(filter(None, (line_of(text, *place) for place in places)), "")
 
 
 def check_apart(context: Any, values: Mapping[str, Any]) -> None:

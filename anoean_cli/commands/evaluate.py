@@ -51,7 +51,7 @@ def run(
     force: options.Force = False,
     json: options.AsJson = False,
 ) -> None:
-    """Print a model's figures, with 95 % intervals, on labelled rows."""
+    """Print figures of a model on labelled rows, with 95 % intervals."""
     from anoean_cli.evaluation.run import figures
     from anoean_cli.inference.model import load_model
 

@@ -216,7 +216,10 @@ def check_table_options(name: str, source: str, table: TableOptions) -> None:
     given = [f.name for f in fields(table) if getattr(table, f.name) != f.default]
     if given and not _takes_table_options(name, source):
         names = ", ".join("--" + each.replace("_", "-") for each in given)
-        raise UsageError(f"{names}: the data set {name} is no text table; leave that out")
+        path = Path(name if is_file(name) else source)
+        is_prepared = path.is_file() and prepared.is_prepared(path)
+        remedy = "leave that out" + (", or say it when preparing the table" if is_prepared else "")
+        raise UsageError(f"{names}: the data set {name} is no text table; {remedy}")
 
 
 def _takes_table_options(name: str, source: str) -> bool:

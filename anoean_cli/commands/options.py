@@ -15,7 +15,7 @@ from anoean_cli.environment import MOST_THREADS
 from anoean_cli.errors import FileFormatError, UsageError
 
 if TYPE_CHECKING:
-    from anoean_cli.interfaces import TableOptions
+    from anoean_cli.interfaces import FirstIfOpen, TableOptions
 
 
 def complete_datasets(incomplete: str) -> list[str]:
@@ -128,8 +128,8 @@ ImageSize = Annotated[
         metavar="N",
         min=8,
         max=1024,
-        help="Resize a folder's images to N x N; by default 64, or as they are if all are smaller "
-        "and of one size.",
+        help="Resize the images of a folder to N x N; by default 64, or as they are if all are "
+        "smaller and of one size.",
     ),
 ]
 Label = Annotated[
@@ -155,6 +155,14 @@ Schema = Annotated[
     Path | None,
     typer.Option(
         "--schema", metavar="FILE.toml", help="What the columns are, as prepare --dry-run prints."
+    ),
+]
+
+Dates = Annotated[
+    Literal["day-first", "month-first"] | None,
+    typer.Option(
+        "--dates",
+        help="What stands first in dates such as 03/04/2026 where a column leaves it open.",
     ),
 ]
 
@@ -188,6 +196,7 @@ class TableFlags:
         numeric: str | None = None,
         categorical: str | None = None,
         datetime: str | None = None,
+        dates: FirstIfOpen | None = None,
         trained: Mapping[str, Any] | None = None,
     ) -> TableOptions:
         """The options for one table.
@@ -223,6 +232,7 @@ class TableFlags:
             numeric=listed(numeric),
             categorical=listed(categorical),
             datetime=listed(datetime),
+            dates=dates,
         )
 
 

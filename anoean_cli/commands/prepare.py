@@ -29,6 +29,7 @@ def run(
     ignore: Annotated[
         str | None, typer.Option(metavar="COLS", help="Columns that are no features.")
     ] = None,
+    dates: options.Dates = None,
     schema: options.Schema = None,
     dry_run: Annotated[
         bool,
@@ -60,7 +61,7 @@ def run(
     from anoean_cli.storage.atomic import make_folder
     from anoean_cli.storage.prepared import in_cache, write_prepared
 
-    table_options = table.options(label, ignore)
+    table_options = table.options(label, ignore, dates=dates)
     check_table_options(dataset, source, table_options)
     check_image_size(dataset, source, image_size)
     drawing = drawing_for(max_rows, dataset, source, seed=0)

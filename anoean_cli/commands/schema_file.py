@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from anoean_cli.interfaces import Dataset, TableOptions
 
 KINDS = ("numeric", "categorical", "datetime", "label", "dropped")
+FIRSTS = ("day", "month")
 HEAD = """\
 # What anoean takes the columns of {name} for: {kinds}.
-# Change a kind, and give this file back with --schema; the other figures are there to be read.
+# Change a kind, or what is first in dates (day, month), and give this file back with --schema;
+# the other figures are there to be read.
 
 [columns]
 """
@@ -65,6 +67,8 @@ def described(dataset: Dataset) -> str:
             if name in schema.dropped:
                 entry["why"] = schema.dropped[name]
             elif name in schema.dates:
+                if name in schema.firsts:
+                    entry["first"] = schema.firsts[name]
                 entry["learned"] = named_cycles(learned_cycles(column))
         lines.append(_written(name, entry))
     return HEAD.format(name=dataset.name, kinds=", ".join(KINDS)) + "\n".join(lines)
@@ -90,14 +94,14 @@ def applied(path: Path, table: str, options: TableOptions) -> TableOptions:
         table: the table, of which the first row is looked at.
 
     Raises:
-        UsageError: no such file, a kind that is none, options that say the same, or columns that
-            are not those of the table.
+        UsageError: no such file, a kind that is none, something else than the day or the month
+            first in dates, options that say the same, or columns that are not those of the table.
     """
     given = [n for n in ("label", "ignore", *KINDS[:3]) if getattr(options, n)]
     if given:
         raise UsageError(f"--schema says what columns are: leave --{given[0]} out, or edit {path}")
     text = text_of("--schema", path)
-    kinds = _kinds(path, text)
+    kinds, firsts = _columns(path, text)
     _check_columns(path, text, kinds, table, options)
     of = {kind: tuple(name for name, each in kinds.items() if each == kind) for kind in KINDS}
     if len(of["label"]) > 1:
@@ -110,24 +114,36 @@ def applied(path: Path, table: str, options: TableOptions) -> TableOptions:
         numeric=of["numeric"],
         categorical=of["categorical"],
         datetime=of["datetime"],
+        day_first=tuple(name for name, first in firsts.items() if first == "day"),
+        month_first=tuple(name for name, first in firsts.items() if first == "month"),
     )
 
 
-def _kinds(path: Path, text: str) -> dict[str, str]:
+def _columns(path: Path, text: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The kind of each column, and what is first in those of dates of which it is said."""
     try:
         columns = tomllib.loads(text).get("columns")
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: is no TOML: {error}") from error
     if not isinstance(columns, dict) or not columns:
         raise UsageError(f"{path}: has no table [columns]; anoean prepare TABLE --dry-run gives it")
-    found = {}
+    kinds, firsts = {}, {}
     for name, entry in columns.items():
-        kind = entry.get("kind") if isinstance(entry, dict) else entry
+        where = f"{path}{line_of(text, 'columns', name)}: column {name}"
+        entry = entry if isinstance(entry, dict) else {"kind": entry}
+        kind, first = entry.get("kind"), entry.get("first")
         if kind not in KINDS:
-            where = f"{path}{line_of(text, 'columns', name)}: column {name}"
             raise UsageError(f"{where}: is of kind {kind!r}; choose from {', '.join(KINDS)}")
-        found[name] = kind
-    return found
+        kinds[name] = kind
+        if kind != "datetime" or first is None:
+            continue
+        if first not in FIRSTS:
+            raise UsageError(
+                f"{where}: its first is {first!r}; choose from {', '.join(FIRSTS)}, "
+                "or leave it out where the year comes first"
+            )
+        firsts[name] = first
+    return kinds, firsts
 
 
 def _check_columns(

@@ -8,6 +8,7 @@ beyond typer they import when they run.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import inspect
@@ -18,11 +19,11 @@ import sys
 import traceback
 import typing
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from anoean_cli import process
 from anoean_cli.commands import options
@@ -64,7 +65,7 @@ class Common:
             metavar="FILE.toml",
             is_eager=True,
             callback=_take_config,
-            help="Take options from this file's table of the command; those given here win.",
+            help="Take options from the table of the command in this file; those given here win.",
         ),
     ] = None
 
@@ -90,11 +91,13 @@ def command(function: Function) -> Callable[..., None]:
             plain.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
 
     def run(context: typer.Context, **values: Any) -> None:
+        placing: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if values["config"] is not None:
             from anoean_cli.commands import configuration
 
             configuration.check_apart(context, values)
             configuration.with_settings(context, values)
+            placing = configuration.placing(context, values["config"])
         built = {
             name: group(**{f.name: values.pop(f.name) for f in dataclasses.fields(group)})
             for name, group in groups.items()
@@ -102,7 +105,8 @@ def command(function: Function) -> Callable[..., None]:
         console = built.pop("common").console()
 
         def action() -> ExitStatus | None:
-            with redirect_stdout(sys.stderr):  # what a plugin prints is no data: see `Console.out`
+            # What a plugin prints is no data: see `Console.out`.
+            with placing, contextlib.redirect_stdout(sys.stderr):
                 return function(console, **values, **built)
 
         raise typer.Exit(int(guarded(console, action)))
@@ -114,6 +118,18 @@ def command(function: Function) -> Callable[..., None]:
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     run.__name__, run.__doc__ = function.__name__, function.__doc__
     return run
+
+
+class Command(TyperCommand):
+    """A command of typer's that completes ``--no-force`` with what it does: not ``--force``."""
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        found: list[Any] = super().shell_complete(ctx, incomplete)
+        turned_off = {name: p.opts[0] for p in self.params for name in p.secondary_opts}
+        for item in found:
+            if item.value in turned_off:
+                item.help = f"Not {turned_off[item.value]}."
+        return found
 
 
 def guarded(console: Console, action: Callable[[], ExitStatus | None]) -> ExitStatus:
@@ -162,7 +178,7 @@ def _told(console: Console, error: Exception) -> ExitStatus:
     return ExitStatus.BUG
 
 
-@contextmanager
+@contextlib.contextmanager
 def without_pandas() -> Iterator[None]:
     """Keep pyarrow from importing pandas where it is installed: that takes longer than scoring.
 

@@ -17,7 +17,7 @@ from anoean_cli.commands import options
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
 from anoean_cli.environment import MOST_THREADS
-from anoean_cli.errors import DataError, ExitStatus, UsageError
+from anoean_cli.errors import DataError, ExitStatus, SettingError, UsageError
 from anoean_cli.parameters import positive
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class DataFlags:
     datetime: Annotated[
         str | None, typer.Option(metavar="COLS", help="Columns to take as dates.")
     ] = None
+    dates: options.Dates = None
     schema: options.Schema = None
     image_size: options.ImageSize = None
     max_rows: options.MaxRows = None
@@ -80,7 +81,7 @@ class DataFlags:
     ] = None
     split: Annotated[
         Literal["drawn", "publisher"],
-        typer.Option(help="Draw the test rows, or take the publisher's test partition."),
+        typer.Option(help="Draw the test rows, or take the test partition of the publisher."),
     ] = "drawn"
 
     def table_options(self, table: TableFlags, dataset: str) -> TableOptions:
@@ -92,7 +93,7 @@ class DataFlags:
         from anoean_cli.commands.loading import check_table_options, described_by
 
         given = table.options(
-            self.label, self.ignore, self.numeric, self.categorical, self.datetime
+            self.label, self.ignore, self.numeric, self.categorical, self.datetime, self.dates
         )
         check_table_options(dataset, self.source, given)
         return described_by(self.schema, dataset, self.source, given)
@@ -190,7 +191,7 @@ class LearningFlags:
         for pair in self.set or ():
             key, equals, value = pair.partition("=")
             if not equals:
-                raise UsageError(f"--set {pair!r} is not of the form KEY=VALUE")
+                raise SettingError(f"--set {pair!r} is not of the form KEY=VALUE", pair)
             found[key.strip()] = value.strip()
         return found
 
@@ -340,6 +341,7 @@ def effective(
         "numeric": data.numeric,
         "categorical": data.categorical,
         "datetime": data.datetime,
+        "dates": data.dates,
         "schema": None if data.schema is None else str(data.schema),
         "image-size": data.image_size,
         "max-rows": data.max_rows,
@@ -414,6 +416,7 @@ def split_request(dataset: Dataset, flags: DataFlags, nulls: Sequence[str] = ())
     from anoean_cli.data.labels import normal_labels
     from anoean_cli.data.splits import SplitRequest
 
+    _check_labelled(dataset, flags.normal)
     normal = normal_labels(
         flags.normal, dataset.normal, dataset.labels, dataset.name, nulls, flags.unlabeled
     )
@@ -432,6 +435,15 @@ def split_request(dataset: Dataset, flags: DataFlags, nulls: Sequence[str] = ())
         sizes = replace(sizes, test_size=0)
     types, sizes = _anomaly_types(dataset, flags.anomaly_types, normal, sizes)
     return SplitRequest(normal, sizes, types, flags.unlabeled, flags.split)
+
+
+def _check_labelled(dataset: Dataset, normal: str | None) -> None:
+    """Raises UsageError where labels of a table are named, but not the column that holds them."""
+    is_labelled = dataset.kind == "image" or dataset.label_column is not None
+    if is_labelled or normal is None or set(dataset.labels.tolist()) != set(dataset.normal):
+        return
+    if normal not in dataset.normal:
+        raise UsageError(f"--normal {normal}: which column holds the labels? Give --label COL")
 
 
 def _check_two_classes(dataset: Dataset, normal: tuple[str, ...]) -> None:

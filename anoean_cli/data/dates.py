@@ -39,8 +39,8 @@ FIRSTS: tuple[First, ...] = get_args(First)
 EXAMPLES: dict[First, str] = {"year": "2026-01-31", "day": "31/01/2026", "month": "01/31/2026"}
 
 DAYS_OR_MONTHS = (
-    "holds dates that may have the day or the month first (write them as 2026-01-31, or give rows "
-    "with a day after the 12th)"
+    "holds dates that may have the day or the month first (say --dates day-first or "
+    "--dates month-first, or write them as 2026-01-31)"
 )
 
 _YEAR, _MONTH, _DAY = r"(\d{4})", r"(0?[1-9]|1[0-2])", r"(0?[1-9]|[12]\d|3[01])"
@@ -130,11 +130,17 @@ def parsed_dates(column: Any, zoned: bool, first: First = "year") -> Any:
         return column.cast(kind)
 
 
-def found_dates(column: Any) -> tuple[Any, First] | None:
+def found_dates(
+    column: Any, firsts: Sequence[First] = FIRSTS, if_open: First | None = None
+) -> tuple[Any, First] | None:
     """Return strings as timestamps, and what stands first in them.
 
     None if one of them is not a date like the others, all are missing, or it cannot be told
     whether days or months come first.
+
+    Args:
+        firsts: what may stand first in those in which the year does not.
+        if_open: what does where the dates leave open which.
     """
     import pyarrow as pa
 
@@ -142,12 +148,14 @@ def found_dates(column: Any) -> tuple[Any, First] | None:
     if zoned is None:
         return None
     found: list[tuple[Any, First]] = []
-    for first in FIRSTS:
+    for first in firsts:
         with suppress(pa.ArrowInvalid):
             found.append((parsed_dates(column, zoned, first), first))
             if first == "year":
                 break
-    return found[0] if len(found) == 1 else None
+    if len(found) > 1:
+        found = [each for each in found if each[1] == if_open]
+    return found[0] if found else None
 
 
 def _zone_of_first(column: Any) -> bool | None:

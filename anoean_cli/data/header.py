@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain, islice, zip_longest
 
 from anoean_cli.data import text
+from anoean_cli.data.dates import FIRSTS
 from anoean_cli.data.text import Dialect, shown
 from anoean_cli.errors import UsageError
-from anoean_cli.interfaces import TableOptions
+from anoean_cli.interfaces import First, FirstIfOpen, TableOptions
 
 _COUNT = re.compile(rb"0|[1-9]\d{0,15}")
 _WHOLE = re.compile(rb"[+-]?\d+")
+_IF_OPEN: Mapping[FirstIfOpen | None, First] = {"day-first": "day", "month-first": "month"}
 ENOUGH_COLUMNS = 5  # of however many, to tell names from values
 
 
@@ -185,6 +187,8 @@ class Roles:
         label: the label column, or None.
         ignored: columns that are no features.
         numeric, categorical, datetime: features that are to be of that kind.
+        firsts: what is to stand first in columns of dates.
+        first_if_open: what does in dates that leave it open.
     """
 
     label: str | None = None
@@ -192,6 +196,12 @@ class Roles:
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     datetime: tuple[str, ...] = ()
+    firsts: Mapping[str, First] = field(default_factory=dict)
+    first_if_open: First | None = None
+
+    def may_be_first(self, name: str) -> Sequence[First]:
+        """What may stand first in the dates of a column."""
+        return (self.firsts[name],) if name in self.firsts else FIRSTS
 
     @property
     def vouched(self) -> tuple[str, ...]:
@@ -245,6 +255,8 @@ class Columns:
             tuple(self._find(given, "--numeric") for given in options.numeric),
             tuple(self._find(given, "--categorical") for given in options.categorical),
             tuple(self._find(given, "--datetime") for given in options.datetime),
+            self._firsts(options),
+            _IF_OPEN.get(options.dates),
         )
         if label in roles.ignored:
             raise UsageError(f"--ignore {label}: that is the label column of {self.file}")
@@ -262,17 +274,25 @@ class Columns:
                     )
         return roles
 
+    def _firsts(self, options: TableOptions) -> dict[str, First]:
+        days: dict[str, First] = {self._find(n, "day_first"): "day" for n in options.day_first}
+        return days | {self._find(n, "month_first"): "month" for n in options.month_first}
+
     def _find(self, given: str, option: str) -> str:
         """The column of that name, or at that position from 1 (from the end when negative)."""
         found = column_of(given, self.names)
         if found is not None:
             return found
+        alone = "" if len(self.names) > 1 else "; if that is several, say the --delimiter"
         if not self.first:
             has = ", ".join(self.names[:50])
-            raise UsageError(f"{option} {given}: {self.file} has no such column; it has: {has}")
+            raise UsageError(
+                f"{option} {given}: {self.file} has no such column; it has: {has}{alone}"
+            )
         raise UsageError(
             f"{option} {given}: {self.file} has no such column; it was read as having no header, "
-            f"and its first row holds {listed(self.first)}: if these are names, say --header yes"
+            f"and its first row holds {listed(self.first)}: if these are names, say --header yes, "
+            f"else count the column, as in {option} {len(self.names)}{alone}"
         )
 
 

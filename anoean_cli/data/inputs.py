@@ -35,7 +35,7 @@ from anoean_cli.data.text import shown
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import ExampleSpec, TableOptions, column_kind
 from anoean_cli.storage.prepared import PreparedReader, is_prepared
-from anoean_cli.storage.remote import is_remote
+from anoean_cli.storage.remote import is_remote, not_there
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -174,7 +174,7 @@ def unread_pieces(
 def check_there(source: str) -> None:
     """Raises DataError where an input names a file that is not there."""
     if source != STDIN and not is_remote(source) and not os.path.exists(source):
-        raise DataError(f"{name_of(source)}: no such file; check the path")
+        raise DataError(not_there(name_of(source)))
 
 
 def name_of(path: Path | str) -> str:

@@ -38,6 +38,7 @@ from anoean_cli.data.columnar import (
 )
 from anoean_cli.data.dates import (
     DAYS_OR_MONTHS,
+    FIRSTS,
     found_dates,
     is_date,
     writings,
@@ -445,7 +446,7 @@ def _layout(
     """Match the columns of a text with the wanted ones: where they are, and what is extra."""
     file, order = columns.file, columns.names
     if columns.first:
-        order = _order(len(order), file, wanted)
+        order = _order(len(order), file, wanted, dialect)
     wanted = wanted.settled(order, file)
     (_check_order if columns.first else _check_names)(order, file, wanted)
     at = {column: position for position, column in enumerate(order)}
@@ -478,8 +479,11 @@ def _check_names(names: Sequence[str], file: str, wanted: Wanted) -> None:
     counts = Counter(names)
     missing = [column for column in wanted.read if not counts[column]]
     if missing:
-        lacking = [column for column in missing if column in wanted.features]
-        remedy = "; add what is missing, or train a model without it (--ignore)" if lacking else ""
+        remedy = ""
+        if any(column in wanted.features for column in missing):
+            remedy = "; add or rename what is missing, or train a model without it (--ignore)"
+        elif wanted.required_label and wanted.label in missing:
+            remedy = "; give rows with labels, or name their column with --label"
         raise DataError(
             f"{file}: has no column {listed(missing)}; its columns are {listed(names)}{remedy}"
         )
@@ -488,15 +492,18 @@ def _check_names(names: Sequence[str], file: str, wanted: Wanted) -> None:
         raise DataError(f"{file}: has more than one column {listed(doubled)}; rename or drop one")
 
 
-def _order(count: int, file: str, wanted: Wanted) -> tuple[str, ...]:
+def _order(count: int, file: str, wanted: Wanted, dialect: Dialect) -> tuple[str, ...]:
     """Return the names of all fields of rows that have ``count`` of them and no header."""
     order = wanted.source_columns
-    if count == len(order) - 1 and wanted.label in order:
-        order = tuple(column for column in order if column != wanted.label)
+    unlabelled = tuple(column for column in order if column != wanted.label)
+    if count == len(unlabelled):
+        order = unlabelled
     if count < len(order):
+        needed = order if wanted.required_label else unlabelled
         raise DataError(
-            f"{file}: has {counted(count, 'column')}; the model needs {len(order)} "
-            f"({listed(order)}), or a header that names them"
+            f"{file}: has {counted(count, 'column')}; the model needs {len(needed)} "
+            f"({listed(needed)}), or a header that names them; or say the delimiter "
+            f"({shown(dialect.delimiter)} was taken) with --delimiter"
         )
     known = (*order, *wanted.rest)
     return (*known, *(numbered(at) for at in range(len(known), count)))[:count]
@@ -703,11 +710,11 @@ def _typed(
         return
     strings = as_text(column, dialect.nulls)
     if name not in roles.numeric:
-        dates = found_dates(strings)
+        dates = found_dates(strings, roles.may_be_first(name), roles.first_if_open)
         if dates is not None:
             types.add_dates(name, *dates)
             return
-        _judge_dates(strings, name, place, None if name in roles.datetime else warn)
+        _judge_dates(strings, name, roles, place, None if name in roles.datetime else warn)
     _judge_text(column, name, dialect, place, None if name in roles.numeric else warn)
     types.columns[name] = strings
 
@@ -715,6 +722,7 @@ def _typed(
 def _judge_dates(
     column: pa.ChunkedArray,
     name: str,
+    roles: Roles,
     place: Callable[[int], str],
     warn: Callable[[str], None] | None,
 ) -> None:
@@ -723,8 +731,12 @@ def _judge_dates(
     present = len(column) - column.null_count
     if not present or (warn is not None and not _may_hold_dates(column)):
         return
-    counts = writings(column)
-    zoned, first = max(counts, key=lambda kind: counts[kind])  # of equals the first
+    counts, firsts = writings(column), roles.may_be_first(name)
+    # Of equals what the user says of open ones, else the first.
+    zoned, first = max(
+        (kind for kind in counts if kind[1] in firsts),
+        key=lambda kind: (counts[kind], kind[1] == roles.first_if_open),
+    )
     alike = counts[zoned, first]
     if warn is not None and alike < _NEARLY_ALL * present:
         return
@@ -739,6 +751,8 @@ def _judge_dates(
             raise DataError(f"{place(0)}, column {shown(name)}: {DAYS_OR_MONTHS}")
         return
     fault = text.not_a_date(name, value, zoned, first)
+    if name in roles.firsts and any(is_date(value, zoned, other) for other in FIRSTS):
+        fault = replace(fault, remedy="correct it, or what --schema says is first in the column")
     if warn is None:
         raise DataError(f"{place(row)}, {fault.reason}; {fault.remedy}")
     warn(
@@ -956,8 +970,8 @@ def _text_or_dates(
     strings = types.columns[name] = _cast(table, name, file, as_text, nulls)
     if name in roles.as_text:
         return
-    dates = found_dates(strings)
+    dates = found_dates(strings, roles.may_be_first(name), roles.first_if_open)
     if dates is not None:
         types.add_dates(name, *dates)
     elif name in roles.datetime:
-        _judge_dates(strings, name, place, None)
+        _judge_dates(strings, name, roles, place, None)

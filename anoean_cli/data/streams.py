@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 import pyarrow as pa
 
 from anoean_cli.errors import DataError, UsageError
-from anoean_cli.storage.remote import is_remote, open_remote
+from anoean_cli.storage.remote import is_remote, not_there, open_remote
 
 Read: TypeAlias = Callable[[int], bytes]
 """Takes a size, returns about as many bytes; ``b""`` at the end and only there."""
@@ -23,9 +23,18 @@ Read: TypeAlias = Callable[[int], bytes]
 PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_FOREIGN = {
-    b"PK\x03\x04": "a zip archive or a spreadsheet; export it as CSV",
-    b"\x89HDF": "an HDF5 file, not a table of text",
+_IMAGES = (
+    "images are read by the names of files (.png, .jpg and others) or of their folder; only tables "
+    "are read from a pipe, such as ones of pixel values"
+)
+# What the first bytes tell of content that is no text, and what to do.
+_FOREIGN: dict[tuple[bytes, ...], str] = {
+    (b"PK\x03\x04",): "is a zip archive or a spreadsheet; unpack it, or export it as CSV",
+    (b"\xd0\xcf\x11\xe0",): "is an old spreadsheet or document; export it as CSV",
+    (b"\x89HDF",): "is an HDF5 file, not a table of text",
+    (b"BZh", b"\xfd7zX"): "is packed with bzip2 or xz; unpack it, or pack it with gzip or zstd",
+    (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*"): f"is an image; {_IMAGES}",
+    tuple(bytes([0, 0, kind]) for kind in b"\x08\x09\x0b\x0c\x0d\x0e"): f"is IDX; {_IMAGES}",
 }
 _UTF8_BOM = codecs.BOM_UTF8
 _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -55,7 +64,7 @@ def open_raw(path: Path | str) -> BinaryIO:
     try:
         return open(path, "rb")
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; check the path") from None
+        raise DataError(not_there(path)) from None
     except IsADirectoryError:
         raise DataError(f"{path}: is a folder; name a file in it") from None
     except PermissionError:
@@ -110,19 +119,27 @@ def decompressed(head: bytes, stream: BinaryIO, name: str) -> BinaryIO:
     """Return the content of a stream that begins with ``head``.
 
     Raises:
-        DataError: the content is of a known kind that is not text; while reading, that it
-            cannot be read or decompressed.
+        DataError: the content is of a known kind that is not text, or its compression is
+            damaged; while reading, that it cannot be read or decompressed.
     """
-    for magic, kind in _FOREIGN.items():
-        if head.startswith(magic):
-            stream.close()
-            raise DataError(f"{name}: is {kind}")
     inner: Any = stream
     if head.startswith(_GZIP):
         inner = gzip.GzipFile(fileobj=stream)
     elif head.startswith(_ZSTD):
         inner = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
-    return io.BufferedReader(_Guarded(inner, stream, name))
+    content = io.BufferedReader(_Guarded(inner, stream, name))
+    try:
+        _check_is_text(head if inner is stream else content.peek(4), name)
+    except DataError:
+        content.close()
+        raise
+    return content
+
+
+def _check_is_text(head: bytes, name: str) -> None:
+    for beginnings, told in _FOREIGN.items():
+        if head.startswith(beginnings):
+            raise DataError(f"{name}: {told}")
 
 
 def filled(read: Read, size: int) -> bytes:

@@ -622,7 +622,7 @@ def not_a_date(name: str, value: bytes, zoned: bool, first: First = "year") -> F
     """Return what is wrong with a value in a column of dates."""
     return Fault(
         f"column {shown(name)}: {shown(value)} {fault_of(value, zoned, first)}",
-        "correct it, or name it in --null-values if it stands for a missing value",
+        "write it so, or name it in --null-values if it stands for a missing value",
     )
 
 

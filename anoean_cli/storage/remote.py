@@ -37,6 +37,14 @@ def is_remote(name: object) -> bool:
     return str(name).startswith(SCHEMES)
 
 
+def not_there(name: object) -> str:
+    """What to tell of a name that no file of this machine has."""
+    if "://" in str(name):
+        schemes = " and ".join(SCHEMES)
+        return f"{name}: of addresses only {schemes} are read; download it, and name the file"
+    return f"{name}: no such file; check the path"
+
+
 def open_remote(url: str, *, seekable: bool = False) -> Any:
     """Open an object for reading, as a stream, or so that parts of it can be read in any order.
 

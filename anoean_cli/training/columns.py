@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from anoean_cli.data.dates import DAYS_OR_MONTHS, named_cycles
+from anoean_cli.data.dates import named_cycles
 from anoean_cli.data.header import listed
 from anoean_cli.data.preprocessing import (
     MOST_CATEGORIES,
@@ -27,7 +27,6 @@ KEPT_BY = {
     IDENTIFIER: "--categorical",
     ODD_DATES: "--categorical",
     MIXED_ZONES: "--categorical",
-    DAYS_OR_MONTHS: "--categorical",
     NO_CYCLE: "--datetime",
 }
 
@@ -53,10 +52,11 @@ def told_of_columns(schema: TableSchema, preprocessor: TablePreprocessor) -> Ite
     for name, zoned in schema.dates.items():
         column = preprocessor.columns[name]
         assert isinstance(column, DateColumn)
+        first = f" with the {schema.firsts[name]} first" if name in schema.firsts else ""
         clock = "UTC" if zoned else "the time that is written"
         yield (
-            f"column {name!r} holds dates: learned from are {named_cycles(column.cycles)}, in "
-            f"{clock}; the date itself is not, for rows to come have later ones"
+            f"column {name!r} holds dates{first}: learned from are {named_cycles(column.cycles)}, "
+            f"in {clock}; the date itself is not, for rows to come have later ones"
         )
 
 

@@ -27,7 +27,7 @@ from anoean_cli.data.content import digest_of_rows
 from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor, fit_table
 from anoean_cli.data.schema import TableSchema, infer_schema
 from anoean_cli.data.splits import Split, SplitRequest, draw
-from anoean_cli.errors import PluginError, TrainingError, UsageError, blaming
+from anoean_cli.errors import PluginError, SettingError, TrainingError, UsageError, blaming
 from anoean_cli.inference.contents import ROLES
 from anoean_cli.inference.model import KeptRows, Model, as_columns, raw_scores
 from anoean_cli.inference.recalibration import by_rate
@@ -303,13 +303,16 @@ def _sort_settings(
         if dot and owner in sorted_settings:
             sorted_settings[owner][name] = value
         elif key in of_detector and key in of_encoder:
-            raise UsageError(f"{key} is a parameter of both: write detector.{key} or encoder.{key}")
+            raise SettingError(
+                f"{key} is a parameter of both: write detector.{key} or encoder.{key}", key
+            )
         elif key in of_detector or key in of_encoder:
             sorted_settings["detector" if key in of_detector else "encoder"][key] = value
         else:
             known = ", ".join(sorted(of_detector | of_encoder)) or "none"
-            raise UsageError(
-                f"{request.detector} and its encoder have no parameter {key!r}; they have: {known}"
+            raise SettingError(
+                f"{request.detector} and its encoder have no parameter {key!r}; they have: {known}",
+                key,
             )
     return sorted_settings["detector"], sorted_settings["encoder"]
 

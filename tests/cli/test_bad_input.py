@@ -38,7 +38,7 @@ FILES: dict[str, tuple[bytes | None, str]] = {
         "line 3, column 'weight': 'inf' is not a finite number",
     ),
     "overflow.csv": (text(HEAD, LINE, "x,1,1e999,red,k,ok"), "line 3, column 'weight': '1e999'"),
-    "narrow.csv": (text("x,1,1", "x,1,2"), "has 3 columns; the model needs 6"),
+    "narrow.csv": (text("x,1,1", "x,1,2"), "has 3 columns; the model needs 5 ('id', 's"),
     "missing.csv": (text("id,size,colour", "x,1,red"), "no column 'weight'"),
     "twice.csv": (text("size,size,weight,colour", "1,1,1,red"), "more than one column 'size'"),
     "quote.csv": (text(HEAD, LINE, 'x,"1,1,red,k,ok'), "line 3: a quoted field is never closed"),
@@ -64,6 +64,43 @@ def test_a_bad_table_is_told_and_leaves_nothing(anoean: Run, name: str) -> None:
     assert found.error.startswith(f"error: {name}")
     assert told in found.error
     assert sorted(Path().iterdir()) == before
+
+
+def test_another_delimiter_is_told_with_the_columns_that_are_needed(
+    anoean: Run, model: Path, fresh: Path
+) -> None:
+    """Rows to be scored may leave the label out, rows to evaluate on may not."""
+    found = anoean("score fresh.csv --delimiter ;")
+    assert found.returncode == 3
+    assert "has 1 column; the model needs 5 ('id', 'size', 'weight', 'colour', 's" in found.error
+    assert "or say the delimiter (';' was taken) with --delimiter" in found.error
+    assert "needs 6" in anoean("evaluate --data fresh.csv --delimiter ;").error
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("train --dataset fresh.csv --normal ok", "--normal ok: which column holds the labels?"),
+        ("train --dataset fresh.csv --label label --delimiter ;", "label; if that is several, say"),
+        ("train --dataset bare.csv --label label", "else count the column, as in --label 6"),
+        ("train --dataset https://there/x.csv --label label", "of addresses only s3:// and gs:// "),
+        ("train --dataset ./folder/", "of a folder of tables name one"),
+        ("score https://there/x.csv -m {}", "download it, and name the file"),
+        ("score renamed.csv -m {}", "add or rename what is missing"),
+        ("evaluate --data unlabelled.csv -m {}", "give rows with labels, or name their column wi"),
+    ],
+)
+def test_beginners_are_told_how_to_go_on(
+    anoean: Run, table_run: Path, fresh: Path, command: str, told: str
+) -> None:
+    rows = table_rows(20, seed=2)
+    write_csv(Path("bare.csv"), rows, ())
+    write_csv(Path("renamed.csv"), rows, [name.replace("weight", "Weight") for name in HEADER])
+    write_csv(Path("unlabelled.csv"), [row[:-1] for row in rows], HEADER[:-1])
+    Path("folder").mkdir()
+    found = anoean(command.format(table_run / "model.h5"))
+    assert found.returncode in (2, 3)
+    assert told in found.error
 
 
 @pytest.mark.usefixtures("model")

@@ -122,3 +122,18 @@ def test_file_that_cannot_be_read(anoean: Run, tmp_path: Path) -> None:
     done = anoean("train --config absent.toml --dataset toy")
     assert done.returncode == 2
     assert "absent.toml: cannot be read: No such file" in done.error
+
+
+def test_a_parameter_that_the_file_cannot_set(anoean: Run, tmp_path: Path) -> None:
+    config(tmp_path, "[train]\ndataset = 'toy'\n[train.set]\nforest = true\n")
+    done = anoean("train --print-config --config run.toml")
+    assert done.returncode == 2
+    told = "run.toml, line 4: [train] set.forest: detector anoean: forest is 'true'; a value of"
+    assert f"error: {told}" in done.error
+    done = anoean("train --print-config --config run.toml --set forest=few")
+    assert done.error.startswith("error: detector anoean: forest is 'few'")
+
+    config(tmp_path, "[compare.set.knn]\nneighbours = 3\n")
+    done = anoean("compare --dataset toy --detectors knn --config run.toml")
+    assert done.returncode == 2
+    assert "run.toml, line 2: [compare] set.knn.neighbours: none of knn has a" in done.error

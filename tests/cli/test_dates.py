@@ -90,6 +90,43 @@ def test_days_first_stay_first_in_scoring(anoean: Run, calls_run: Path) -> None:
     assert "is not a date such as 31/01/2026 or 31/01/2026 08:15:00" in done.error
 
 
+def test_what_is_said_of_open_dates_holds_wherever_the_model_reads(anoean: Run) -> None:
+    """All days are up to the 12th: only the user knows that they come first."""
+    for name, seed in (("old", 1), ("new", 2)):
+        frame = pd.concat([calls(range(15), seed=seed), calls(range(15), True, 60, seed + 2)])
+        frame["kind"] = ["ok"] * 600 + ["night"] * 60
+        frame["time"] = frame["time"].dt.tz_localize(None)
+        frame = frame[~(frame["time"].dt.day > 12)]
+        frame.to_csv(f"{name}-iso.csv", index=False)
+        frame["time"] = frame["time"].dt.strftime("%d/%m/%Y %H:%M:%S")
+        frame.to_csv(f"{name}.csv", index=False)
+        frame.to_parquet(f"{name}.parquet", index=False)
+    options = "--label kind --normal ok --detector knn --test-size 0.3 -m"
+    done = anoean(f"train --dataset old.csv {options} open.h5")
+    assert "dates that may have the day or the month first (say --dates day-first or" in done.stderr
+    assert anoean(f"train --dataset old-iso.csv {options} iso.h5").returncode == 0
+    done = anoean(f"train --dataset old.csv --dates day-first {options} days.h5")
+    assert "column 'time' holds dates with the day first: learned from are" in done.stderr
+    assert anoean("prepare new.csv --label kind --dates day-first --out new.h5").returncode == 0
+    assert anoean("prepare new.csv --label kind --out text.h5").returncode == 0
+
+    scores = [row["score"] for row in anoean("score new-iso.csv -m iso.h5").rows]
+    rows = anoean("score new.csv new.parquet new.h5 text.h5 new-iso.csv -m days.h5").rows
+    assert [row["score"] for row in rows] == scores * 5
+    rows = anoean("score - -m days.h5", input=Path("new.csv").read_text()).rows
+    assert [row["score"] for row in rows] == scores
+
+    found = {}
+    for model, data in (("iso.h5", "new-iso.csv"), ("days.h5", "new.csv")):
+        set_aside = anoean(f"evaluate --json -m {model}").json
+        given = anoean(f"evaluate --json --data {data} --label kind -m {model}").json
+        done = anoean(f"calibrate --data {data} --label kind -m {model}")
+        assert done.returncode == 0, done.stderr
+        again = anoean(f"score {data} -m {model}").rows
+        found[model] = (set_aside["auc_pr"], given["auc_pr"], [row["p_value"] for row in again])
+    assert found["days.h5"] == found["iso.h5"]
+
+
 def test_bad_times_end_scoring_or_are_flagged(anoean: Run, calls_run: Path) -> None:
     model = calls_run / "model.h5"
     times = ["2026-07-01T09:00:00Z", "", "09:00", "2026-07-01 09:00:00", "2026-07-01 09:00+02:00"]

@@ -1,5 +1,8 @@
 """Folders of images: trained on, and scored, whatever their sizes."""
 
+import gzip
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -53,3 +56,25 @@ def test_a_folder_as_mvtec_has_it_is_trained_on_and_scored(anoean: Run) -> None:
     alone = anoean("score new/torn.png --on-error flag --explain 1")
     assert alone.returncode == 0, alone.stderr
     assert [row["score"] for row in alone.rows] == [""]
+
+
+def test_images_in_a_pipe_are_told_what_to_do(anoean: Run, images: Path) -> None:
+    digit = Image.fromarray(np.zeros((28, 28), np.uint8))
+    of = {kind: io.BytesIO() for kind in ("png", "jpeg", "gif", "tiff")}
+    for kind, file in of.items():
+        digit.save(file, kind)
+    idx = np.array([0x803, 1, 28, 28], ">u4").tobytes() + bytes(784)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("digit.png", of["png"].getvalue())
+    names = "images are read by the names of files (.png, .jpg and others) or of their folder"
+    for content, told in [
+        *((file.getvalue(), f"is an image; {names}") for file in of.values()),
+        (gzip.compress(of["png"].getvalue()), "is an image"),
+        (idx, f"is IDX; {names}"),
+        (gzip.compress(idx), "is IDX"),
+        (packed.getvalue(), "is a zip archive or a spreadsheet; unpack it"),
+    ]:
+        done = anoean("score - -m images.h5", input=content)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert f"error: -: {told}" in done.error

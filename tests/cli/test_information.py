@@ -99,6 +99,21 @@ def test_completion(shell: str) -> None:
     assert ("paper" in found, "tumours.csv" in found) == (True, False)
 
 
+@pytest.mark.parametrize("shell", ["zsh", "fish"])  # bash shows no help
+def test_completion_tells_what_turning_a_switch_off_does(shell: str) -> None:
+    lines = completions("anoean score --", shell).stdout.splitlines()
+    (on,) = (line for line in lines if "--force" in line and "--no-force" not in line)
+    (off,) = (line for line in lines if "--no-force" in line)
+    assert "Replace an existing output." in on
+    assert "Not --force." in off
+
+
+def test_help_in_zsh_has_no_apostrophes() -> None:
+    """Which typer's completion for zsh would drop: a models figures."""
+    for line in ("anoean ", "anoean prepare --", "anoean train --"):
+        assert "''" not in completions(line, "zsh").stdout
+
+
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh")
 def test_zsh_completes_on_the_first_tab(tmp_path: Path) -> None:
     bin, home = tmp_path / "bin", tmp_path / "home"

@@ -120,6 +120,28 @@ def test_dates_of_parquet_and_what_is_learned_of_them(anoean: Run) -> None:
     assert both == "time of day and day of the week"
 
 
+def test_the_schema_says_what_comes_first_in_dates(anoean: Run) -> None:
+    days = [f"{1 + at % 12:02}/{1 + at // 12:02}/2026" for at in range(60)]
+    write_csv(Path("t.csv"), [[day, at % 7] for at, day in enumerate(days)], ["at", "x"])
+    open_dates = anoean("prepare t.csv --dry-run")
+    assert kinds(open_dates.stdout)["at"] == "dropped"
+    said = anoean("prepare t.csv --dates month-first --dry-run")
+    assert tomllib.loads(said.stdout)["columns"]["at"]["first"] == "month"
+
+    Path("s.toml").write_text(said.stdout)
+    assert anoean("prepare t.csv --schema s.toml --dry-run").stdout == said.stdout
+    Path("s.toml").write_text('[columns]\nx = "numeric"\nat = "datetime"\n')
+    done = anoean("prepare t.csv --schema s.toml --out t.h5")
+    assert "t.csv, line 2, column 'at': holds dates that may have the day or" in done.error
+    done = anoean("prepare t.csv --schema s.toml --dates day-first --dry-run")
+    assert tomllib.loads(done.stdout)["columns"]["at"]["first"] == "day"
+
+    Path("s.toml").write_text('[columns]\nx = "numeric"\nat = {kind = "datetime", first = 3}\n')
+    done = anoean("prepare t.csv --schema s.toml --out t.h5")
+    assert done.returncode == 2
+    assert "s.toml, line 3: column at: its first is 3; choose from day, month" in done.error
+
+
 def test_images_have_no_columns(anoean: Run) -> None:
     done = anoean("prepare mnist --source sample --dry-run")
     assert done.returncode == 3

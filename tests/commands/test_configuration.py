@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
 
 from anoean_cli.app import built
-from anoean_cli.errors import UsageError
+from anoean_cli.commands.configuration import placing
+from anoean_cli.errors import SettingError, UsageError
 
 
-def taken(path: Path) -> None:
-    """Let ``train`` take its options from a file."""
+def taken(path: Path, *args: str) -> Any:
+    """The context of a ``train`` that takes its options from a file."""
     command = typer.main.get_command(built(["train"])).commands["train"]  # type: ignore[attr-defined]
-    command.make_context("train", ["--config", str(path), "--dataset", "toy"])
+    return command.make_context("train", ["--config", str(path), "--dataset", "toy", *args])
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,49 @@ def test_what_a_file_cannot_say(tmp_path: Path, text: str, says: str) -> None:
     path.write_text(text)
     with pytest.raises(UsageError, match=re.escape(says)):
         taken(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "setting", "place"),
+    [
+        ("[train.set]\nforest = true\n", "forest", ", line 2: [train] set.forest: no"),
+        ("[train.set]\na.forest = 1\nb.forest = 2\n", "b.forest", ", line 3: [train] set.b.forest"),
+        ("[train.set.detector]\na = 1\nforest = -1\n", "forest", "line 3: [train] set.detector.f"),
+        ("[train]\nseed = 1\nset.encoder.width = 'x'\n", "width", "line 3: [train] set.encoder.w"),
+        ("[train]\nset = ['a=1', 'forest=many']\n", "forest", "line 2: [train] set.forest: no"),
+        ("[train]\nset = ['forest']\n", "forest", "line 2: [train] set.forest: no"),
+        ("[train]\nseed = 1\nlr = 5\n", "learning_rate", "line 3: [train] lr: no"),
+        ("[train]\nbatch_size = 3\n", "batch_size", "line 2: [train] batch-size: no"),
+    ],
+)
+def test_where_the_file_sets_what_cannot_be_set(
+    tmp_path: Path, text: str, setting: str, place: str
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with (
+        pytest.raises(UsageError, match=re.escape(place)),
+        placing(taken(path), path),
+    ):
+        raise SettingError("no", setting)
+
+
+@pytest.mark.parametrize(
+    ("given", "setting"),
+    [
+        ("--set=forest=few", "forest"),
+        ("--set=detector.forest=few", "forest"),
+        ("--lr=7", "learning_rate"),
+        ("--set=radial=-1", "radial"),
+    ],
+)
+def test_the_file_is_not_blamed_for_the_command_line(
+    tmp_path: Path, given: str, setting: str
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("[train]\nset.forest = 1\nlr = 0.1\n")
+    with pytest.raises(SettingError), placing(taken(path, given), path):
+        raise SettingError("no", setting)
 
 
 def test_a_file_with_a_mark_before_the_text(tmp_path: Path) -> None:

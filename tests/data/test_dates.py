@@ -250,6 +250,40 @@ def test_dates_that_could_be_either_are_refused_where_the_user_says_dates(tmp_pa
         read_table(path, TableOptions(datetime=("at",)))
 
 
+def test_the_user_settles_dates_that_could_be_either(tmp_path: Path) -> None:
+    open_ones = written(tmp_path, "01/02/2026", "02/03/2026")
+    for options, moment in [
+        (TableOptions(dates="day-first"), datetime(2026, 2, 1)),
+        (TableOptions(dates="month-first"), datetime(2026, 1, 2)),
+        (TableOptions(datetime=("at",), month_first=("at",)), datetime(2026, 1, 2)),
+        (TableOptions(dates="month-first", day_first=("1",)), datetime(2026, 2, 1)),
+    ]:
+        table = read_table(open_ones, options).table
+        assert table["at"][0].as_py() == moment, options
+        first = "day" if moment.month == 2 else "month"
+        assert firsts_of(table) == {"at": first}
+
+
+def test_dates_that_tell_it_themselves_are_read_as_they_tell(tmp_path: Path) -> None:
+    for told in ("12/31/2026", "2026-12-31"):
+        table = read_table(written(tmp_path, told), TableOptions(dates="day-first")).table
+        assert table["at"][0].as_py() == datetime(2026, 12, 31)
+
+
+def test_dates_against_what_is_said_of_their_column_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, "01/02/2026", "12/31/2026", "2026-12-31")
+    says = "line 3, .*: '12/31/2026' is not a date such as 31/01/2026 .* what --schema says is"
+    with pytest.raises(DataError, match=says):
+        read_table(path, TableOptions(datetime=("at",), day_first=("at",)))
+
+
+def test_of_dates_that_contradict_each_other_the_user_says_which_is_wrong(tmp_path: Path) -> None:
+    path = written(tmp_path, *["01/02/2026"] * 18, "01/31/2026", "31/01/2026")
+    for dates, line, value in [("day-first", 20, "01/31/2026"), ("month-first", 21, "31/01/2026")]:
+        with pytest.raises(DataError, match=f"line {line}, column 'at': '{value}' is not a date"):
+            read_table(path, TableOptions(datetime=("at",), dates=dates))  # type: ignore[arg-type]
+
+
 def test_a_few_other_texts_among_dates_are_told(tmp_path: Path) -> None:
     path, told = written(tmp_path, *["2026-01-31"] * 30, "unknown", "2026-01-31"), []
     table = read_table(path, TableOptions(), told.append).table

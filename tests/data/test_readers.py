@@ -129,7 +129,7 @@ def test_without_a_header_columns_match_by_position(row: str, extras: tuple[str,
 
 
 def test_too_few_columns_without_a_header() -> None:
-    with pytest.raises(DataError, match=r"t\.csv: has 1 column; the model needs 3 \('size', 'lab"):
+    with pytest.raises(DataError, match=r"t\.csv: has 1 column; the model needs 2 \('size', 'kind"):
         stream("1\n")
 
 

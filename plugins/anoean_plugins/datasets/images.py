@@ -129,7 +129,10 @@ def _some(files: list[_File], folder: Path) -> list[_File]:
 
     if not files:
         endings = " ".join(sorted(IMAGE_ENDINGS))
-        raise DataError(f"{folder}: has no image files ({endings}) in CLASS/ or train/CLASS/")
+        raise DataError(
+            f"{folder}: has no image files ({endings}) in CLASS/ or train/CLASS/; "
+            "of a folder of tables name one"
+        )
     return files
 
 
