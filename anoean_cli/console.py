@@ -139,22 +139,23 @@ class TrainingProgress:
 class _Lines(TrainingProgress):
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._began = time.monotonic()
-        self._told = self._began
-        self._before: float | None = None  # epochs of a run that is gone on with
+        self._told = time.monotonic()
+        self._first: tuple[float, float] | None = None  # epoch and time; before it was no training
         self._best = _Best()
 
     def show(self, record: Mapping[str, float], epochs: int) -> None:
         now = time.monotonic()
-        if self._before is None:
-            self._before = record["epoch"] - 1
+        if self._first is None:
+            self._first = record["epoch"], now
         best = self._best.after(record)
         if now - self._told < SECONDS_BETWEEN_LINES and record["epoch"] < epochs:
             return
         self._told = now
-        done = record["epoch"] - self._before
-        left = (now - self._began) / done * (epochs - record["epoch"])
-        text = f"{_epoch_text(record, epochs)}{best}, at most {left:.0f} s left"
+        done = record["epoch"] - self._first[0]
+        text = _epoch_text(record, epochs) + best
+        if done:
+            left = (now - self._first[1]) / done * (epochs - record["epoch"])
+            text += f", at most {left:.0f} s left"
         self._console.note(text)
 
 

@@ -25,15 +25,17 @@ def test_progress_tells_the_best_figure_and_its_epoch(capsys: pytest.CaptureFixt
 def test_time_left_of_a_run_that_goes_on(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter([0.0, 10.0, 20.0])
+    clock = iter([0.0, 500.0, 510.0, 520.0])
     monkeypatch.setattr("anoean_cli.console.time.monotonic", lambda: next(clock))
     with Console().training() as progress:
         progress.show({"epoch": 91}, 100)  # 90 were done before, at no cost to this run
-        progress.show({"epoch": 92}, 100)
+        progress.show({"epoch": 92}, 100)  # what came before the first epoch was no training
+        progress.show({"epoch": 93}, 100)
     told = capsys.readouterr().err.splitlines()
     assert told == [
-        "epoch 91 of 100, at most 90 s left",
+        "epoch 91 of 100",
         "epoch 92 of 100, at most 80 s left",
+        "epoch 93 of 100, at most 70 s left",
     ]
 
 

@@ -27,12 +27,13 @@ _IMAGES = (
     "images are read by the names of files (.png, .jpg and others) or of their folder; only tables "
     "are read from a pipe, such as ones of pixel values"
 )
+_BZIP2 = tuple(b"BZh%d" % level for level in range(1, 10))
 # What the first bytes tell of content that is no text, and what to do.
 _FOREIGN: dict[tuple[bytes, ...], str] = {
     (b"PK\x03\x04",): "is a zip archive or a spreadsheet; unpack it, or export it as CSV",
     (b"\xd0\xcf\x11\xe0",): "is an old spreadsheet or document; export it as CSV",
     (b"\x89HDF",): "is an HDF5 file, not a table of text",
-    (b"BZh", b"\xfd7zX"): "is packed with bzip2 or xz; unpack it, or pack it with gzip or zstd",
+    (*_BZIP2, b"\xfd7zX"): "is packed with bzip2 or xz; unpack it, or pack it with gzip or zstd",
     (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*"): f"is an image; {_IMAGES}",
     tuple(bytes([0, 0, kind]) for kind in b"\x08\x09\x0b\x0c\x0d\x0e"): f"is IDX; {_IMAGES}",
 }
