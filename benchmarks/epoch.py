@@ -7,13 +7,18 @@ again that a forest teaches. No drawing of rows, no distortions, no averaged wei
 term, no opinions of the forest, no learning rate schedule, no selection figures. The epoch is the
 product's, with all of these. Target: <= 1.3.
 
+With --compile the bare epoch is run once more with E under torch.compile, which needs a C++
+compiler: whether it pays depends on how long compiling takes beside the epochs of a training.
+
     python benchmarks/epoch.py --repeats 9
 """
 
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,10 +57,24 @@ def rows_of(spec: Any, normals: int, anomalies: int, seed: int) -> Any:
     return Rows(examples, np.repeat([False, True], [normals, anomalies]))
 
 
+def pays(name: str, first: float, seconds: Mapping[str, list[float]]) -> str:
+    """What torch.compile costs and saves, in words."""
+    bare, compiled = (statistics.median(seconds[each]) for each in ("bare", "compiled"))
+    saved = bare - compiled
+    after = (
+        f"it pays after {(first - compiled) / saved:.0f} epochs" if saved > 0 else "it never pays"
+    )
+    return (
+        f"torch.compile of {name}: compiling took {first - compiled:.1f} s, a bare epoch "
+        f"{1000 * compiled:.0f} ms in place of {1000 * bare:.0f}: {after}."
+    )
+
+
 def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--repeats", type=int, default=9)
     options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--compile", action="store_true", help="try torch.compile as well")
     given = options.parse_args()
 
     import torch
@@ -68,7 +87,7 @@ def main() -> None:
 
     torch.set_num_threads(given.threads)
     parameters_type = registry.get("detectors", "anoean").Parameters
-    rows, results = [], {}
+    rows, results, compiled_notes = [], {}, []
     for name, spec in (
         ("conv", ExampleSpec("image", (1, 28, 28))),
         ("mlp", ExampleSpec("table", (150,))),
@@ -123,10 +142,22 @@ def main() -> None:
             adversarial.fit_encoder(t, s, e, p, np.random.default_rng(0), monitor)
             return monitor.seconds
 
-        seconds = interleaved({"epoch": epoch, "bare": bare_epoch}, given.repeats)
+        runs: dict[str, Callable[[], Any]] = {"epoch": epoch, "bare": bare_epoch}
+        if given.compile:
+            other = adversarial.start(encoder, parameters, np.random.default_rng(0))
+            other.encoder = torch.compile(other.encoder)
+            runs["compiled"] = partial(bare_epoch, other)
+            began = time.perf_counter()
+            runs["compiled"]()
+            first = time.perf_counter() - began
+        seconds = interleaved(runs, given.repeats)
         ratio = pair_ratio(seconds["epoch"], seconds["bare"])
+        if given.compile:
+            compiled_notes.append(pays(name, first, seconds))
         results[name] = {"ratio": ratio, "steps": plan.steps, "batch": size, **seconds}
-        medians = [f"{1000 * statistics.median(s):.0f} ms" for s in seconds.values()]
+        medians = [
+            f"{1000 * statistics.median(seconds[each]):.0f} ms" for each in ("epoch", "bare")
+        ]
         rows.append(
             [
                 name,
@@ -140,7 +171,8 @@ def main() -> None:
     notes = [
         f"{NORMALS} normals and {ANOMALIES} anomalies, {given.threads} thread(s), default preset "
         f"(distortions, averaging, radial term, selection figures on {sum(SELECTION)} rows); "
-        f"medians of {given.repeats} interleaved pairs after a warm-up."
+        f"medians of {given.repeats} interleaved pairs after a warm-up.",
+        *compiled_notes,
     ]
     tell(given.out, "A training epoch", notes, head, rows, results)
 
