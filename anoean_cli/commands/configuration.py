@@ -93,8 +93,8 @@ def _place_of(setting: str, context: Any) -> str | None:
     name = _named(setting, found.get(SETTINGS, ()))
     if name is not None:
         return f"{_line_of_setting(text, command, name)}: [{command}] {SETTINGS}.{name}"
-    option = FLAGS.get(setting)
-    if option is None or option not in found or _is_given(context, option):
+    option = FLAGS.get(setting, setting)
+    if option not in found or _is_given(context, option):
         return None
     key = option.replace("_", "-")
     line = line_of(text, command, key) or line_of(text, command, option)

@@ -52,6 +52,8 @@ def _prepared(path: Path, verify: bool) -> dict[str, Any]:
     with PreparedReader(path) as reader:
         if verify:
             reader.verify()
+            for _ in reader.pieces():  # whole is not yet fit for use
+                pass
         about = {"prepared": str(path), "rows": len(reader), "digest": reader.digest}
         return {**about, **reader.about, "shape": reader.image_shape}
 

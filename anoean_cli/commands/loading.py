@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anoean_cli import environment, registry
+from anoean_cli.commands.options import reading_of
 from anoean_cli.console import Console
 from anoean_cli.data.content import digest_of
 from anoean_cli.data.contract import checked
@@ -99,6 +100,7 @@ def load_again(about: Mapping[str, Json], source: str | None, console: Console) 
 
     Raises:
         UsageError: the model was not trained from the command line.
+        FileFormatError: what it says of the reading cannot be.
     """
     how = about.get("reload")
     if how is None:
@@ -106,6 +108,7 @@ def load_again(about: Mapping[str, Json], source: str | None, console: Console) 
             f"the model does not say where its data ({about['name']}) is to be had: "
             "give labelled rows with --data"
         )
+    reading_of(about)
     drawing = how.get("drawing")
     if drawing is not None and not (drawing["most"] >= 1 and drawing.get("seed", 0) >= 0):
         raise FileFormatError(f"the model's drawing of {about['name']} cannot be: {drawing}")

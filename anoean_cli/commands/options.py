@@ -212,7 +212,7 @@ class TableFlags:
         """
         from anoean_cli.interfaces import TableOptions
 
-        reading = _reading(trained or {})
+        reading = reading_of(trained or {})
         decimal = reading.get("decimal", ".") if self.decimal is None else self.decimal
         encoding = reading.get("encoding", "utf-8") if self.encoding is None else self.encoding
         null_values = self.null_values
@@ -236,8 +236,12 @@ class TableFlags:
         )
 
 
-def _reading(trained: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The options that the text of a training was read with, checked like the user's."""
+def reading_of(trained: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options that the text of a training was read with, checked like the user's.
+
+    Raises:
+        FileFormatError: some cannot be.
+    """
     reading: Mapping[str, Any] = trained.get("reload", {}).get("reading", {})
     try:
         "".encode(reading.get("encoding", "utf-8"))

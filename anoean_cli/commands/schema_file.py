@@ -47,14 +47,14 @@ def described(dataset: Dataset) -> str:
     schema = infer_schema(
         table, dataset.columns, dataset.label_column, dataset.vouched, dataset.places()
     )
-    lines = []
+    features, dates, lines = set(table.column_names), schema.dates, []
     for name in dataset.columns or table.column_names:
         entry: dict[str, Any]
         if name == dataset.label_column:
             missing = float(np.mean(dataset.labels == ""))
             distinct = len(set(dataset.labels.tolist()) - {""})
             entry = {"kind": "label", "missing": round(missing, 4), "distinct": distinct}
-        elif name not in table.column_names:
+        elif name not in features:
             entry = {"kind": "dropped", "why": "is to be ignored"}
         else:
             column = table.column(name)
@@ -66,7 +66,7 @@ def described(dataset: Dataset) -> str:
             }
             if name in schema.dropped:
                 entry["why"] = schema.dropped[name]
-            elif name in schema.dates:
+            elif name in dates:
                 if name in schema.firsts:
                     entry["first"] = schema.firsts[name]
                 entry["learned"] = named_cycles(learned_cycles(column))

@@ -92,7 +92,10 @@ class ParquetTable:
         except (pa.ArrowException, OSError, UnicodeError) as error:
             reason = " ".join(str(error).split())
             if "Exceeded size limit" in reason:
-                told = f"has more than {MAX_FIELDS:,} columns; leave out those that are no features"
+                told = (
+                    f"has more than {MAX_FIELDS:,} columns or row groups; leave out columns that "
+                    "are no features, or write larger row groups"
+                )
             else:
                 told = f"is damaged or no Parquet file: {reason}; write it anew"
             raise DataError(f"{self.name}: {told}") from error
@@ -100,7 +103,7 @@ class ParquetTable:
 
 def is_parquet(head: bytes, path: Path | str | None) -> bool:
     """Whether to read what begins so, and is called that, as Parquet."""
-    return head == PARQUET or str(path).lower().endswith(SUFFIXES)
+    return head.startswith(PARQUET) or str(path).lower().endswith(SUFFIXES)
 
 
 def holds_numbers(kind: pa.DataType) -> bool:

@@ -74,6 +74,9 @@ def _unfit(examples: Any) -> str | None:
                 f"its column {field.name!r} is {field.type}, neither double nor string nor "
                 "timestamp[us] without a time zone or of UTC"
             )
+        column = examples.column(field.name)
+        if pa.types.is_floating(field.type) and np.isinf(column.to_numpy()).any():
+            return f"its column {field.name!r} holds an infinite number"
     return None
 
 

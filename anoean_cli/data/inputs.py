@@ -297,6 +297,8 @@ def _of_kinds(path: Path, examples: pa.Table, schema: TableSchema) -> pa.Table:
         except pa.ArrowException as error:
             reason = " ".join(str(error).split())
             raise DataError(f"{path}, column {shown(name)}: is not {kind}: {reason}") from error
+        if kind == "numeric" and np.isinf(converted.to_numpy()).any():
+            raise DataError(f"{path}, column {shown(name)}: holds an infinite number")
         examples = examples.set_column(examples.column_names.index(name), name, converted)
     return examples
 

@@ -27,16 +27,18 @@ _IMAGES = (
     "images are read by the names of files (.png, .jpg and others) or of their folder; only tables "
     "are read from a pipe, such as ones of pixel values"
 )
-_BZIP2 = tuple(b"BZh%d" % level for level in range(1, 10))
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+_BZIP2 = tuple(b"BZh%d1AY&SY" % level for level in range(1, 10))
 # What the first bytes tell of content that is no text, and what to do.
 _FOREIGN: dict[tuple[bytes, ...], str] = {
     (b"PK\x03\x04",): "is a zip archive or a spreadsheet; unpack it, or export it as CSV",
     (b"\xd0\xcf\x11\xe0",): "is an old spreadsheet or document; export it as CSV",
     (b"\x89HDF",): "is an HDF5 file, not a table of text",
     (*_BZIP2, b"\xfd7zX"): "is packed with bzip2 or xz; unpack it, or pack it with gzip or zstd",
-    (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*"): f"is an image; {_IMAGES}",
+    _PICTURES: f"is an image; {_IMAGES}",
     tuple(bytes([0, 0, kind]) for kind in b"\x08\x09\x0b\x0c\x0d\x0e"): f"is IDX; {_IMAGES}",
 }
+_HEAD = 10  # bytes, the longest of these
 _UTF8_BOM = codecs.BOM_UTF8
 _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HEAD_BYTES = 1 << 16
@@ -108,11 +110,11 @@ def sha256_of(path: Path | str) -> str:
 
 
 def peeked(stream: BinaryIO, owned: bool = False) -> tuple[bytes, BinaryIO]:
-    """Return the first four bytes and a stream that still has them, seekable or not.
+    """Return the first ten bytes and a stream that still has them, seekable or not.
 
     Closing the returned stream closes the given one only if that is ``owned``.
     """
-    head = filled(stream.read, 4)
+    head = filled(stream.read, _HEAD)
     return head, io.BufferedReader(_Replay(head, stream, owned))
 
 
@@ -130,7 +132,7 @@ def decompressed(head: bytes, stream: BinaryIO, name: str) -> BinaryIO:
         inner = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
     content = io.BufferedReader(_Guarded(inner, stream, name))
     try:
-        _check_is_text(head if inner is stream else content.peek(4), name)
+        _check_is_text(head if inner is stream else content.peek(_HEAD), name)
     except DataError:
         content.close()
         raise

@@ -77,6 +77,7 @@ class Config(TypedDict):
     detector: Detector
     encoder: Encoder | None
     notes: list[str]
+    versions: NotRequired[dict[str, str]]
     recalibration: NotRequired[Recalibration]
 
 

@@ -40,6 +40,12 @@ COLUMN_OBJECTS = {"numeric": 1, "categorical": 4}  # datasets and groups; of dat
 OTHER_OBJECTS = 20
 
 
+class Provenance(TypedDict, total=False):
+    """What of a provenance is read; it may hold more."""
+
+    files: dict[str, str]
+
+
 class _Further(TypedDict, total=False):
     """What the JSON of a file may hold."""
 
@@ -52,7 +58,7 @@ class Description(_Further):
     name: str
     kind: Kind
     features: list[tuple[str, ColumnKind]]
-    provenance: dict[str, Any]
+    provenance: Provenance
     normal: list[str]
     apportionment: Apportionment
     columns: list[str]
@@ -206,6 +212,8 @@ class PreparedReader:
         for index, (name, kind) in enumerate(self._about["features"]):
             values = self._reader.slice(f"features/{index}", start, stop)
             if kind == "numeric":
+                if values.dtype != np.float64 or np.isinf(values).any():
+                    raise ValueError(f"the numbers of column {name!r}")
                 columns[name] = pa.array(values, from_pandas=True)  # NaN is how null is stored
                 continue
             missing = self._reader.slice(f"missing/{index}", start, stop)

@@ -226,9 +226,10 @@ def encoder_for(detector: DetectorPlugin, asked: str | None, kind: Kind) -> str 
     """The name of the encoder that a detector gets for rows of that kind, if it takes one."""
     if not detector.uses_encoder:
         if asked is not None:
-            raise UsageError(
+            raise SettingError(
                 f"the detector {detector.name} takes no --encoder: "
-                "leave it out, or take a detector that does, such as anoean"
+                "leave it out, or take a detector that does, such as anoean",
+                "encoder",
             )
         return None
     return asked or DEFAULT_ENCODERS[kind]
@@ -293,9 +294,10 @@ def _sort_settings(
         sorted_settings["detector"]["covariance"] = request.covariance
     if request.latent_dim is not None and encoder_name is None:
         if "latent_dim" not in of_detector:
-            raise UsageError(
+            raise SettingError(
                 f"the detector {detector.name} takes no latent_dim (--latent-dim): "
-                "leave it out, or take a detector that does, such as anoean"
+                "leave it out, or take a detector that does, such as anoean",
+                "latent_dim",
             )
         sorted_settings["detector"]["latent_dim"] = request.latent_dim
     for key, value in request.settings.items():

@@ -133,6 +133,10 @@ def test_a_parameter_that_the_file_cannot_set(anoean: Run, tmp_path: Path) -> No
     done = anoean("train --print-config --config run.toml --set forest=few")
     assert done.error.startswith("error: detector anoean: forest is 'few'")
 
+    config(tmp_path, "[train]\ndataset = 'toy'\nencoder = 'mlp'\n")
+    done = anoean("train --detector knn --config run.toml")
+    assert "run.toml, line 3: [train] encoder: the detector knn takes no --encoder" in done.error
+
     config(tmp_path, "[compare.set.knn]\nneighbours = 3\n")
     done = anoean("compare --dataset toy --detectors knn --config run.toml")
     assert done.returncode == 2

@@ -63,6 +63,8 @@ def test_what_a_file_cannot_say(tmp_path: Path, text: str, says: str) -> None:
         ("[train]\nset = ['a=1', 'forest=many']\n", "forest", "line 2: [train] set.forest: no"),
         ("[train]\nset = ['forest']\n", "forest", "line 2: [train] set.forest: no"),
         ("[train]\nseed = 1\nlr = 5\n", "learning_rate", "line 3: [train] lr: no"),
+        ("[train]\nseed = 1\nencoder = 'mlp'\n", "encoder", "line 3: [train] encoder: no"),
+        ("[train]\nlatent-dim = 3\n", "latent_dim", "line 2: [train] latent-dim: no"),
         ("[train]\nbatch_size = 3\n", "batch_size", "line 2: [train] batch-size: no"),
     ],
 )

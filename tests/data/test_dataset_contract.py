@@ -53,6 +53,11 @@ def test_what_fulfils_the_contract_passes(dataset: Dataset) -> None:
         ("examples", np.zeros((ROWS, 1, 8, 8)), "its images are float64 of shape"),
         ("examples", np.zeros((ROWS, 8), np.uint8), r"its images are uint8 of shape \(6, 8\)"),
         ("examples", pa.table({"size": range(6)}), "its column 'size' is int64, neither"),
+        (
+            "examples",
+            pa.table({"size": [1.0, None, np.inf]}),
+            "its column 'size' holds an infinite",
+        ),
         ("columns", ("size", "label"), "its columns lack the features kind"),
         ("columns", ["kind", "size"], "its columns is no tuple of strings"),
         ("normal", "good", "its normal is no tuple of strings"),

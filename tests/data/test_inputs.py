@@ -17,7 +17,8 @@ from PIL import Image
 from anoean_cli.data.inputs import Expected, Piece, Reading, pieces
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import DataError, UsageError
-from anoean_cli.interfaces import ExampleSpec, TableOptions
+from anoean_cli.interfaces import Dataset, ExampleSpec, TableOptions
+from anoean_cli.storage.prepared import write_prepared
 
 SCHEMA = TableSchema({"x": "numeric", "k": "categorical"}, {}, ("x", "label", "k"), "label")
 TABLE = Expected(ExampleSpec("table", (3,)), SCHEMA)
@@ -432,3 +433,11 @@ def test_pixel_tables_follow_the_table_options(tmp_path):
     path.write_text("0;1;2;3;4;9\n")
     (piece,) = read(path, GREY, options=TableOptions(delimiter=";"))
     assert piece.examples.ravel().tolist() == [0, 1, 2, 3, 4, 9]
+
+
+def test_text_of_a_prepared_file_that_is_an_infinite_number_is_refused(tmp_path):
+    table, labels = pa.table({"x": ["1", "inf"], "k": ["a", "b"]}), np.array(["", ""])
+    rows = Dataset("t", table, labels, {"files": {}}, columns=("x", "k"))
+    write_prepared(rows, tmp_path / "t.h5", overwrite=False)
+    with pytest.raises(DataError, match=r"t\.h5, column 'x': holds an infinite number"):
+        read(tmp_path / "t.h5")

@@ -672,11 +672,21 @@ def test_parquet_of_too_many_columns_is_refused_by_its_footer(
     monkeypatch.setattr(columnar, "MAX_FIELDS", 3)
     assert read_table(parquet(tmp_path, a=[1], b=[1], c=[1]), OPTIONS).columns == ("a", "b", "c")
     wide = parquet(tmp_path, a=[1], b=[1], c=[1], d=[1])
-    told = r"t\.parquet: has more than 3 columns; leave out"
+    told = r"t\.parquet: has more than 3 columns or row groups; leave out"
     with pytest.raises(DataError, match=told):
         read_table(wide, OPTIONS)
     with pytest.raises(DataError, match=told):
         list(stream_table(wide, "t", WANTED, OPTIONS, "flag"))
+    pq.write_table(pa.table({"a": range(9)}), tmp_path / "t.parquet", row_group_size=2)
+    with pytest.raises(DataError, match=told):
+        read_table(tmp_path / "t.parquet", OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["BZhours", "GIF8x", "PARsec", "MMx"])
+def test_a_name_that_begins_as_other_content_is_a_name(name: str) -> None:
+    wanted = Wanted(numeric=(name,), source_columns=(name,))
+    (batch,) = stream_table(io.BytesIO(f"{name}\n1\n".encode()), "t", wanted, OPTIONS, "stop")
+    assert batch.table.to_pydict() == {name: [1.0]}
 
 
 def test_parquet_rows_that_cannot_be_scored(tmp_path: Path) -> None:

@@ -232,6 +232,9 @@ def test_a_schema_survives_json():
         {"source": None},
         {"label": 3},
         {"dropped": 7},
+        {"firsts": 7},
+        {"firsts": {"varies": "century"}},
+        {"firsts": {"nowhere": "day"}},
     ],
 )
 def test_a_damaged_schema_is_refused(damage):

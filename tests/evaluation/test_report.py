@@ -353,6 +353,13 @@ def test_axes_have_a_few_ticks_wherever_they_lie(low: float, high: float, is_log
     assert axis([low, high])[0] <= axis([low, high])[1]
 
 
+def test_large_and_small_numbers_fit_beside_an_axis() -> None:
+    texts = [text for low, high in ((-5e9, 1.5e10), (0, 3e-7)) for _, text in
+             charts.upward("y", low, high).ticks]  # fmt: skip
+    assert {"1.5e10", "-5e9", "1e-7"} <= set(texts)
+    assert max(map(len, texts)) <= 6
+
+
 def test_contrast_is_enough_in_both_schemes() -> None:
     from anoean_cli.evaluation.report.page import _template
 

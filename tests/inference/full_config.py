@@ -27,5 +27,6 @@ CONFIG = {
     },
     "encoder": {"name": "mlp", "latent_dim": 2, "parameters": {}},
     "notes": ["few rows"],
+    "versions": {"torch": "2.13.0"},
     "recalibration": {"data": "new.csv", "selection": 3, "calibration": 3},
 }

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from anoean_cli.commands import info
 from anoean_cli.errors import DataError, FileFormatError
 from anoean_cli.interfaces import Apportionment, Dataset
 from anoean_cli.storage import prepared, structure
@@ -41,8 +42,8 @@ def whole(tmp_path: Path) -> Path:
     return tmp_path / "p.h5"
 
 
-def described(whole: Path, description: Any) -> Path:
-    """The same file with another description."""
+def described(whole: Path, description: Any = lambda value: value, **others: Any) -> Path:
+    """The same file with another description, or other arrays, by the number of their feature."""
     other = whole.with_name("other.h5")
     with (
         Reader(whole, format=FORMAT, version=VERSION) as reader,
@@ -52,6 +53,8 @@ def described(whole: Path, description: Any) -> Path:
             value = reader.get(name)
             if name == "dataset":
                 writer.put(name, Json(description(value)))
+            elif name in others:
+                writer.append(name, others[name])
             elif isinstance(value, list):
                 writer.append_strings(name, value)
             else:
@@ -93,6 +96,31 @@ def test_what_was_written_is_read(whole: Path) -> None:
     found = read_prepared(described(whole, lambda value: value))
     assert found.examples.equals(DATASET.examples)
     assert (found.normal, found.apportionment) == (DATASET.normal, DATASET.apportionment)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.array([1.0, np.inf, 2.0]),
+        np.array([1, 2, 3]),
+        np.array([True, False, True]),
+        np.ones((3, 2)),
+    ],
+    ids=["infinite", "whole", "truth values", "of two dimensions"],
+)
+def test_numbers_that_are_none_are_refused(whole: Path, numbers: Any) -> None:
+    path = described(whole, **{"features/0": numbers})
+    with pytest.raises(FileFormatError, match=r"other\.h5: it lacks or garbles"):
+        read_prepared(path)
+    with pytest.raises(FileFormatError):  # as `info --verify`
+        info._prepared(path, verify=True)
+
+
+@pytest.mark.parametrize("files", [{"t.csv": True}, {"t.csv": {}}, [], "t.csv"], ids=str)
+def test_files_without_checksums_are_refused(whole: Path, files: Any) -> None:
+    path = described(whole, lambda value: {**value, "provenance": {"files": files}})
+    with pytest.raises(FileFormatError, match=r"dataset\.provenance\.files"):
+        PreparedReader(path)
 
 
 @pytest.mark.parametrize("garbage", [None, [], {}, "x", -1, [["a", "b", "c"]]], ids=str)

@@ -44,7 +44,13 @@ class Axis:
     def ticks(self) -> list[tuple[float, str]]:
         """Pixel and text of each tick."""
         values = _log_ticks(self.low, self.high) if self.is_log else _ticks(self.low, self.high)
-        return [(self(value)[0], f"{value:.6g}") for value in values]
+        return [(self(value)[0], _short(value)) for value in values]
+
+
+def _short(value: float) -> str:
+    """A number that fits beside an axis: 1.5e10, not 1.5e+10."""
+    digits, power, exponent = f"{value:.6g}".partition("e")
+    return digits + power + (str(int(exponent)) if power else "")
 
 
 def _ticks(low: float, high: float) -> list[float]:
