@@ -99,7 +99,8 @@ def _names(dataset: Any) -> Iterator[str]:
             yield f"its {name} is no tuple of strings"
             return
     if dataset.kind == "table" and dataset.columns:
-        missing = [name for name in dataset.examples.column_names if name not in dataset.columns]
+        known = set(dataset.columns)
+        missing = [name for name in dataset.examples.column_names if name not in known]
         if missing:
             yield f"its columns lack the features {', '.join(missing)}"
 

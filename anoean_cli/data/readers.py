@@ -82,6 +82,7 @@ OnError: TypeAlias = Literal["stop", "flag"]
 
 _HEADER_ROWS = 1000
 _NEARLY_ALL = 0.95
+_FEW_ROWS = 1000  # of a chunk: to work on one of a few costs as much
 _SAMPLE = 1000  # values of a column that show whether it may be one of dates
 
 
@@ -661,6 +662,8 @@ def read_table(
     with decompressed(head, stream, str(path)) as content:
         columns, roles, dialect, drawn = _read_strings(content, str(path), options, warn, drawing)
     had_header, table = not columns.first, drawn.table
+    if table.num_columns and len(table) < _FEW_ROWS * table.column(0).num_chunks:
+        table = table.combine_chunks()  # wide rows come a few at a time
 
     def place(row: int) -> str:
         return f"{path}, line {_line_of(path, options, int(drawn.rows[row]) + had_header)}"
