@@ -93,8 +93,15 @@ def _prepared_lines(about: dict[str, Any]) -> list[tuple[str, str]]:
             for name in ("source", "seed", "licence", "homepage")
             if name in provenance
         ),
-        *_each("file", [f"{n}, {d[:16]}" for n, d in provenance.get("files", {}).items()]),
+        *_each("file", _files(provenance.get("files"))),
     ]
+
+
+def _files(files: Any) -> list[str]:
+    """Names and checksums, of which a prepared file may say anything or nothing."""
+    if not isinstance(files, dict):
+        return []
+    return [f"{name}, {str(digest)[:16]}" for name, digest in files.items()]
 
 
 def _example_lines(about: dict[str, Any]) -> list[tuple[str, str]]:

@@ -40,12 +40,6 @@ COLUMN_OBJECTS = {"numeric": 1, "categorical": 4}  # datasets and groups; of dat
 OTHER_OBJECTS = 20
 
 
-class Provenance(TypedDict, total=False):
-    """What of a provenance is read; it may hold more."""
-
-    files: dict[str, str]
-
-
 class _Further(TypedDict, total=False):
     """What the JSON of a file may hold."""
 
@@ -58,7 +52,7 @@ class Description(_Further):
     name: str
     kind: Kind
     features: list[tuple[str, ColumnKind]]
-    provenance: Provenance
+    provenance: dict[str, Any]
     normal: list[str]
     apportionment: Apportionment
     columns: list[str]

@@ -220,14 +220,16 @@ def test_rows_that_the_model_learned_from_make_p_values_approximate(
             assert ("without --data" if set_aside else "--test-size") in found.stderr
 
 
-@pytest.mark.parametrize("about", [{}, {"files": None}, {"files": {"a": None, "b": ["x"]}}])
+@pytest.mark.parametrize(
+    "about", [{}, {"files": None}, {"files": []}, {"files": {"a": None, "b": ["x"]}}]
+)
 def test_a_prepared_file_may_say_nothing_of_its_origin(
     anoean: Run, fresh: Path, about: dict[str, object]
 ) -> None:
     dataset = load_dataset("fresh.csv", "auto", TableOptions(label="label"), Console())
     write_prepared(replace(dataset, provenance=about), Path("p.h5"), overwrite=False)
-    for command in ("evaluate", "calibrate"):
-        found = anoean(command, "--data p.h5")
+    for command in ("info p.h5", "evaluate --data p.h5", "calibrate --data p.h5"):
+        found = anoean(command)
         assert found.returncode == 0, found.stderr
         assert "learned from" not in found.stderr
 

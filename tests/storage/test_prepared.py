@@ -116,13 +116,6 @@ def test_numbers_that_are_none_are_refused(whole: Path, numbers: Any) -> None:
         info._prepared(path, verify=True)
 
 
-@pytest.mark.parametrize("files", [{"t.csv": True}, {"t.csv": {}}, [], "t.csv"], ids=str)
-def test_files_without_checksums_are_refused(whole: Path, files: Any) -> None:
-    path = described(whole, lambda value: {**value, "provenance": {"files": files}})
-    with pytest.raises(FileFormatError, match=r"dataset\.provenance\.files"):
-        PreparedReader(path)
-
-
 @pytest.mark.parametrize("garbage", [None, [], {}, "x", -1, [["a", "b", "c"]]], ids=str)
 def test_a_description_that_is_none(whole: Path, garbage: Any) -> None:
     path = described(whole, lambda value: garbage)
