@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -770,6 +771,21 @@ def test_hostile_chunks_are_refused_before_they_are_unpacked(
 
 
 # --------------------------------------------------------------------------- the disk
+
+
+def test_numbers_beyond_the_end_of_the_file_are_refused() -> None:
+    """Newer HDF5 refuses such a file itself, so that none can be made here for it to open."""
+    plan = SimpleNamespace(get_nfilters=lambda: 0)
+    rules = structure.Rules(file_size=180, max_bytes=1000, chunked=True)
+    for offset in (100, None, 101, 2**40):
+        stored = SimpleNamespace(get_storage_size=lambda: 80, get_offset=lambda at=offset: at)
+        part = structure.Part(stored, np.dtype(float), (10,))
+        if offset == 100:
+            structure._check_contiguous(part, plan, rules)
+            continue
+        with pytest.raises(structure.MalformedError, match="more than the file holds"):
+            structure._check_contiguous(part, plan, rules)
+
 
 FULL_DISK = """
 import resource, sys
