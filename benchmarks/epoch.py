@@ -15,7 +15,9 @@ compiler: whether it pays depends on how long compiling takes beside the epochs 
 
 from __future__ import annotations
 
+import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -76,6 +78,8 @@ def main() -> None:
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--compile", action="store_true", help="try torch.compile as well")
     given = options.parse_args()
+    # What was compiled before would be found again, which users who train once have not.
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp()
 
     import torch
     from torch.nn.functional import softplus
