@@ -79,7 +79,8 @@ def main() -> None:
     options.add_argument("--compile", action="store_true", help="try torch.compile as well")
     given = options.parse_args()
     # What was compiled before would be found again, which users who train once have not.
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp()
+    cache = tempfile.TemporaryDirectory()
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache.name
 
     import torch
     from torch.nn.functional import softplus

@@ -32,7 +32,8 @@ def run(
     with TemporaryDirectory() as folder:
         streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
         for stream in streams:
-            stream.write_bytes(data or b"")
+            stream.touch()
+        streams[0].write_bytes(data or b"")
         process = _server().Process(target=_begin, args=(args, cwd, env, streams))
         process.start()
         process.join(timeout)
