@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from common import load, parser, ran, spread, tell
+from paper.shared import earlier, origins, take_over
 
 from anoean_cli.commands.train import DataFlags, split_request
 from anoean_cli.evaluation import comparison
@@ -26,7 +27,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "fixed, no expert": {"generated": 0, "novelty": 0},
     "no expert": {"novelty": 0},
 }
-PEERS = "gaussian,knn,ocsvm,isolation-forest,pca,autoencoder,egbad,alad"
+PEERS = "gaussian,knn,ocsvm,isolation-forest,pca,autoencoder,deep-sad,egbad,alad"
 SPLITS: dict[str, dict[str, Any]] = {
     "mnist": {"split": "publisher", "train_size": "all", "test_size": 0}
 }
@@ -42,15 +43,21 @@ def main() -> None:
     options.add_argument("--peers", default=PEERS, help="detectors to set beside them")
     options.add_argument("--jobs", type=int, default=1)
     options.add_argument("--cells", type=Path, default=Path(".reproduce/one-class"))
+    options.add_argument("--earlier", type=Path, help=".json of a page, whose cells are taken over")
     options.add_argument("--so-far", action="store_true", help="the page of what is finished")
     given = options.parse_args()
+    origin, before = earlier(given.earlier)
     rows = load(given.dataset, "full")
     results = {}
     for normal in given.normals.split(",") if given.dataset == "mnist" else [None]:
         flags = DataFlags(normal=normal, anomaly_fraction="0", **SPLITS.get(given.dataset, {}))
         requests = requests_of(given.variants.split(","), given.peers, split_request(rows, flags))
         cells = comparison.cells_of(requests, 0, given.seeds)
-        results[normal or given.dataset] = ran(rows, cells, given)
+        point = normal or given.dataset
+        given.cells.mkdir(parents=True, exist_ok=True)
+        store = comparison.CellStore(given.cells, rows)
+        take_over(before.get(point, []), origin, rows.kind, store, cells)
+        results[point] = ran(rows, cells, given)
     page(given.out, given.dataset, MAIN[given.dataset], list(requests), results)
 
 
@@ -89,6 +96,7 @@ def page(
         "selection and calibration hold normals only. `anoean` is the default; the rows below it "
         "say how it differs: with or without a learned generator, with or without the expert on "
         "normals beside the encoder.",
+        *origins(results),
     ]
     head = ["detector", "seeds", *results, "mean", "fit seconds"]
     tell(out, f"Without known anomalies: {dataset}", notes, head, rows, results)

@@ -79,7 +79,7 @@ def arguments(
 def results_of(points: Sequence[Point], given: argparse.Namespace) -> dict[str, list[Any]]:
     """The results of each point by its ``x``; finished cells are not run again."""
     console = Console()
-    origin, before = _earlier(given.earlier)
+    origin, before = earlier(given.earlier)
     found = {}
     for point in points:
         console.note(f"{point.dataset}, {point.x}")
@@ -92,7 +92,7 @@ def results_of(points: Sequence[Point], given: argparse.Namespace) -> dict[str, 
                 cells += comparison.cells_of(requests, point.learning.seed, seeds)
         given.cells.mkdir(parents=True, exist_ok=True)
         store = comparison.CellStore(given.cells, rows)
-        _take_over(before.get(point.x, []), origin, rows.kind, store, cells)
+        take_over(before.get(point.x, []), origin, rows.kind, store, cells)
         found[point.x] = ran(rows, cells, given)
     return found
 
@@ -102,7 +102,7 @@ def seeds_of(given: argparse.Namespace) -> str:
     return f"Seeds: {given.seeds}{slow}."
 
 
-def _earlier(file: Path | None) -> tuple[str, Mapping[str, list[Any]]]:
+def earlier(file: Path | None) -> tuple[str, Mapping[str, list[Any]]]:
     """Where the results of an earlier run were made, and they themselves by their point."""
     if file is None:
         return "", {}
@@ -110,10 +110,11 @@ def _earlier(file: Path | None) -> tuple[str, Mapping[str, list[Any]]]:
     about = before["about"]
     if about["versions"] != machine()["versions"]:
         raise SystemExit(f"error: --earlier holds results of other versions: {about['versions']}")
-    return f"{about['command']} ({about['date']}, {about['cpu']})", before["results"]
+    results = before.get("results") or before["result"]  # as `common.tell` writes it
+    return f"{about['command']} ({about['date']}, {about['cpu']})", results
 
 
-def _take_over(
+def take_over(
     results: Sequence[Mapping[str, Any]],
     origin: str,
     kind: Kind,
@@ -142,9 +143,8 @@ def write(
 
     given.out.mkdir(parents=True, exist_ok=True)
     about = machine()
-    origins = Counter(row["origin"] for some in results.values() for row in some if "origin" in row)
-    for origin, cells in origins.items():
-        lines = [f"{cells} cells were made before by {origin}.", "", *lines]
+    for told in origins(results):
+        lines = [told, "", *lines]
     head = [
         f"# {title}",
         "",
@@ -161,6 +161,12 @@ def write(
     flat = [{"x": x, **row} for x, some in results.items() for row in some]
     columns = comparison.as_table(flat)
     csv.write_csv(pa.table({"x": [row["x"] for row in flat], **columns}), given.out / "results.csv")
+
+
+def origins(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """What a page tells of results that were taken over."""
+    made = Counter(row["origin"] for some in results.values() for row in some if "origin" in row)
+    return [f"{cells} cells were made before by {origin}." for origin, cells in made.items()]
 
 
 def save_figure(figure: Any, given: argparse.Namespace) -> str:
