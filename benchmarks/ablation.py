@@ -42,6 +42,7 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "no novelty": {"novelty": 0},
     "neither expert": {"forest": 0, "novelty": 0},
     "experts of equal weight": {"forest": 1, "novelty": 1},
+    "novelty of weight 4": {"novelty": 4},
     "no radial term": {"radial": 0},
     "no bins": {"inputs": "quantile"},
     "standardised inputs": {"inputs": "standard"},

@@ -3,8 +3,9 @@
 Every detector learns from the paper's number of rows of the training file and is tested on the
 whole test file, where *unseen* holds all its normals and the attacks of types that the training
 rows have none of. Nothing of the product was chosen by these files: they are read for this page
-alone. Of KDD99's `corrected` also with its duplicates, and without `snmpgetattack`, whose rows
-often equal normal ones. Cells are kept.
+alone. Variants of the default, by their names in `ablation.py`, show what a user can set. Of
+KDD99's `corrected` also with its duplicates, and without `snmpgetattack`, whose rows often equal
+normal ones. Cells are kept.
 
     python benchmarks/unseen.py --jobs 2 --out docs/results/unseen-nsl-kdd.md
     python benchmarks/unseen.py --dataset kdd99 --jobs 2 --out docs/results/unseen-kdd99.md
@@ -17,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ablation import WITHOUT
 from common import Cells, load, parser, spread, tell
 
 DETECTORS = (
@@ -37,6 +39,7 @@ def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--dataset", default="nsl-kdd", choices=("nsl-kdd", "kdd99"))
     options.add_argument("--detectors", default=DETECTORS, help="NAME[:PRESET],...")
+    options.add_argument("--variants", default="", help="of anoean, as in ablation.py")
     options.add_argument("--seeds", type=int, default=10)
     options.add_argument("--jobs", type=int, default=1)
     options.add_argument("--cells", type=Path, help="default: .reproduce/unseen-DATASET.jsonl")
@@ -45,7 +48,7 @@ def main() -> None:
     from joblib import Parallel, delayed
 
     kept = Cells(given.cells or Path(f".reproduce/unseen-{given.dataset}.jsonl"))
-    names = given.detectors.split(",")
+    names = [each for some in (given.detectors, given.variants) for each in some.split(",") if each]
     asked = {f"{name}, {seed}": (name, seed) for seed in range(given.seeds) for name in names}
     missing = [] if given.so_far else list(kept.missing(list(asked)))
     done = Parallel(n_jobs=given.jobs, backend="loky", return_as="generator_unordered")(
@@ -65,11 +68,14 @@ def cell(name: str, label: str, seed: int) -> dict[str, Any]:
     from anoean_cli.evaluation.comparison import cells_of
     from anoean_cli.evaluation.metrics import evaluate_with_types
     from anoean_cli.evaluation.run import score_rows_set_aside
-    from anoean_cli.training.run import train_model
+    from anoean_cli.training.run import TrainRequest, train_model
 
     dataset = load(name, "full")
     split = split_request(dataset, DataFlags(split="publisher"))
-    requests = requests_of(contenders_of(label), split, LearningFlags(), dataset.kind)
+    if label in WITHOUT:
+        requests = {label: TrainRequest(split, settings=WITHOUT[label])}
+    else:
+        requests = requests_of(contenders_of(label), split, LearningFlags(), dataset.kind)
     (only,) = cells_of(requests, seed, 1)
     model = train_model(dataset, only.request)
     rows = score_rows_set_aside(model, dataset)
