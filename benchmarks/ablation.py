@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from common import load, parser, ran, spread, tell
 from numpy.typing import NDArray
+from paper.shared import earlier, origins, store_of, take_over
 
 from anoean_cli.commands.train import DataFlags, split_request
 from anoean_cli.data.splits import SplitRequest, draw
@@ -63,8 +64,10 @@ def main() -> None:
     options.add_argument("--peers", default=PEERS, help="detectors to set beside them")
     options.add_argument("--jobs", type=int, default=1)
     options.add_argument("--cells", type=Path, default=Path(".reproduce/ablation"))
+    options.add_argument("--earlier", type=Path, help=".json of a page, whose cells are taken over")
     options.add_argument("--so-far", action="store_true", help="the page of what is finished")
     given = options.parse_args()
+    origin, before = earlier(given.earlier)
     variants = given.variants.split(",") if given.variants else list(WITHOUT)
     requests = {name: TrainRequest(publisher(), settings=WITHOUT[name]) for name in variants}
     requests |= {
@@ -74,6 +77,7 @@ def main() -> None:
     for task in FAMILIES[given.dataset]:
         rows = rows_of(given.dataset, task)
         cells = comparison.cells_of(requests, 0, given.seeds)
+        take_over(before.get(task, []), origin, rows.kind, store_of(given, rows), cells)
         results[task] = ran(rows, cells, given)
     title = f"Ablation on {given.dataset}"
     page(given.out, title, FAMILIES_NOTE, given.seeds, list(requests), results)
@@ -165,6 +169,7 @@ def page(
         f"test of seeds 0 to {REPORTED_SEEDS - 1} holds; 5,000 normals and 500 anomalies to learn "
         f"from, {NORMALS:,} normals and up to {ANOMALIES:,} anomalies to test on. {note} "
         f"*change*: paired by seed, against {reference}. What is blank has not been run.",
+        *origins(results),
     ]
     tell(out, title, notes, head, rows, results)
 

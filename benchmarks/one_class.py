@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from common import load, parser, ran, spread, tell
-from paper.shared import earlier, origins, take_over
+from paper.shared import earlier, origins, store_of, take_over
 
 from anoean_cli.commands.train import DataFlags, split_request
 from anoean_cli.evaluation import comparison
@@ -54,9 +54,7 @@ def main() -> None:
         requests = requests_of(given.variants.split(","), given.peers, split_request(rows, flags))
         cells = comparison.cells_of(requests, 0, given.seeds)
         point = normal or given.dataset
-        given.cells.mkdir(parents=True, exist_ok=True)
-        store = comparison.CellStore(given.cells, rows)
-        take_over(before.get(point, []), origin, rows.kind, store, cells)
+        take_over(before.get(point, []), origin, rows.kind, store_of(given, rows), cells)
         results[point] = ran(rows, cells, given)
     page(given.out, given.dataset, MAIN[given.dataset], list(requests), results)
 
