@@ -271,7 +271,7 @@ def summarise(results: Sequence[Result]) -> list[Result]:
     best = good[rows[0]["detector"]] if rows else []
     for row in rows:
         mine = good[row["detector"]]
-        row["deficit"] = None if mine is best or not mine or not best else _deficit(best, mine)
+        row["deficit"] = None if mine is best or not mine or not best else deficit_to(best, mine)
     return rows
 
 
@@ -331,8 +331,12 @@ def _by_mean(row: Result) -> tuple[int, float]:
     return (0, -row["metrics"][PRIMARY]["mean"])
 
 
-def _deficit(best: Sequence[Result], mine: Sequence[Result]) -> dict[str, float | None] | None:
-    """The paired difference over the seeds that both have."""
+def deficit_to(best: Sequence[Result], mine: Sequence[Result]) -> dict[str, float | None] | None:
+    """How far one detector's AUC-PR is behind another's, as `summarise` tells it.
+
+    Args:
+        best, mine: results of the other and of the one; the seeds that both have are compared.
+    """
     theirs = {r["seed"]: r for r in best}
     pairs = [(theirs[r["seed"]], r) for r in mine if r["seed"] in theirs]
     if not pairs:

@@ -161,8 +161,7 @@ def write(
         "",
     ]
     (given.out / "README.md").write_text("\n".join([*head, *lines, ""]), encoding="utf-8")
-    data = {"about": about, "results": results}
-    (given.out / "results.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    (given.out / "results.json").write_text(a_line_each(about, results), encoding="utf-8")
     flat = [{"x": x, **row} for x, some in results.items() for row in some]
     columns = comparison.as_table(flat)
     csv.write_csv(pa.table({"x": [row["x"] for row in flat], **columns}), given.out / "results.csv")
@@ -172,6 +171,16 @@ def origins(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     """What a page tells of results that were taken over."""
     made = Counter(row["origin"] for some in results.values() for row in some if "origin" in row)
     return [f"{cells} cells were made before by {origin}." for origin, cells in made.items()]
+
+
+def a_line_each(about: Mapping[str, Any], results: Mapping[str, Sequence[Any]]) -> str:
+    """JSON with a line for each result, without the curves that reports draw."""
+    points = []
+    for x, some in results.items():
+        kept = [{name: row[name] for name in row if name != "curves"} for row in some]
+        points.append(f"{json.dumps(x)}: [\n" + ",\n".join(map(json.dumps, kept)) + "\n]")
+    whole = ",\n".join(points)
+    return f'{{"about": {json.dumps(about)},\n"results": {{\n{whole}\n}}}}\n'
 
 
 def save_figure(figure: Any, given: argparse.Namespace) -> str:
