@@ -72,7 +72,8 @@ def lead_of_trees(results: Sequence[Mapping[str, Any]]) -> list[str]:
         if lead is not None and lead["high"] is not None:
             lines.append(
                 f"The AUC-PR of {name} less that of anoean, paired by seed: "
-                f"{100 * lead['mean']:.2f}, and at most {100 * lead['high']:.2f} (the 95 % interval by the same test)."
+                f"{100 * lead['mean']:.2f}, and at most {100 * lead['high']:.2f} (the 95 % interval by "
+                "the same test)."
             )
     return [each for line in lines for each in (line, "")]
 
