@@ -70,10 +70,10 @@ def lead_of_trees(results: Sequence[Mapping[str, Any]]) -> list[str]:
     for name in TREES:
         lead = comparison.deficit_to(of[name], of["anoean"])
         if lead is not None and lead["high"] is not None:
+            mean, high = 100 * lead["mean"], 100 * lead["high"]
             lines.append(
-                f"The AUC-PR of {name} less that of anoean, paired by seed: "
-                f"{100 * lead['mean']:.2f}, and at most {100 * lead['high']:.2f} (the 95 % interval by "
-                "the same test)."
+                f"AUC-PR of {name} less that of anoean, paired by seed: {mean:.2f}, and at most "
+                f"{high:.2f} (the 95 % interval by the same test)."
             )
     return [each for line in lines for each in (line, "")]
 
