@@ -47,9 +47,18 @@ def some(seed: int, normals: int = 400, anomalies: int = 40) -> Rows:
     return Rows(np.array([row(x, y) for x, y in values], np.float32), is_anomaly)
 
 
-def embedder(parameters: AnoeanParameters, train: Rows) -> Callable[[FloatRows], FloatRows]:
+class Depth(nn.Module):
+    """A density of normals to which the second feature alone matters."""
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows[:, 2].abs()
+
+
+def embedder(
+    parameters: AnoeanParameters, train: Rows, density: nn.Module | None = None
+) -> Callable[[FloatRows], FloatRows]:
     rng = np.random.default_rng(0)
-    graph = graph_with_experts(Blind(), train, some(1), SPEC, parameters, rng)
+    graph = graph_with_experts(Blind(), train, some(1), SPEC, parameters, rng, density)
     session = onnxruntime.InferenceSession(graph)
     return lambda rows: session.run(["embedding"], {"rows": rows})[0]
 
@@ -134,6 +143,13 @@ def test_of_few_anomalies_too_unless_there_is_none():
 def test_without_known_anomalies_there_is_no_forest():
     both, novelty = (distances(p, NEW, 400, 0) for p in (BOTH, NOVELTY))
     np.testing.assert_array_equal(both, novelty)
+
+
+@pytest.mark.parametrize(("normals", "moves"), [(100, True), (1999, True), (2000, False)])
+def test_of_few_rows_a_density_is_an_expert_too(normals: int, moves: bool):
+    train = some(0, normals, 0)
+    with_it, without = (embedder(NOVELTY, train, density)(NEW) for density in (Depth(), None))
+    assert (with_it != without).any() == moves
 
 
 def test_normals_do_not_surprise_whether_or_not_the_experts_learnt_from_them():
