@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -27,10 +26,6 @@ COMMANDS = (
     "plugins",
 )
 """The modules of `anoean_cli.commands` that are commands, in the order of ``--help``."""
-
-FEWEST_NEW = 50_000
-"""Objects made between two searches for garbage. With Python's 700, imports alone cause hundreds,
-which find none and take a tenth of the time that scoring one row takes."""
 
 ZSH_AS_FUNCTION = """
 if [[ $funcstack[1] == _%(prog_name)s ]]; then
@@ -75,11 +70,7 @@ def _root(
 
 def main() -> ExitStatus:
     """Run the command and return its exit status, whatever happens."""
-    gc.set_threshold(FEWEST_NEW)
-    status = shell.guarded(Console(), _run)
-    # What is alive now stays so to the end: the interpreter need not search it for garbage thrice.
-    gc.freeze()
-    return status
+    return shell.guarded(Console(), _run)
 
 
 def _let_zsh_complete_at_once() -> None:

@@ -261,11 +261,11 @@ def damage(path: Path) -> None:
 def imported(tmp_path: Path, *args: object) -> tuple[Result, set[str]]:
     """Run a command in a process that tells which of the heavy libraries it has imported."""
     code = (
-        "import sys\n"
+        "import atexit, sys\n"
         "from anoean_cli.__main__ import main\n"
-        "try:\n    main()\n"
-        f"finally:\n    print('\\n' + ' '.join(m for m in {HEAVY} if m in sys.modules),"
-        " file=sys.stderr)"
+        f"atexit.register(lambda: print('\\n' + ' '.join(m for m in {HEAVY} if m in sys.modules),"
+        " file=sys.stderr))\n"
+        "main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *words(args)],
