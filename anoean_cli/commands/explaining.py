@@ -50,8 +50,8 @@ def why(
     folder: Path | None,
     kept: Sequence[str],
     console: Console,
-) -> Why | None:
-    """What ``--explain`` and ``--explain-images`` ask for.
+) -> Why:
+    """What ``--explain`` and ``--explain-images``, one of them at least, ask for.
 
     Args:
         path: of the model, for messages.
@@ -61,8 +61,6 @@ def why(
         UsageError: pictures of a table, or a kept column of the name of one that is added.
         FileFormatError: the model is too old.
     """
-    if explain is None and folder is None:
-        return None
     if folder is not None and model.schema is not None:
         raise UsageError("--explain-images: the model takes tables; --explain K names columns")
     try:

@@ -99,7 +99,7 @@ def run(
     force: options.Force = False,
 ) -> ExitStatus:
     """Score rows: file, row, score, p-value, verdict and reason, in the order of the input."""
-    from anoean_cli.commands import explaining, scoring
+    from anoean_cli.commands import scoring
     from anoean_cli.data.inputs import Reading, check_there
     from anoean_cli.inference.memory import Bound
     from anoean_cli.inference.model import load_model
@@ -115,7 +115,11 @@ def run(
     loaded = replace(load_model(model), jobs=jobs)
     if fpr is not None:
         loaded = _at_rate(loaded, fpr)
-    why = explaining.why(loaded, model, explain, explain_images, kept, console)
+    why = None
+    if explain is not None or explain_images is not None:
+        from anoean_cli.commands import explaining
+
+        why = explaining.why(loaded, model, explain, explain_images, kept, console)
     bound = Bound(options.size("--memory", memory))
     reading = Reading(
         table.options(trained=loaded.config["dataset"]),
@@ -164,7 +168,6 @@ def _check_targets(to: Targets, inputs: Sequence[str], model: Path) -> None:
     Raises:
         UsageError, OutputError: as `check_outputs`.
     """
-    from anoean_cli.commands.explaining import check_folder
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.storage.remote import check_remote, is_remote
 
@@ -183,6 +186,8 @@ def _check_targets(to: Targets, inputs: Sequence[str], model: Path) -> None:
         if to.out in inputs:
             raise UsageError(f"--out {to.out}: that is an input too; write elsewhere")
     if to.pictures is not None:
+        from anoean_cli.commands.explaining import check_folder
+
         others = [to.out, *map(str, filter(None, (to.embeddings, to.summary)))]
         check_folder(to.pictures, others, inputs)
 

@@ -27,18 +27,18 @@ from anoean_cli.data.images import (
     read_idx,
     read_image,
 )
-from anoean_cli.data.pixels import Pixels
-from anoean_cli.data.ranges import Range
 from anoean_cli.data.readers import BLOCK_BYTES, Batch, Flagged, Sought, Wanted, unread
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.data.text import shown
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import ExampleSpec, TableOptions, column_kind
-from anoean_cli.storage.prepared import PreparedReader, is_prepared
+from anoean_cli.storage.hdf5 import is_hdf5
 from anoean_cli.storage.remote import is_remote, not_there
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from anoean_cli.data.ranges import Range
 
 OnError: TypeAlias = Literal["stop", "flag"]
 
@@ -160,7 +160,7 @@ def unread_pieces(
     if source == STDIN or is_remote(source):
         stream = _stdin() if source == STDIN else source
         return _tables(stream, source, expected, reading, part)
-    if is_prepared(path):
+    if is_hdf5(path):
         return _ready(_prepared(path, expected, reading))
     if expected.schema is None:
         return _images(path, expected, reading)
@@ -261,6 +261,8 @@ def _piece(name: str, batch: Batch, reading: Reading) -> Piece:
 
 
 def _prepared(path: Path, expected: Expected, reading: Reading) -> Iterator[Piece]:
+    from anoean_cli.storage.prepared import PreparedReader
+
     kind = "image" if expected.schema is None else "table"
     if reading.keep:
         raise UsageError(f"--keep: {path} is a prepared dataset; its columns cannot be kept")
@@ -422,6 +424,8 @@ def _pixel_tables(
     source: Path | str | BinaryIO, name: str, expected: Expected, reading: Reading
 ) -> Iterator[UnreadPiece]:
     """Rows of pixel values, row by row of the image, one channel after the other."""
+    from anoean_cli.data.pixels import Pixels
+
     sought = Pixels(
         count=math.prod(expected.spec.shape),
         label=reading.options.label,

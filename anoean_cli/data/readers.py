@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +43,6 @@ from anoean_cli.data.dates import (
     is_date,
     writings,
 )
-from anoean_cli.data.drawing import Drawn, Reservoir
 from anoean_cli.data.header import (
     Columns,
     Roles,
@@ -57,13 +56,16 @@ from anoean_cli.data.header import (
     names_of,
     numbered,
 )
-from anoean_cli.data.ranges import Range, blocks_of
 from anoean_cli.data.streams import decompressed, open_bytes, open_raw, peeked, utf8
 from anoean_cli.data.text import Block, Dialect, Layout, Row, shown
 from anoean_cli.errors import DataError
 from anoean_cli.interfaces import Drawing, First, TableOptions, with_firsts
 from anoean_cli.storage.remote import is_remote
 from anoean_cli.wording import counted
+
+if TYPE_CHECKING:
+    from anoean_cli.data.drawing import Drawn
+    from anoean_cli.data.ranges import Range
 
 __all__ = [
     "BLOCK_BYTES",
@@ -291,7 +293,7 @@ def unread(
 
     Raises:
         DataError, UsageError: as :func:`stream_table`; what is wrong with a row comes out where
-            its batch is parsed, and that there is none in the last one.
+            its batch is parsed.
     """
     path = source if isinstance(source, (Path, str)) else None
     raw = source if path is None else open_raw(path)
@@ -324,17 +326,22 @@ def _unread_text(
         layout, extras = _layout(columns, wanted, dialect, row.line if is_guess else 0)
         begins = part is None or part.rows == 0
         if part is not None and path is not None:
+            from anoean_cli.data.ranges import blocks_of
+
             blocks = blocks_of(path, name, part, dialect.delimiter, block_bytes)
             if begins:
                 first, row, blocks = _first_row(blocks, dialect, name)
         if begins:
             blocks = chain([first if columns.first else text.without_first(first, row)], blocks)
         before = _Count(0 if part is None or begins else part.rows - (not columns.first))
+        has_rows = not begins
         for block in blocks:
+            has_rows = has_rows or any(text.rows_of(block, dialect.delimiter))
             after = _Count()
             yield partial(_text_batch, block, layout, wanted, on_error, before, after, extras)
             before = after
-        yield partial(_at_the_end, name, before)
+        if not has_rows:
+            raise DataError(f"{name}: has no data rows; give it some")
 
 
 class _Count:
@@ -356,11 +363,6 @@ class _Count:
         if self._rows is None:
             raise DataError("rows before these cannot be read")  # and whoever reads them says why
         return self._rows
-
-
-def _at_the_end(name: str, before: _Count) -> None:
-    if not before.wait():
-        raise DataError(f"{name}: has no data rows; give it some")
 
 
 def _opened(
@@ -808,6 +810,8 @@ def _drawn(
     drawing: Drawing | None,
 ) -> Drawn:
     """What is kept of a file's rows, which come in parts."""
+    from anoean_cli.data.drawing import Reservoir
+
     kept, count = Reservoir(file, drawing), 0
     for table in tables:
         labels = None
