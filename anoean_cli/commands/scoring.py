@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from anoean_cli.commands.output import (
     Output,
@@ -39,8 +39,7 @@ if TYPE_CHECKING:
 AHEAD = 3  # pieces a job: one worked on, one read before it is needed, one to be written
 
 
-@dataclass(frozen=True)
-class Targets:
+class Targets(NamedTuple):
     """What is to be written, and where.
 
     Attributes:
@@ -83,8 +82,7 @@ class Counts:
             self.files[name] = self.files.get(name, 0) + rows
 
 
-@dataclass(frozen=True)
-class Total:
+class Total(NamedTuple):
     """What is known of all rows together."""
 
     counts: Counts
@@ -99,8 +97,7 @@ class Total:
         self.incoming.merge(done.incoming)
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(NamedTuple):
     """A piece, without its examples unless they are to be drawn, and what came of it."""
 
     piece: Piece
@@ -131,14 +128,14 @@ def scored(
     if piece is None:
         return None
     if name is not None and isinstance(piece.files, str):
-        piece = replace(piece, files=name_of(name))
+        piece = piece._replace(files=name_of(name))
     incoming = Incoming.beside(model)
     found, explanation = _judged(model, piece.examples, incoming, why)
     more = None if why is None or explanation is None else why.columns(explanation)
     encoded = output.encoded(rows_of(piece, found, only_anomalies, more))
     if why is None or not why.draws:
-        explanation, piece = None, replace(piece, examples=None)
-    return Done(replace(piece, kept=None), found, incoming, encoded, explanation)
+        explanation, piece = None, piece._replace(examples=None)
+    return Done(piece._replace(kept=None), found, incoming, encoded, explanation)
 
 
 def _judged(
@@ -215,8 +212,7 @@ def _results(
             yield done
 
 
-@dataclass(frozen=True)
-class _Files:
+class _Files(NamedTuple):
     """What is written while rows are scored."""
 
     output: Output

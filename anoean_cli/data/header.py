@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice, zip_longest
+from typing import NamedTuple
 
 from anoean_cli.data import text
 from anoean_cli.data.dates import FIRSTS
@@ -221,8 +222,7 @@ class Roles:
         return (*label, *self.ignored)
 
 
-@dataclass(frozen=True)
-class Columns:
+class Columns(NamedTuple):
     """The columns of a file.
 
     Attributes:

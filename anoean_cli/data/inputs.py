@@ -9,10 +9,10 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +46,7 @@ IMAGES_AT_ONCE = 1024
 STDIN = "-"
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(NamedTuple):
     """What a model takes.
 
     Attributes:
@@ -89,8 +88,7 @@ class Reading:
     block_bytes: int = BLOCK_BYTES
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """Consecutive rows of one input.
 
     Attributes:
@@ -109,7 +107,7 @@ class Piece:
     rows: NDArray[np.int64]
     labels: list[str] | None = None
     kept: pa.Table | None = None
-    flagged: Sequence[Flagged] = field(default_factory=list)
+    flagged: Sequence[Flagged] = ()
     extras: tuple[str, ...] = ()
 
     def identities(self) -> tuple[str | Sequence[str], NDArray[np.int64]]:
@@ -452,8 +450,7 @@ def _checked_pixels(piece: Piece, expected: Expected, reading: Reading) -> Piece
             raise DataError(f"{piece.files}, row {piece.rows[at]}: {reason}")
         flagged.append(Flagged(int(piece.rows[at]), 0, reason, _kept_of(piece, int(at))))
     kept = np.flatnonzero(good)
-    return replace(
-        piece,
+    return piece._replace(
         examples=values[kept].astype(np.uint8).reshape(-1, *expected.image_shape),
         rows=piece.rows[kept],
         labels=None if piece.labels is None else [piece.labels[i] for i in kept],

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -88,8 +88,7 @@ _FEW_ROWS = 1000  # of a chunk: to work on one of a few costs as much
 _SAMPLE = 1000  # values of a column that show whether it may be one of dates
 
 
-@dataclass(frozen=True)
-class RawTable:
+class RawTable(NamedTuple):
     """A whole table as it was found.
 
     Attributes:
@@ -196,8 +195,7 @@ class Sought(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Flagged:
+class Flagged(NamedTuple):
     """A row that could not be read.
 
     Attributes:
@@ -213,8 +211,7 @@ class Flagged:
     kept: tuple[str | None, ...] = ()
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Consecutive rows of a file, each either good or flagged.
 
     Attributes:
@@ -231,7 +228,7 @@ class Batch:
     rows: NDArray[np.int64]
     kept: pa.Table | None = None
     labels: pa.Array | None = None
-    flagged: Sequence[Flagged] = field(default_factory=list)
+    flagged: Sequence[Flagged] = ()
     extras: tuple[str, ...] = ()
 
 
@@ -757,7 +754,7 @@ def _judge_dates(
         return
     fault = text.not_a_date(name, value, zoned, first)
     if name in roles.firsts and any(is_date(value, zoned, other) for other in FIRSTS):
-        fault = replace(fault, remedy="correct it, or what --schema says is first in the column")
+        fault = fault._replace(remedy="correct it, or what --schema says is first in the column")
     if warn is None:
         raise DataError(f"{place(row)}, {fault.reason}; {fault.remedy}")
     warn(

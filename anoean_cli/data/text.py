@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import chain, islice
 from typing import Any, Literal, NamedTuple
@@ -113,8 +113,7 @@ def _sniffed(head: bytes, decimal: str) -> str:
 # ---------------------------------------------------------------------------- rows and fields
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """Whole rows of a text.
 
     Attributes:
@@ -316,7 +315,7 @@ def line_ends(data: bytes) -> int:
 def without_first(block: Block, row: Row) -> Block:
     """Return what follows ``row``, the first row of the block."""
     line = row.line + line_ends(row.raw)
-    return replace(block, data=block.data[row.end :], line=line, unclosed=False)
+    return block._replace(data=block.data[row.end :], line=line, unclosed=False)
 
 
 # ---------------------------------------------------------------------------- values
@@ -403,8 +402,7 @@ class Layout:
         return name in self.zoned, self.firsts.get(name, "year")
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """What is wrong with one row, and what to do about it."""
 
     reason: str
@@ -615,7 +613,7 @@ def _number_fault(name: str, value: bytes, row: Row, layout: Layout) -> Fault | 
 
 def _guessed(fault: Fault) -> Fault:
     """The fault of a first line that was taken for data."""
-    return replace(fault, remedy="if this line holds column names, say --header yes")
+    return fault._replace(remedy="if this line holds column names, say --header yes")
 
 
 def not_a_date(name: str, value: bytes, zoned: bool, first: First = "year") -> Fault:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Self, TypedDict
+from typing import Any, NamedTuple, Self, TypedDict
 
 import numpy as np
 
@@ -79,8 +79,7 @@ class Incoming:
         )
 
 
-@dataclass(frozen=True)
-class Drift:
+class Drift(NamedTuple):
     """How rows differ from those that the model was calibrated with.
 
     Attributes:

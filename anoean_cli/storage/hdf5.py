@@ -14,11 +14,10 @@ import os
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import h5py
 import numpy as np
@@ -77,8 +76,7 @@ DESCRIPTIONS = {
 PART_NAMES = {"strings": ("/offsets", "/bytes")}
 
 
-@dataclass(frozen=True)
-class Content:
+class Content(NamedTuple):
     """What a file holds.
 
     Attributes:

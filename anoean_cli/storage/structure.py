@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from h5py import h5a, h5d, h5g, h5l, h5o, h5s, h5t, h5z
@@ -32,8 +31,7 @@ class MalformedError(Exception):
     """A breach of the rules for our files; the message names the member, not the file."""
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """One dataset that passed the checks."""
 
     id: Any
@@ -63,16 +61,14 @@ class Part:
         return array.astype(self.dtype.newbyteorder("="), copy=False)
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """One value of the file: its kind and the datasets that hold it, in the order of encode."""
 
     kind: str
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(NamedTuple):
     """What one kind of file may hold.
 
     Attributes:
