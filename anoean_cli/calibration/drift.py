@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anoean_cli.calibration.conformal import checked_reference, checked_scores
-from anoean_cli.interfaces import Json
+from anoean_cli.examples import Json
 
 BINS = 20  # of the reference scores; the last one is the tail
 DISTANCE = 0.05

@@ -13,7 +13,7 @@ from anoean_cli.data import text
 from anoean_cli.data.dates import FIRSTS
 from anoean_cli.data.text import Dialect, shown
 from anoean_cli.errors import UsageError
-from anoean_cli.interfaces import First, FirstIfOpen, TableOptions
+from anoean_cli.examples import First, FirstIfOpen, TableOptions
 
 _COUNT = re.compile(rb"0|[1-9]\d{0,15}")
 _WHOLE = re.compile(rb"[+-]?\d+")

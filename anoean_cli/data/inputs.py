@@ -31,7 +31,7 @@ from anoean_cli.data.readers import BLOCK_BYTES, Batch, Flagged, Sought, Wanted,
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.data.text import shown
 from anoean_cli.errors import DataError, UsageError
-from anoean_cli.interfaces import ExampleSpec, TableOptions, column_kind
+from anoean_cli.examples import ExampleSpec, TableOptions, column_kind
 from anoean_cli.storage.hdf5 import is_hdf5
 from anoean_cli.storage.remote import is_remote, not_there
 

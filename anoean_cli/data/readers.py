@@ -59,7 +59,7 @@ from anoean_cli.data.header import (
 from anoean_cli.data.streams import decompressed, open_bytes, open_raw, peeked, utf8
 from anoean_cli.data.text import Block, Dialect, Layout, Row, shown
 from anoean_cli.errors import DataError
-from anoean_cli.interfaces import Drawing, First, TableOptions, with_firsts
+from anoean_cli.examples import Drawing, First, TableOptions, with_firsts
 from anoean_cli.storage.remote import is_remote
 from anoean_cli.wording import counted
 

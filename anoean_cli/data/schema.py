@@ -17,7 +17,7 @@ from anoean_cli.data.dates import (
     writings,
 )
 from anoean_cli.errors import DataError, FileFormatError
-from anoean_cli.interfaces import ColumnKind, First, column_kind, firsts_of
+from anoean_cli.examples import ColumnKind, First, column_kind, firsts_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -22,7 +22,7 @@ from anoean_cli.data.dates import fault_of, is_date, parsed_dates
 from anoean_cli.data.meaning import BLANKS
 from anoean_cli.data.streams import Read
 from anoean_cli.errors import DataError, UsageError, printable
-from anoean_cli.interfaces import First, TableOptions
+from anoean_cli.examples import First, TableOptions
 from anoean_cli.wording import counted
 
 NULL_VALUES = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "?")

@@ -11,8 +11,8 @@ import numpy as np
 from anoean_cli.calibration.drift import ScoreCounts, ScoreDrift
 from anoean_cli.data.preprocessing import SURPRISES, Census, Surprise
 from anoean_cli.data.shares import Share
+from anoean_cli.examples import Json
 from anoean_cli.inference.model import Model, Scored
-from anoean_cli.interfaces import Json
 
 REMEDY = "if they have, p-values mislead until anoean calibrate --data NEW_NORMALS"
 

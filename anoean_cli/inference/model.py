@@ -23,10 +23,10 @@ from anoean_cli.data.preprocessing import (
 )
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import FileFormatError
+from anoean_cli.examples import ExampleSpec, FloatRows, Json, Scores, State
 from anoean_cli.inference.contents import ROLES, Config, Output, Settings, Timing
 from anoean_cli.inference.inputs import as_examples
 from anoean_cli.inference.runner import BLOCK, GraphRunner, PluginRunner, Runner
-from anoean_cli.interfaces import ExampleSpec, FloatRows, Json, Scores, State
 from anoean_cli.storage import model as model_file
 from anoean_cli.storage.hdf5 import Content, Value
 from anoean_cli.storage.typed_json import check_json
