@@ -99,6 +99,10 @@ def run(
     force: options.Force = False,
 ) -> ExitStatus:
     """Score rows: file, row, score, p-value, verdict and reason, in the order of the input."""
+    # Before our modules, for its imports are nested: begun within ours, so deep that Python took
+    # memory for its stack, and gave it back, a thousand times over.
+    import numpy  # noqa: F401
+
     from anoean_cli.commands import scoring
     from anoean_cli.data.inputs import Reading, check_there
     from anoean_cli.inference.memory import Bound
