@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -127,7 +126,7 @@ def heat_maps(folder: Path) -> Iterator[HeatMaps]:
         UsageError, OutputError: as `check_folder`.
     """
     check_folder(folder)
-    temporary = folder.with_name(f".{folder.name[:40]}.{secrets.token_hex(8)}.tmp")
+    temporary = folder.with_name(f".{folder.name[:40]}.{os.urandom(8).hex()}.tmp")
     make_folder(temporary)
     try:
         yield HeatMaps(temporary)
