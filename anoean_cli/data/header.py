@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain, islice, zip_longest
 from typing import NamedTuple
 
@@ -180,8 +179,7 @@ def _has_numbers(fields: Sequence[bytes], decimal: str) -> bool:
 # ---------------------------------------------------------------------------- what options mean
 
 
-@dataclass(frozen=True)
-class Roles:
+class Roles(NamedTuple):
     """What the user said of columns, by name.
 
     Attributes:
@@ -197,7 +195,7 @@ class Roles:
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     datetime: tuple[str, ...] = ()
-    firsts: Mapping[str, First] = field(default_factory=dict)
+    firsts: Mapping[str, First] = {}
     first_if_open: First | None = None
 
     def may_be_first(self, name: str) -> Sequence[First]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -110,8 +110,7 @@ class RawTable(NamedTuple):
         return self.drawn.table
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """The columns to stream.
 
     Attributes:
@@ -138,8 +137,8 @@ class Wanted:
     sought_label: bool = False
     rest: tuple[str, ...] = ()
     label_is_given: bool = False
-    dates: Mapping[str, bool] = field(default_factory=dict)
-    firsts: Mapping[str, First] = field(default_factory=dict)
+    dates: Mapping[str, bool] = {}
+    firsts: Mapping[str, First] = {}
 
     def is_header(self, fields: Sequence[bytes], dialect: Dialect, file: str) -> bool:
         """Whether the first row of a text names these columns."""
@@ -164,7 +163,7 @@ class Wanted:
                 f"{file}: the label column cannot be {shown(label)}, a feature of the model; "
                 "where a file without a header has other columns than training, give it one"
             )
-        return replace(self, label=label, required_label=is_read)
+        return self._replace(label=label, required_label=is_read)
 
     @property
     def features(self) -> tuple[str, ...]:

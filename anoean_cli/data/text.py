@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import chain, islice
 from typing import Any, Literal, NamedTuple
@@ -368,8 +368,7 @@ def shown(value: bytes | str) -> str:
 # ---------------------------------------------------------------------------- blocks as tables
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Where in a row of a text which columns are.
 
     Attributes:
@@ -388,13 +387,13 @@ class Layout:
     file: str
     dialect: Dialect
     width: int
-    numeric: Mapping[str, int] = field(default_factory=dict)
-    categorical: Mapping[str, int] = field(default_factory=dict)
-    dates: Mapping[str, int] = field(default_factory=dict)
+    numeric: Mapping[str, int] = {}
+    categorical: Mapping[str, int] = {}
+    dates: Mapping[str, int] = {}
     zoned: Collection[str] = ()
-    firsts: Mapping[str, First] = field(default_factory=dict)
-    text: Mapping[str, int] = field(default_factory=dict)
-    kept: Mapping[str, int] = field(default_factory=dict)
+    firsts: Mapping[str, First] = {}
+    text: Mapping[str, int] = {}
+    kept: Mapping[str, int] = {}
     guessed: int = 0
 
     def writing(self, name: str) -> tuple[bool, First]:
