@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -99,10 +100,7 @@ def run(
     force: options.Force = False,
 ) -> ExitStatus:
     """Score rows: file, row, score, p-value, verdict and reason, in the order of the input."""
-    # Before our modules, for its imports are nested: begun within ours, so deep that Python took
-    # memory for its stack, and gave it back, a thousand times over.
-    import numpy  # noqa: F401
-
+    _import_numpy()
     from anoean_cli.commands import scoring
     from anoean_cli.data.inputs import Reading, check_there
     from anoean_cli.inference.memory import Bound
@@ -143,6 +141,17 @@ def run(
     scoring.finish(console, loaded, model, to, total, time.perf_counter() - began)
     is_alarm = fail_on_anomaly and total.counts.anomalous
     return ExitStatus.ANOMALIES if is_alarm else ExitStatus.OK
+
+
+def _import_numpy() -> None:
+    """Import numpy, which takes less here than where our modules need it.
+
+    Its imports are nested: begun within ours, so deep that Python takes memory for its stack, and
+    gives it back, a thousand times over. And OpenBLAS starts a thread a core, which stay awake for
+    a while in case that there is work; here is none.
+    """
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # 2⁴ cycles, the least there is
+    import numpy  # noqa: F401
 
 
 def _check_options(
