@@ -138,7 +138,7 @@ def total(terms: Terms) -> Tensor:
 def backward(weighted: Sequence[tuple[float, Terms]], weights: Sequence[Tensor]) -> None:
     """Set the gradients of a weighted sum of terms at a network's weights.
 
-    The sum itself, which nobody asks for, would take a fiftieth of a step of small networks.
+    The sum itself nobody asks for, and of small networks making it takes time.
     """
     terms: list[Tensor] = []
     shares: list[Tensor] = []
