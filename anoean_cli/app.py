@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -28,9 +27,10 @@ COMMANDS = (
 )
 """The modules of `anoean_cli.commands` that are commands, in the order of ``--help``."""
 
-FEWEST_NEW = 50_000
-"""Objects made between two searches for garbage. With Python's 700, imports alone cause hundreds,
-which find none and take a tenth of the time that scoring one row takes."""
+LISTING = (["-h"], ["--help"])
+"""The command lines that show the list of commands, and of each no more than a line."""
+
+Made: TypeAlias = Callable[[shell.Function], Callable[..., None]]
 
 ZSH_AS_FUNCTION = """
 if [[ $funcstack[1] == _%(prog_name)s ]]; then
@@ -39,8 +39,8 @@ fi
 """
 
 
-def built(commands: Sequence[str] = COMMANDS) -> typer.Typer:
-    """The application with these commands."""
+def built(commands: Sequence[str] = COMMANDS, made: Made = shell.command) -> typer.Typer:
+    """The application with these commands, each made of the function of its module."""
     app = typer.Typer(
         name="anoean",
         help="Find anomalies when you have many normal examples and a few known anomalies.",
@@ -52,7 +52,7 @@ def built(commands: Sequence[str] = COMMANDS) -> typer.Typer:
     app.callback()(_root)
     for name in commands:
         module = import_module(f"anoean_cli.commands.{name}")
-        app.command(name, cls=shell.Command)(shell.command(module.run))
+        app.command(name, cls=shell.Command)(made(module.run))
     return app
 
 
@@ -75,11 +75,7 @@ def _root(
 
 def main() -> ExitStatus:
     """Run the command and return its exit status, whatever happens."""
-    gc.set_threshold(FEWEST_NEW)
-    status = shell.guarded(Console(), _run)
-    # What is alive now stays so to the end: the interpreter need not search it for garbage thrice.
-    gc.freeze()
-    return status
+    return shell.guarded(Console(), _run)
 
 
 def _let_zsh_complete_at_once() -> None:
@@ -94,10 +90,14 @@ def _let_zsh_complete_at_once() -> None:
 def _run() -> ExitStatus:
     """Parse and run. Usage errors are told like all others, in one line."""
     first = sys.argv[1:2]
-    # Building the options of all commands takes as long as scoring a row; one is run.
-    if any("-completion" in word for word in sys.argv[1:2]):
+    if any("-completion" in word for word in first):
         _let_zsh_complete_at_once()
-    app = built(first if first and first[0] in COMMANDS else COMMANDS)
+    # Building the options of all commands takes as long as scoring a row; one is run, or all
+    # are listed.
+    if sys.argv[1:] in LISTING:
+        app = built(made=shell.listed)
+    else:
+        app = built(first if first and first[0] in COMMANDS else COMMANDS)
     try:
         return ExitStatus(app(standalone_mode=False))
     except SystemExit as end:

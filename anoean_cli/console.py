@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from anoean_cli.errors import printable
@@ -22,7 +21,6 @@ BETWEEN_COLUMNS = "  "
 SELECTION = ("auc_pr", "ranking")  # figures of an epoch; the last that there is picks by default
 
 
-@dataclass(frozen=True)
 class Console:
     """One command's way to speak.
 
@@ -34,10 +32,17 @@ class Console:
             plugin or a library prints does not end up among the data.
     """
 
-    quiet: bool = False
-    verbose: bool = False
-    debug: bool = False
-    out: TextIO = field(default_factory=lambda: sys.stdout)
+    def __init__(
+        self,
+        quiet: bool = False,
+        verbose: bool = False,
+        debug: bool = False,
+        out: TextIO | None = None,
+    ) -> None:
+        self.quiet = quiet
+        self.verbose = verbose
+        self.debug = debug
+        self.out = sys.stdout if out is None else out
 
     def note(self, message: str) -> None:
         if not self.quiet:

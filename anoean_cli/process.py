@@ -5,6 +5,7 @@ The command imports this before all else, so it imports next to nothing itself.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -64,6 +65,20 @@ def leave(status: int) -> None:
         with suppress(OSError, ValueError):
             stream.flush()
     os._exit(status)
+
+
+def leave_if_alone() -> None:
+    """End at once, after success, where no plugin and no other thread had a part in it.
+
+    Taking the interpreter down takes a tenth of the time that scoring one row takes, and nothing
+    of ours is left to it; what libraries registered for the end is done. What a plugin leaves to
+    it, such as a file that it never closes, nobody knows.
+    """
+    import threading
+
+    if "anoean_cli.registry" not in sys.modules and threading.active_count() == 1:
+        atexit._run_exitfuncs()
+        leave(0)
 
 
 def forget(stream: TextIO) -> None:

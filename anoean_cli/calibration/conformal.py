@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from anoean_cli.errors import DataError, UsageError
-from anoean_cli.interfaces import Json, Scores
+from anoean_cli.examples import Json, Scores
 from anoean_cli.wording import counted
 
 ROUNDING = 1e-12

@@ -9,14 +9,13 @@ body alone; of what lies above, the *tail*, only the share counts, and only when
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anoean_cli.calibration.conformal import checked_reference, checked_scores
-from anoean_cli.interfaces import Json
+from anoean_cli.examples import Json
 
 BINS = 20  # of the reference scores; the last one is the tail
 DISTANCE = 0.05
@@ -24,8 +23,7 @@ EXCESS = 0.25
 FALSE_ALARMS = 0.005
 
 
-@dataclass(frozen=True)
-class ScoreDrift:
+class ScoreDrift(NamedTuple):
     """Incoming scores beside the reference scores.
 
     Attributes:
@@ -58,7 +56,7 @@ class ScoreDrift:
         return self.tail > self.tail_limit
 
     def to_json(self) -> dict[str, Json]:
-        return dict(vars(self))
+        return self._asdict()
 
 
 class ScoreCounts:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anoean_cli.errors import DataError, FileFormatError, TrainingError, UsageError
-from anoean_cli.interfaces import Scores
+from anoean_cli.examples import Scores
 
 COVARIANCES = ("empirical", "ledoit-wolf", "mcd")
 

@@ -35,7 +35,7 @@ from anoean_cli.inference.drift import Incoming, Seen
 from anoean_cli.inference.explanation import Explainer
 from anoean_cli.inference.model import Model
 from anoean_cli.storage.atomic import make_folder
-from anoean_cli.storage.prepared import is_prepared
+from anoean_cli.storage.hdf5 import is_hdf5
 from anoean_cli.storage.remote import is_remote
 from anoean_cli.storage.typed_json import check_json
 from anoean_cli.wording import counted
@@ -222,7 +222,7 @@ def cut(parts: Sequence[Part], how: How, size: int) -> Iterator[Part]:
         DataError: it cannot be read.
     """
     for part in parts:
-        divisible = is_remote(part.place) or not is_prepared(Path(part.place))
+        divisible = is_remote(part.place) or not is_hdf5(Path(part.place))
         found = ranges(part.place, how.reading.options, size) if divisible else []
         stem = part.name.removesuffix(f".{how.format}")
         for at, each in enumerate(found, start=1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -50,8 +49,8 @@ def why(
     folder: Path | None,
     kept: Sequence[str],
     console: Console,
-) -> Why | None:
-    """What ``--explain`` and ``--explain-images`` ask for.
+) -> Why:
+    """What ``--explain`` and ``--explain-images``, one of them at least, ask for.
 
     Args:
         path: of the model, for messages.
@@ -61,8 +60,6 @@ def why(
         UsageError: pictures of a table, or a kept column of the name of one that is added.
         FileFormatError: the model is too old.
     """
-    if explain is None and folder is None:
-        return None
     if folder is not None and model.schema is not None:
         raise UsageError("--explain-images: the model takes tables; --explain K names columns")
     try:
@@ -129,7 +126,7 @@ def heat_maps(folder: Path) -> Iterator[HeatMaps]:
         UsageError, OutputError: as `check_folder`.
     """
     check_folder(folder)
-    temporary = folder.with_name(f".{folder.name[:40]}.{secrets.token_hex(8)}.tmp")
+    temporary = folder.with_name(f".{folder.name[:40]}.{os.urandom(8).hex()}.tmp")
     make_folder(temporary)
     try:
         yield HeatMaps(temporary)

@@ -32,6 +32,7 @@ from anoean_cli.interfaces import (
 )
 from anoean_cli.parameters import positive
 from anoean_cli.storage import prepared
+from anoean_cli.storage.hdf5 import is_hdf5
 from anoean_cli.storage.typed_json import check_json
 
 MOST_ROWS = 1_000_000  # of a text table, unless the user says otherwise
@@ -67,7 +68,7 @@ def load_dataset(
             raise UsageError(f"--source {source}: {name} is a file already; name one of them")
         name, source = _plugin_of(name), name
     reading = asdict(table)
-    if is_file(source) and prepared.is_prepared(Path(source)):
+    if is_file(source) and is_hdf5(Path(source)):
         dataset = prepared.read_prepared(Path(source))
         reading |= _reading_before(dataset, source)
     else:
@@ -220,15 +221,15 @@ def check_table_options(name: str, source: str, table: TableOptions) -> None:
     if given and not _takes_table_options(name, source):
         names = ", ".join("--" + each.replace("_", "-") for each in given)
         path = Path(name if is_file(name) else source)
-        is_prepared = path.is_file() and prepared.is_prepared(path)
+        is_prepared = path.is_file() and is_hdf5(path)
         remedy = "leave that out" + (", or say it when preparing the table" if is_prepared else "")
         raise UsageError(f"{names}: the data set {name} is no text table; {remedy}")
 
 
 def _takes_table_options(name: str, source: str) -> bool:
     if is_file(name):
-        return _plugin_of(name) == "table" and not prepared.is_prepared(Path(name))
-    if is_file(source) and prepared.is_prepared(Path(source)):
+        return _plugin_of(name) == "table" and not is_hdf5(Path(name))
+    if is_file(source) and is_hdf5(Path(source)):
         return False
     return getattr(registry.get("datasets", name), "takes_table_options", False)
 
@@ -268,7 +269,7 @@ def check_image_size(name: str, source: str, image_size: int | None) -> None:
     if image_size is None:
         return
     path = name if is_file(name) else source
-    is_prepared = is_file(path) and prepared.is_prepared(Path(path))
+    is_prepared = is_file(path) and is_hdf5(Path(path))
     plugin = registry.get("datasets", _plugin_of(name) if is_file(name) else name)
     if is_prepared or not getattr(plugin, "takes_image_size", False):
         raise UsageError(f"--image-size: {name} is no folder of images; leave that out")
@@ -282,7 +283,7 @@ def _plugin_of(path: str) -> str:
 def origin_of(data: str) -> Mapping[str, Any]:
     """The provenance of rows given as a file: ``files`` are names and checksums."""
     path = Path(data)
-    if prepared.is_prepared(path):
+    if is_hdf5(path):
         about = prepared.provenance_of(path)
         return {**about, "files": _checksums(about)}
     if path.is_dir():

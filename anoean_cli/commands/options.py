@@ -15,7 +15,7 @@ from anoean_cli.environment import MOST_THREADS
 from anoean_cli.errors import FileFormatError, UsageError
 
 if TYPE_CHECKING:
-    from anoean_cli.interfaces import FirstIfOpen, TableOptions
+    from anoean_cli.examples import FirstIfOpen, TableOptions
 
 
 def complete_datasets(incomplete: str) -> list[str]:
@@ -210,7 +210,7 @@ class TableFlags:
             UsageError: a mark that is not one character.
             FileFormatError: what the model says cannot be.
         """
-        from anoean_cli.interfaces import TableOptions
+        from anoean_cli.examples import TableOptions
 
         reading = reading_of(trained or {})
         decimal = reading.get("decimal", ".") if self.decimal is None else self.decimal

@@ -90,9 +90,9 @@ def rows_of(
     good, bad = len(piece.rows), len(piece.flagged)
     rows = np.concatenate([piece.rows, np.array([f.row for f in piece.flagged], np.int64)])
     files = piece.files
-    reasons = pa.array([flagged.reason for flagged in piece.flagged], pa.string())
+    reasons = _texts([flagged.reason for flagged in piece.flagged])
     columns = {
-        "file": pa.repeat(files if isinstance(files, str) else "", good + bad),
+        "file": _repeated(files if isinstance(files, str) else "", good + bad),
         "row": _array(rows),
         "score": _followed(scored.scores, bad),
         "p_value": _followed(scored.p_values, bad),
@@ -102,7 +102,7 @@ def rows_of(
     if piece.kept is not None:
         for at, name in enumerate(piece.kept.column_names):
             values = [flagged.kept[at] if flagged.kept else None for flagged in piece.flagged]
-            both = [*piece.kept.column(name).chunks, pa.array(values, pa.string())]
+            both = [*piece.kept.column(name).chunks, _texts(values)]
             columns[name] = pa.concat_arrays(both)
     for name, array in (more or {}).items():
         columns[name] = pa.concat_arrays([array, pa.nulls(bad, array.type)])
@@ -124,6 +124,18 @@ def _array(values: NDArray[Any]) -> pa.Array:
     data = np.packbits(values, bitorder="little") if values.dtype == bool else values
     buffer = pa.py_buffer(np.ascontiguousarray(data))
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, buffer])
+
+
+def _texts(texts: Sequence[str | None]) -> pa.Array:
+    """Texts; none need not be converted, for which pyarrow imports dateutil and asks for pandas."""
+    return pa.array(texts, pa.string()) if texts else pa.nulls(0, pa.string())
+
+
+def _repeated(text: str, count: int) -> pa.Array:
+    """A text so many times, likewise without a conversion."""
+    octets = text.encode()
+    ends = np.arange(count + 1, dtype=np.int32) * np.int32(len(octets))
+    return pa.StringArray.from_buffers(count, pa.py_buffer(ends), pa.py_buffer(octets * count))
 
 
 def _followed(values: NDArray[Any], missing: int) -> pa.Array:
@@ -152,7 +164,7 @@ class CsvOutput:
             self._head(OUR_COLUMNS)
 
     def _head(self, names: Sequence[str]) -> None:
-        self._stream.write(_lines(pa.table({name: [name] for name in names})))
+        self._stream.write(_lines(pa.table([_repeated(name, 1) for name in names], list(names))))
         self._has_head = True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -99,7 +100,8 @@ def run(
     force: options.Force = False,
 ) -> ExitStatus:
     """Score rows: file, row, score, p-value, verdict and reason, in the order of the input."""
-    from anoean_cli.commands import explaining, scoring
+    _import_numpy()
+    from anoean_cli.commands import scoring
     from anoean_cli.data.inputs import Reading, check_there
     from anoean_cli.inference.memory import Bound
     from anoean_cli.inference.model import load_model
@@ -115,7 +117,11 @@ def run(
     loaded = replace(load_model(model), jobs=jobs)
     if fpr is not None:
         loaded = _at_rate(loaded, fpr)
-    why = explaining.why(loaded, model, explain, explain_images, kept, console)
+    why = None
+    if explain is not None or explain_images is not None:
+        from anoean_cli.commands import explaining
+
+        why = explaining.why(loaded, model, explain, explain_images, kept, console)
     bound = Bound(options.size("--memory", memory))
     reading = Reading(
         table.options(trained=loaded.config["dataset"]),
@@ -135,6 +141,17 @@ def run(
     scoring.finish(console, loaded, model, to, total, time.perf_counter() - began)
     is_alarm = fail_on_anomaly and total.counts.anomalous
     return ExitStatus.ANOMALIES if is_alarm else ExitStatus.OK
+
+
+def _import_numpy() -> None:
+    """Import numpy, which takes less here than where our modules need it.
+
+    Its imports are nested: begun within ours, so deep that Python takes memory for its stack, and
+    gives it back, a thousand times over. And OpenBLAS starts a thread a core, which stay awake for
+    a while in case that there is work; here is none.
+    """
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # 2⁴ cycles, the least there is
+    import numpy  # noqa: F401
 
 
 def _check_options(
@@ -164,7 +181,6 @@ def _check_targets(to: Targets, inputs: Sequence[str], model: Path) -> None:
     Raises:
         UsageError, OutputError: as `check_outputs`.
     """
-    from anoean_cli.commands.explaining import check_folder
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.storage.remote import check_remote, is_remote
 
@@ -183,6 +199,8 @@ def _check_targets(to: Targets, inputs: Sequence[str], model: Path) -> None:
         if to.out in inputs:
             raise UsageError(f"--out {to.out}: that is an input too; write elsewhere")
     if to.pictures is not None:
+        from anoean_cli.commands.explaining import check_folder
+
         others = [to.out, *map(str, filter(None, (to.embeddings, to.summary)))]
         check_folder(to.pictures, others, inputs)
 

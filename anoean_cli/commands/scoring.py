@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from anoean_cli.commands.explaining import HeatMaps, Why, heat_maps
 from anoean_cli.commands.output import (
     Output,
     OutputFormat,
@@ -27,18 +26,20 @@ from anoean_cli.console import Console
 from anoean_cli.data.inputs import Piece, Reading, UnreadPiece, name_of, unread_pieces
 from anoean_cli.data.preprocessing import Census
 from anoean_cli.inference.drift import Drift, Incoming, drift_of
-from anoean_cli.inference.explanation import Explanation
 from anoean_cli.inference.memory import Bound
 from anoean_cli.inference.model import Model, Scored
 from anoean_cli.inference.pipeline import in_order
-from anoean_cli.storage.embeddings import EmbeddingsWriter, writing_embeddings
 from anoean_cli.wording import counted
+
+if TYPE_CHECKING:
+    from anoean_cli.commands.explaining import HeatMaps, Why
+    from anoean_cli.inference.explanation import Explanation
+    from anoean_cli.storage.embeddings import EmbeddingsWriter
 
 AHEAD = 3  # pieces a job: one worked on, one read before it is needed, one to be written
 
 
-@dataclass(frozen=True)
-class Targets:
+class Targets(NamedTuple):
     """What is to be written, and where.
 
     Attributes:
@@ -81,8 +82,7 @@ class Counts:
             self.files[name] = self.files.get(name, 0) + rows
 
 
-@dataclass(frozen=True)
-class Total:
+class Total(NamedTuple):
     """What is known of all rows together."""
 
     counts: Counts
@@ -97,8 +97,7 @@ class Total:
         self.incoming.merge(done.incoming)
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(NamedTuple):
     """A piece, without its examples unless they are to be drawn, and what came of it."""
 
     piece: Piece
@@ -129,14 +128,14 @@ def scored(
     if piece is None:
         return None
     if name is not None and isinstance(piece.files, str):
-        piece = replace(piece, files=name_of(name))
+        piece = piece._replace(files=name_of(name))
     incoming = Incoming.beside(model)
     found, explanation = _judged(model, piece.examples, incoming, why)
     more = None if why is None or explanation is None else why.columns(explanation)
     encoded = output.encoded(rows_of(piece, found, only_anomalies, more))
     if why is None or not why.draws:
-        explanation, piece = None, replace(piece, examples=None)
-    return Done(replace(piece, kept=None), found, incoming, encoded, explanation)
+        explanation, piece = None, piece._replace(examples=None)
+    return Done(piece._replace(kept=None), found, incoming, encoded, explanation)
 
 
 def _judged(
@@ -205,13 +204,15 @@ def _results(
     if in_flight < jobs:
         console.note(f"--memory {bound} is enough for {in_flight} of {jobs} jobs")
         jobs = in_flight
-    for done in in_order(unread, work, jobs, min(in_flight, AHEAD * jobs)):
+    ahead = list(islice(unread, 1))
+    if not ahead:  # as of a small file: starting threads takes longer than scoring it
+        return
+    for done in in_order(chain(ahead, unread), work, jobs, min(in_flight, AHEAD * jobs)):
         if done is not None:
             yield done
 
 
-@dataclass(frozen=True)
-class _Files:
+class _Files(NamedTuple):
     """What is written while rows are scored."""
 
     output: Output
@@ -236,9 +237,13 @@ def _opened(to: Targets, digest: str, stdout: TextIO) -> Iterator[_Files]:
         output = stack.enter_context(opened_output(to.out, to.format, to.force, stdout))
         embeddings = pictures = None
         if to.embeddings is not None:
+            from anoean_cli.storage.embeddings import writing_embeddings
+
             writing = writing_embeddings(to.embeddings, digest, overwrite=to.force)
             embeddings = stack.enter_context(writing)
         if to.pictures is not None:
+            from anoean_cli.commands.explaining import heat_maps
+
             pictures = stack.enter_context(heat_maps(to.pictures))
         yield _Files(output, embeddings, pictures, to.only_anomalies)
 

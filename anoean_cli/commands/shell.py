@@ -120,6 +120,15 @@ def command(function: Function) -> Callable[..., None]:
     return run
 
 
+def listed(function: Function) -> Callable[..., None]:
+    """A command for typer that can only be listed: it has no options."""
+
+    def run() -> None: ...
+
+    run.__doc__ = function.__doc__
+    return run
+
+
 class Command(TyperCommand):
     """A command of typer's that completes ``--no-force`` with what it does: not ``--force``."""
 

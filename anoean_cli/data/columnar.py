@@ -15,7 +15,7 @@ from anoean_cli.data.meaning import BLANKS
 from anoean_cli.data.streams import PARQUET
 from anoean_cli.data.text import MAX_FIELDS, shown, without_nan
 from anoean_cli.errors import DataError
-from anoean_cli.interfaces import ColumnKind, First
+from anoean_cli.examples import ColumnKind, First
 from anoean_cli.storage.remote import is_remote, open_remote
 
 SUFFIXES = (".parquet", ".pq")

@@ -16,10 +16,11 @@ import numpy as np
 
 from anoean_cli.data.dates import in_microseconds
 from anoean_cli.errors import DataError
-from anoean_cli.interfaces import Dataset
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from anoean_cli.interfaces import Dataset
 
 CHUNK = 1 << 20
 

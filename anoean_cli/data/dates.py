@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.interfaces import First, column_type
+from anoean_cli.examples import First, column_type
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from anoean_cli.data.meaning import meaning
 from anoean_cli.errors import DataError
-from anoean_cli.interfaces import Drawing
+from anoean_cli.examples import Drawing
 
 SLACK = 1.25  # rows held between two clearings, against the limit
 OF_DRAWING = 2  # 0 and 1 are the random numbers of the split and of the training

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain, islice, zip_longest
+from typing import NamedTuple
 
 from anoean_cli.data import text
 from anoean_cli.data.dates import FIRSTS
 from anoean_cli.data.text import Dialect, shown
 from anoean_cli.errors import UsageError
-from anoean_cli.interfaces import First, FirstIfOpen, TableOptions
+from anoean_cli.examples import First, FirstIfOpen, TableOptions
 
 _COUNT = re.compile(rb"0|[1-9]\d{0,15}")
 _WHOLE = re.compile(rb"[+-]?\d+")
@@ -179,8 +179,7 @@ def _has_numbers(fields: Sequence[bytes], decimal: str) -> bool:
 # ---------------------------------------------------------------------------- what options mean
 
 
-@dataclass(frozen=True)
-class Roles:
+class Roles(NamedTuple):
     """What the user said of columns, by name.
 
     Attributes:
@@ -196,7 +195,7 @@ class Roles:
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     datetime: tuple[str, ...] = ()
-    firsts: Mapping[str, First] = field(default_factory=dict)
+    firsts: Mapping[str, First] = {}
     first_if_open: First | None = None
 
     def may_be_first(self, name: str) -> Sequence[First]:
@@ -221,8 +220,7 @@ class Roles:
         return (*label, *self.ignored)
 
 
-@dataclass(frozen=True)
-class Columns:
+class Columns(NamedTuple):
     """The columns of a file.
 
     Attributes:

@@ -9,10 +9,10 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,18 +27,18 @@ from anoean_cli.data.images import (
     read_idx,
     read_image,
 )
-from anoean_cli.data.pixels import Pixels
-from anoean_cli.data.ranges import Range
 from anoean_cli.data.readers import BLOCK_BYTES, Batch, Flagged, Sought, Wanted, unread
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.data.text import shown
 from anoean_cli.errors import DataError, UsageError
-from anoean_cli.interfaces import ExampleSpec, TableOptions, column_kind
-from anoean_cli.storage.prepared import PreparedReader, is_prepared
+from anoean_cli.examples import ExampleSpec, TableOptions, column_kind
+from anoean_cli.storage.hdf5 import is_hdf5
 from anoean_cli.storage.remote import is_remote, not_there
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from anoean_cli.data.ranges import Range
 
 OnError: TypeAlias = Literal["stop", "flag"]
 
@@ -46,8 +46,7 @@ IMAGES_AT_ONCE = 1024
 STDIN = "-"
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(NamedTuple):
     """What a model takes.
 
     Attributes:
@@ -89,8 +88,7 @@ class Reading:
     block_bytes: int = BLOCK_BYTES
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """Consecutive rows of one input.
 
     Attributes:
@@ -109,7 +107,7 @@ class Piece:
     rows: NDArray[np.int64]
     labels: list[str] | None = None
     kept: pa.Table | None = None
-    flagged: Sequence[Flagged] = field(default_factory=list)
+    flagged: Sequence[Flagged] = ()
     extras: tuple[str, ...] = ()
 
     def identities(self) -> tuple[str | Sequence[str], NDArray[np.int64]]:
@@ -160,7 +158,7 @@ def unread_pieces(
     if source == STDIN or is_remote(source):
         stream = _stdin() if source == STDIN else source
         return _tables(stream, source, expected, reading, part)
-    if is_prepared(path):
+    if is_hdf5(path):
         return _ready(_prepared(path, expected, reading))
     if expected.schema is None:
         return _images(path, expected, reading)
@@ -261,6 +259,8 @@ def _piece(name: str, batch: Batch, reading: Reading) -> Piece:
 
 
 def _prepared(path: Path, expected: Expected, reading: Reading) -> Iterator[Piece]:
+    from anoean_cli.storage.prepared import PreparedReader
+
     kind = "image" if expected.schema is None else "table"
     if reading.keep:
         raise UsageError(f"--keep: {path} is a prepared dataset; its columns cannot be kept")
@@ -422,6 +422,8 @@ def _pixel_tables(
     source: Path | str | BinaryIO, name: str, expected: Expected, reading: Reading
 ) -> Iterator[UnreadPiece]:
     """Rows of pixel values, row by row of the image, one channel after the other."""
+    from anoean_cli.data.pixels import Pixels
+
     sought = Pixels(
         count=math.prod(expected.spec.shape),
         label=reading.options.label,
@@ -448,8 +450,7 @@ def _checked_pixels(piece: Piece, expected: Expected, reading: Reading) -> Piece
             raise DataError(f"{piece.files}, row {piece.rows[at]}: {reason}")
         flagged.append(Flagged(int(piece.rows[at]), 0, reason, _kept_of(piece, int(at))))
     kept = np.flatnonzero(good)
-    return replace(
-        piece,
+    return piece._replace(
         examples=values[kept].astype(np.uint8).reshape(-1, *expected.image_shape),
         rows=piece.rows[kept],
         labels=None if piece.labels is None else [piece.labels[i] for i in kept],

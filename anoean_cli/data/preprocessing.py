@@ -19,7 +19,7 @@ from anoean_cli.data.meaning import meaning
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.data.shares import Share
 from anoean_cli.errors import DataError, FileFormatError
-from anoean_cli.interfaces import ExampleSpec, FloatRows
+from anoean_cli.examples import ExampleSpec, FloatRows
 
 if TYPE_CHECKING:
     import pyarrow as pa

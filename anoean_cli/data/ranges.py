@@ -18,7 +18,7 @@ from anoean_cli.data.columnar import ParquetTable, is_parquet
 from anoean_cli.data.streams import Read, decompressed, is_plain_text, open_part, open_raw, peeked
 from anoean_cli.data.streams import utf8 as as_utf8
 from anoean_cli.data.text import Block
-from anoean_cli.interfaces import TableOptions
+from anoean_cli.examples import TableOptions
 from anoean_cli.storage.remote import is_remote, size_of_remote
 
 AT_ONCE = 8 << 20  # bytes that are looked through

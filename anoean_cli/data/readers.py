@@ -13,11 +13,11 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +43,6 @@ from anoean_cli.data.dates import (
     is_date,
     writings,
 )
-from anoean_cli.data.drawing import Drawn, Reservoir
 from anoean_cli.data.header import (
     Columns,
     Roles,
@@ -57,13 +56,16 @@ from anoean_cli.data.header import (
     names_of,
     numbered,
 )
-from anoean_cli.data.ranges import Range, blocks_of
 from anoean_cli.data.streams import decompressed, open_bytes, open_raw, peeked, utf8
 from anoean_cli.data.text import Block, Dialect, Layout, Row, shown
 from anoean_cli.errors import DataError
-from anoean_cli.interfaces import Drawing, First, TableOptions, with_firsts
+from anoean_cli.examples import Drawing, First, TableOptions, with_firsts
 from anoean_cli.storage.remote import is_remote
 from anoean_cli.wording import counted
+
+if TYPE_CHECKING:
+    from anoean_cli.data.drawing import Drawn
+    from anoean_cli.data.ranges import Range
 
 __all__ = [
     "BLOCK_BYTES",
@@ -86,8 +88,7 @@ _FEW_ROWS = 1000  # of a chunk: to work on one of a few costs as much
 _SAMPLE = 1000  # values of a column that show whether it may be one of dates
 
 
-@dataclass(frozen=True)
-class RawTable:
+class RawTable(NamedTuple):
     """A whole table as it was found.
 
     Attributes:
@@ -109,8 +110,7 @@ class RawTable:
         return self.drawn.table
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """The columns to stream.
 
     Attributes:
@@ -137,8 +137,8 @@ class Wanted:
     sought_label: bool = False
     rest: tuple[str, ...] = ()
     label_is_given: bool = False
-    dates: Mapping[str, bool] = field(default_factory=dict)
-    firsts: Mapping[str, First] = field(default_factory=dict)
+    dates: Mapping[str, bool] = {}
+    firsts: Mapping[str, First] = {}
 
     def is_header(self, fields: Sequence[bytes], dialect: Dialect, file: str) -> bool:
         """Whether the first row of a text names these columns."""
@@ -163,7 +163,7 @@ class Wanted:
                 f"{file}: the label column cannot be {shown(label)}, a feature of the model; "
                 "where a file without a header has other columns than training, give it one"
             )
-        return replace(self, label=label, required_label=is_read)
+        return self._replace(label=label, required_label=is_read)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -194,8 +194,7 @@ class Sought(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Flagged:
+class Flagged(NamedTuple):
     """A row that could not be read.
 
     Attributes:
@@ -211,8 +210,7 @@ class Flagged:
     kept: tuple[str | None, ...] = ()
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Consecutive rows of a file, each either good or flagged.
 
     Attributes:
@@ -229,7 +227,7 @@ class Batch:
     rows: NDArray[np.int64]
     kept: pa.Table | None = None
     labels: pa.Array | None = None
-    flagged: Sequence[Flagged] = field(default_factory=list)
+    flagged: Sequence[Flagged] = ()
     extras: tuple[str, ...] = ()
 
 
@@ -291,7 +289,7 @@ def unread(
 
     Raises:
         DataError, UsageError: as :func:`stream_table`; what is wrong with a row comes out where
-            its batch is parsed, and that there is none in the last one.
+            its batch is parsed.
     """
     path = source if isinstance(source, (Path, str)) else None
     raw = source if path is None else open_raw(path)
@@ -324,17 +322,22 @@ def _unread_text(
         layout, extras = _layout(columns, wanted, dialect, row.line if is_guess else 0)
         begins = part is None or part.rows == 0
         if part is not None and path is not None:
+            from anoean_cli.data.ranges import blocks_of
+
             blocks = blocks_of(path, name, part, dialect.delimiter, block_bytes)
             if begins:
                 first, row, blocks = _first_row(blocks, dialect, name)
         if begins:
             blocks = chain([first if columns.first else text.without_first(first, row)], blocks)
         before = _Count(0 if part is None or begins else part.rows - (not columns.first))
+        has_rows = not begins
         for block in blocks:
+            has_rows = has_rows or any(text.rows_of(block, dialect.delimiter))
             after = _Count()
             yield partial(_text_batch, block, layout, wanted, on_error, before, after, extras)
             before = after
-        yield partial(_at_the_end, name, before)
+        if not has_rows:
+            raise DataError(f"{name}: has no data rows; give it some")
 
 
 class _Count:
@@ -356,11 +359,6 @@ class _Count:
         if self._rows is None:
             raise DataError("rows before these cannot be read")  # and whoever reads them says why
         return self._rows
-
-
-def _at_the_end(name: str, before: _Count) -> None:
-    if not before.wait():
-        raise DataError(f"{name}: has no data rows; give it some")
 
 
 def _opened(
@@ -755,7 +753,7 @@ def _judge_dates(
         return
     fault = text.not_a_date(name, value, zoned, first)
     if name in roles.firsts and any(is_date(value, zoned, other) for other in FIRSTS):
-        fault = replace(fault, remedy="correct it, or what --schema says is first in the column")
+        fault = fault._replace(remedy="correct it, or what --schema says is first in the column")
     if warn is None:
         raise DataError(f"{place(row)}, {fault.reason}; {fault.remedy}")
     warn(
@@ -808,6 +806,8 @@ def _drawn(
     drawing: Drawing | None,
 ) -> Drawn:
     """What is kept of a file's rows, which come in parts."""
+    from anoean_cli.data.drawing import Reservoir
+
     kept, count = Reservoir(file, drawing), 0
     for table in tables:
         labels = None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from anoean_cli.data.dates import (
     writings,
 )
 from anoean_cli.errors import DataError, FileFormatError
-from anoean_cli.interfaces import ColumnKind, First, column_kind, firsts_of
+from anoean_cli.examples import ColumnKind, First, column_kind, firsts_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,8 +54,7 @@ DATE = (
 )
 
 
-@dataclass(frozen=True)
-class TableSchema:
+class TableSchema(NamedTuple):
     """The columns that a model reads, and how to find them in a row.
 
     Attributes:
@@ -70,11 +68,11 @@ class TableSchema:
     """
 
     columns: Mapping[str, ColumnKind]
-    dropped: Mapping[str, str] = field(default_factory=dict)
+    dropped: Mapping[str, str] = {}
     source: tuple[str, ...] = ()
     label: str | None = None
     rest: tuple[str, ...] = ()
-    firsts: Mapping[str, First] = field(default_factory=dict)
+    firsts: Mapping[str, First] = {}
 
     @property
     def numeric(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import chain, islice
 from typing import Any, Literal, NamedTuple
@@ -22,7 +22,7 @@ from anoean_cli.data.dates import fault_of, is_date, parsed_dates
 from anoean_cli.data.meaning import BLANKS
 from anoean_cli.data.streams import Read
 from anoean_cli.errors import DataError, UsageError, printable
-from anoean_cli.interfaces import First, TableOptions
+from anoean_cli.examples import First, TableOptions
 from anoean_cli.wording import counted
 
 NULL_VALUES = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "?")
@@ -113,8 +113,7 @@ def _sniffed(head: bytes, decimal: str) -> str:
 # ---------------------------------------------------------------------------- rows and fields
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """Whole rows of a text.
 
     Attributes:
@@ -316,7 +315,7 @@ def line_ends(data: bytes) -> int:
 def without_first(block: Block, row: Row) -> Block:
     """Return what follows ``row``, the first row of the block."""
     line = row.line + line_ends(row.raw)
-    return replace(block, data=block.data[row.end :], line=line, unclosed=False)
+    return block._replace(data=block.data[row.end :], line=line, unclosed=False)
 
 
 # ---------------------------------------------------------------------------- values
@@ -369,8 +368,7 @@ def shown(value: bytes | str) -> str:
 # ---------------------------------------------------------------------------- blocks as tables
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Where in a row of a text which columns are.
 
     Attributes:
@@ -389,13 +387,13 @@ class Layout:
     file: str
     dialect: Dialect
     width: int
-    numeric: Mapping[str, int] = field(default_factory=dict)
-    categorical: Mapping[str, int] = field(default_factory=dict)
-    dates: Mapping[str, int] = field(default_factory=dict)
+    numeric: Mapping[str, int] = {}
+    categorical: Mapping[str, int] = {}
+    dates: Mapping[str, int] = {}
     zoned: Collection[str] = ()
-    firsts: Mapping[str, First] = field(default_factory=dict)
-    text: Mapping[str, int] = field(default_factory=dict)
-    kept: Mapping[str, int] = field(default_factory=dict)
+    firsts: Mapping[str, First] = {}
+    text: Mapping[str, int] = {}
+    kept: Mapping[str, int] = {}
     guessed: int = 0
 
     def writing(self, name: str) -> tuple[bool, First]:
@@ -403,8 +401,7 @@ class Layout:
         return name in self.zoned, self.firsts.get(name, "year")
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """What is wrong with one row, and what to do about it."""
 
     reason: str
@@ -615,7 +612,7 @@ def _number_fault(name: str, value: bytes, row: Row, layout: Layout) -> Fault | 
 
 def _guessed(fault: Fault) -> Fault:
     """The fault of a first line that was taken for data."""
-    return replace(fault, remedy="if this line holds column names, say --header yes")
+    return fault._replace(remedy="if this line holds column names, say --header yes")
 
 
 def not_a_date(name: str, value: bytes, zoned: bool, first: First = "year") -> Fault:

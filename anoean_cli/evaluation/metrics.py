@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from anoean_cli.data.labels import among
 from anoean_cli.errors import DataError, UsageError
-from anoean_cli.interfaces import Scores
+from anoean_cli.examples import Scores
 
 Figures: TypeAlias = dict[str, float]
 

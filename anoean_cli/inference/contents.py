@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 from anoean_cli.data.labels import Unlabelled
-from anoean_cli.interfaces import Drawing, TableOptions
+from anoean_cli.examples import Drawing, TableOptions
 
 Output: TypeAlias = Literal["embedding", "score"]
 ROLES = ("training", "selection", "calibration", "test")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Self, TypedDict
+from typing import Any, NamedTuple, Self, TypedDict
 
 import numpy as np
 
 from anoean_cli.calibration.drift import ScoreCounts, ScoreDrift
 from anoean_cli.data.preprocessing import SURPRISES, Census, Surprise
 from anoean_cli.data.shares import Share
+from anoean_cli.examples import Json
 from anoean_cli.inference.model import Model, Scored
-from anoean_cli.interfaces import Json
 
 REMEDY = "if they have, p-values mislead until anoean calibrate --data NEW_NORMALS"
 
@@ -79,8 +79,7 @@ class Incoming:
         )
 
 
-@dataclass(frozen=True)
-class Drift:
+class Drift(NamedTuple):
     """How rows differ from those that the model was calibrated with.
 
     Attributes:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from anoean_cli.data.preprocessing import Census, TablePreprocessor
 from anoean_cli.errors import FileFormatError
+from anoean_cli.examples import FloatRows, Scores
 from anoean_cli.inference.model import Model, Scored, joined
-from anoean_cli.interfaces import FloatRows, Scores
 
 QUESTIONS = 18  # about a row of a table; with the score itself below the cost of 20 scores
 PATCHES = 3  # of an image, along each side; two questions about each

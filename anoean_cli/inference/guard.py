@@ -29,6 +29,7 @@ TENSOR_TYPE, TENSOR_EXTERNAL, TENSOR_LOCATION = 2, 13, 14
 TEXT = 8
 # A forest's attributes hold some hundred thousand integers, a field each: number 8, a varint.
 # No check looks at them, so a run of them is passed over at once.
+INTEGERS = 0x40
 RUN_OF_INTEGERS = re.compile(rb"(?:\x40[\x80-\xff]{0,9}[\x00-\x7f])+")
 
 
@@ -111,7 +112,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     """The fields of one message: number and raw value."""
     at = 0
     while at < len(message):
-        if run := RUN_OF_INTEGERS.match(message, at):
+        if message[at] == INTEGERS and (run := RUN_OF_INTEGERS.match(message, at)):
             at = run.end()
             continue
         key, at = _varint(message, at)
@@ -141,6 +142,9 @@ def _integer(value: memoryview) -> int:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    value = message[at]
+    if value < 0x80:  # as nearly all are
+        return value, at + 1
     value = shift = 0
     while True:
         byte = message[at]

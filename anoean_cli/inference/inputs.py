@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import DataError
-from anoean_cli.interfaces import ExampleSpec
+from anoean_cli.examples import ExampleSpec
 from anoean_cli.wording import counted
 
 if TYPE_CHECKING:

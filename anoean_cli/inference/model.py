@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,10 @@ from anoean_cli.data.preprocessing import (
 )
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import FileFormatError
+from anoean_cli.examples import ExampleSpec, FloatRows, Json, Scores, State
 from anoean_cli.inference.contents import ROLES, Config, Output, Settings, Timing
 from anoean_cli.inference.inputs import as_examples
 from anoean_cli.inference.runner import BLOCK, GraphRunner, PluginRunner, Runner
-from anoean_cli.interfaces import ExampleSpec, FloatRows, Json, Scores, State
 from anoean_cli.storage import model as model_file
 from anoean_cli.storage.hdf5 import Content, Value
 from anoean_cli.storage.typed_json import check_json
@@ -35,8 +35,7 @@ from anoean_cli.storage.values import Json as JsonValue
 FEATURE_BYTES = 8 << 20
 
 
-@dataclass(frozen=True)
-class KeptRows:
+class KeptRows(NamedTuple):
     """Rows of one role as the graph gives them: for calibrating anew, and for pictures.
 
     Attributes:
@@ -52,8 +51,7 @@ class KeptRows:
     rows: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Scored:
+class Scored(NamedTuple):
     """What is said of each row: raw score, p-value, verdict, and the embedding behind them."""
 
     scores: Scores
@@ -224,9 +222,7 @@ def joined(parts: Sequence[Scored]) -> Scored:
     """What is said of rows in parts, at least one, as one."""
     if len(parts) == 1:
         return parts[0]
-    return Scored(
-        *(np.concatenate([getattr(part, name.name) for part in parts]) for name in fields(Scored))
-    )
+    return Scored(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def as_columns(output: NDArray[np.float32]) -> NDArray[np.float32]:

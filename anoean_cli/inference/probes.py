@@ -21,7 +21,7 @@ from anoean_cli.data.preprocessing import (
     NumericColumn,
     TablePreprocessor,
 )
-from anoean_cli.interfaces import column_type
+from anoean_cli.examples import column_type
 
 if TYPE_CHECKING:
     import pyarrow as pa

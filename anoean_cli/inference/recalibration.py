@@ -25,8 +25,8 @@ from anoean_cli.calibration.gaussian import (
 )
 from anoean_cli.data.preprocessing import Census
 from anoean_cli.errors import DataError, TrainingError, UsageError
+from anoean_cli.examples import Json, Scores
 from anoean_cli.inference.model import KeptRows, Model, raw_scores
-from anoean_cli.interfaces import Json, Scores
 from anoean_cli.wording import counted
 
 FEWEST_NORMALS = 6

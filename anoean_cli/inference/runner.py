@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli.errors import FileFormatError, PluginError, blaming
+from anoean_cli.examples import ExampleSpec, FloatRows, State
 from anoean_cli.inference.guard import check_graph
-from anoean_cli.interfaces import ExampleSpec, FloatRows, State
 
 BLOCK = {"image": 64, "table": 256}  # larger ones are no faster, and one row costs a block
 PLUGIN_BLOCK = 64

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import glob
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -133,7 +132,7 @@ def check_unchanged(target: Path, before: Identity) -> None:
 def _created(target: Path) -> tuple[Path, int]:
     """Make a temporary file; returns its path and a handle that keeps it from being removed."""
     while True:
-        path = target.with_name(f"{_prefix(target)}{secrets.token_hex(_RANDOM // 2)}.tmp")
+        path = target.with_name(f"{_prefix(target)}{os.urandom(_RANDOM // 2).hex()}.tmp")
         # Not mkstemp: a file created with 0o666 gets the permissions that the umask gives.
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         if try_lock(handle) is not False and os.fstat(handle).st_nlink:

@@ -14,11 +14,10 @@ import os
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import h5py
 import numpy as np
@@ -53,7 +52,18 @@ from anoean_cli.storage.values import (
     storable,
 )
 
-__all__ = ["Content", "Json", "Reader", "Value", "Writer", "digest_of", "kind_of", "read", "write"]
+__all__ = [
+    "Content",
+    "Json",
+    "Reader",
+    "Value",
+    "Writer",
+    "digest_of",
+    "is_hdf5",
+    "kind_of",
+    "read",
+    "write",
+]
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 BLOCK_BYTES = 128 * 2**10
@@ -66,8 +76,7 @@ DESCRIPTIONS = {
 PART_NAMES = {"strings": ("/offsets", "/bytes")}
 
 
-@dataclass(frozen=True)
-class Content:
+class Content(NamedTuple):
     """What a file holds.
 
     Attributes:
@@ -132,6 +141,15 @@ def read(
     """
     with _Source(path, format, version, volatile, max_bytes, chunked=False) as source:
         return Content(source.whole(), source.attributes, source.digest)
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file is HDF5, by how it begins; no where it cannot be read."""
+    with suppress(OSError, ValueError):  # ValueError: a NUL byte in the name
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(len(SIGNATURE)) == SIGNATURE
+    return False
 
 
 def kind_of(path: Path) -> str:

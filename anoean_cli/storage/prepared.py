@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -25,7 +24,7 @@ from anoean_cli.interfaces import (
     with_firsts,
 )
 from anoean_cli.storage.atomic import reading_back, replacing
-from anoean_cli.storage.hdf5 import SIGNATURE, Reader, Writer
+from anoean_cli.storage.hdf5 import Reader, Writer
 from anoean_cli.storage.structure import OBJECTS
 from anoean_cli.storage.typed_json import check_json
 from anoean_cli.storage.values import Json
@@ -62,15 +61,6 @@ class Description(_Further):
 def in_cache(cache: Path, name: str) -> Path:
     """Where the prepared form of a dataset is kept."""
     return cache / "prepared" / f"{name}.h5"
-
-
-def is_prepared(path: Path) -> bool:
-    """Whether to read a file as a prepared dataset: it is HDF5, if perhaps a damaged one."""
-    with suppress(OSError, ValueError):  # ValueError: a NUL byte in the name
-        if path.is_file():
-            with path.open("rb") as file:
-                return file.read(len(SIGNATURE)) == SIGNATURE
-    return False
 
 
 def write_prepared(dataset: Dataset, path: Path, *, overwrite: bool) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from h5py import h5a, h5d, h5g, h5l, h5o, h5s, h5t, h5z
@@ -32,8 +32,7 @@ class MalformedError(Exception):
     """A breach of the rules for our files; the message names the member, not the file."""
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """One dataset that passed the checks."""
 
     id: Any
@@ -46,33 +45,32 @@ class Part:
 
     def read(self, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Return the rows [start, stop), or all of a part without rows, in native byte order."""
-        shape = self.shape
-        if shape:
+        shape, is_whole = self.shape, start == 0 and stop is None
+        if not is_whole:
             stop = shape[0] if stop is None else stop
             shape = (stop - start, *shape[1:])
         if math.prod(shape) * self.dtype.itemsize > READ_BYTES:
             raise MalformedError(f"more than {READ_BYTES} bytes asked for at once")
         array = np.empty(shape, self.dtype)
-        if array.size:
+        if array.size and is_whole:
+            self.id.read(h5s.ALL, h5s.ALL, array)
+        elif array.size:
             space = self.id.get_space()
-            if shape:
-                space.select_hyperslab((start, *(0,) * (len(shape) - 1)), shape)
-            self.id.read(h5s.create_simple(shape) if shape else h5s.ALL, space, array)
+            space.select_hyperslab((start, *(0,) * (len(shape) - 1)), shape)
+            self.id.read(h5s.create_simple(shape), space, array)
         if self.dtype == np.bool_ and (array.reshape(-1).view(np.uint8) > 1).any():
             raise MalformedError("booleans that are neither true nor false")
         return array.astype(self.dtype.newbyteorder("="), copy=False)
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """One value of the file: its kind and the datasets that hold it, in the order of encode."""
 
     kind: str
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(NamedTuple):
     """What one kind of file may hold.
 
     Attributes:
@@ -101,11 +99,10 @@ def survey(root: Any, rules: Rules) -> dict[str, Stored]:
         if depth > DEPTH:
             raise MalformedError(f"groups are nested deeper than {DEPTH}")
         for link in _links(group):
-            name, child = prefix + link.decode("utf-8"), _open(group, link)
-            address = h5o.get_info(child).addr
-            if address in seen:
+            name, child = prefix + link.name.decode("utf-8"), _open(group, link)
+            if link.address in seen:
                 raise MalformedError(f"{name!r} is the same object as another")
-            seen.add(address)
+            seen.add(link.address)
             if len(seen) > OBJECTS:
                 raise MalformedError(f"more than {OBJECTS} objects")
             kind = read_attributes(child, {"kind"}).get("kind")
@@ -153,26 +150,34 @@ def read_attribute(place: Any, name: str) -> str | int:
     return bytes(array[()]).decode("utf-8") if is_string else int(array)
 
 
-def _links(group: Any) -> list[bytes]:
-    """Return the names of a group's members, never more than one too many."""
-    names: list[bytes] = []
+class _Link(NamedTuple):
+    """A member of a group; a hard link has the address of its object."""
 
-    def collect(name: bytes) -> bool | None:
-        names.append(name)
-        return True if len(names) > OBJECTS else None
+    name: bytes
+    kind: int
+    address: int
 
-    group.links.iterate(collect)
-    if len(names) > OBJECTS:
+
+def _links(group: Any) -> list[_Link]:
+    """Return a group's members, never more than one too many."""
+    links: list[_Link] = []
+
+    def collect(name: bytes, info: Any) -> bool | None:
+        links.append(_Link(name, info.type, info.u))
+        return True if len(links) > OBJECTS else None
+
+    group.links.iterate(collect, info=True)
+    if len(links) > OBJECTS:
         raise MalformedError(f"more than {OBJECTS} objects")
-    return names
+    return links
 
 
-def _open(group: Any, name: bytes) -> Any:
-    if name in (b"", b".") or b"/" in name:
-        raise MalformedError(f"{name!r} is no name")
-    if group.links.get_info(name).type != h5l.TYPE_HARD:
-        raise MalformedError(f"{name!r} is a link to elsewhere")
-    return h5o.open(group, name)
+def _open(group: Any, link: _Link) -> Any:
+    if link.name in (b"", b".") or b"/" in link.name:
+        raise MalformedError(f"{link.name!r} is no name")
+    if link.kind != h5l.TYPE_HARD:
+        raise MalformedError(f"{link.name!r} is a link to elsewhere")
+    return h5o.open(group, link.name)
 
 
 def _inside(name: str, dataset: Any, rules: Rules) -> Part:
@@ -204,12 +209,18 @@ def _checked(dataset: Any, rules: Rules) -> Part:
 def _dtype(kind: Any) -> np.dtype[Any]:
     """Return the numpy type of a dataset that has one bit for bit."""
     numeric = isinstance(kind, h5t.TypeIntegerID | h5t.TypeFloatID) and kind.get_size() <= 8
-    if not numeric and not kind.equal(h5t.py_create(np.dtype(bool), logical=True)):
+    if not numeric and not kind.equal(_type_of(np.dtype(bool))):
         raise MalformedError("holds something other than plain numbers")
     dtype: np.dtype[Any] = np.dtype(kind.dtype)
-    if not storable(dtype) or not kind.equal(h5t.py_create(dtype, logical=True)):
+    if not storable(dtype) or not kind.equal(_type_of(dtype)):
         raise MalformedError("holds numbers of an unusual make")
     return dtype
+
+
+@cache
+def _type_of(dtype: np.dtype[Any]) -> Any:
+    """HDF5's type of such numbers."""
+    return h5t.py_create(dtype, logical=True)
 
 
 def _check_contiguous(part: Part, plan: Any, rules: Rules) -> None:

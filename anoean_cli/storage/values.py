@@ -19,7 +19,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,7 @@ Value: TypeAlias = NDArray[Any] | Sequence[str] | Json | bytes
 Parts: TypeAlias = tuple[NDArray[Any], ...]
 
 
-@dataclass(frozen=True)
-class Print:
+class Print(NamedTuple):
     """The fingerprint of one stored array."""
 
     dtype: str
@@ -48,8 +47,7 @@ class Print:
     sha256: str
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """The fingerprint of one value: its kind and that of each of its arrays."""
 
     kind: str

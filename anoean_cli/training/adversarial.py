@@ -27,11 +27,13 @@ from anoean_cli.training.distortions import distort
 from anoean_cli.training.generator import Editor, Outskirts, editor_of
 from anoean_cli.training.losses import (
     Terms,
+    backward,
     discriminator_terms,
     encoder_terms,
     generator_terms,
     radial_taught_terms,
     radial_terms,
+    standard_radius,
     taught_terms,
     total,
 )
@@ -150,19 +152,18 @@ def _step(
     d_terms = _discriminator_steps(run, parameters.discriminator_steps, z.detach(), sizes)
 
     normal, anomalous, taught = run.discriminator(z).split(sizes)
-    z_n, z_a, z_t = z.split(sizes)
+    r_n, r_a, r_t = standard_radius(z).split(sizes)
     margins = parameters.normal_margin, parameters.anomaly_margin
     weighted = [(parameters.adversarial, encoder_terms(normal, anomalous))]
     if parameters.radial > 0:
-        weighted.append((parameters.radial, radial_terms(z_n, z_a, *margins)))
+        weighted.append((parameters.radial, radial_terms(r_n, r_a, *margins)))
     if lesson is not None:
         opinion, weight = lesson.opinion.repeat_interleave(members), parameters.distillation
         weighted.append((weight * parameters.adversarial, taught_terms(taught, opinion)))
-        radial = radial_taught_terms(z_t, opinion, *margins)
+        radial = radial_taught_terms(r_t, opinion, *margins)
         weighted.append((weight * parameters.radial, radial))
     run.encoder_adam.zero_grad(set_to_none=True)
-    loss = torch.stack([weight * total(terms) for weight, terms in weighted]).sum()
-    loss.backward(inputs=run.encoder_weights)  # D is frozen in this step
+    backward(weighted, run.encoder_weights)  # D is frozen in this step
     run.encoder_adam.step()
     run.averaged.update()
     return d_terms | {name: term for _, terms in weighted for name, term in terms.items()}
@@ -221,7 +222,7 @@ def _discriminator_steps(run: Run, steps: int, z: Tensor, sizes: Sequence[int]) 
         if sizes[2]:
             terms["d_taught"] = softplus(taught).mean()
         run.discriminator_adam.zero_grad(set_to_none=True)
-        total(terms).backward()
+        torch.autograd.backward(list(terms.values()))  # as of their sum
         run.discriminator_adam.step()
     return terms
 

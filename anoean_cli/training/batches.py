@@ -61,9 +61,14 @@ def batches(
     passes = math.ceil(plan.steps * plan.normals / len(normals))
     order = torch.cat([torch.randperm(len(normals), generator=generator) for _ in range(passes)])
     for step in range(plan.steps):
-        chosen = normals[order[step * plan.normals : (step + 1) * plan.normals]]
+        chosen = taken(normals, order[step * plan.normals : (step + 1) * plan.normals])
         if plan.anomalies == 0:
             yield chosen
             continue
         also = torch.randint(len(anomalies), (plan.anomalies,), generator=generator)
-        yield torch.cat([chosen, anomalies[also]])
+        yield torch.cat([chosen, taken(anomalies, also)])
+
+
+def taken(rows: Tensor, at: Tensor) -> Tensor:
+    """Rows at these positions, which are on the CPU: ``rows[at]``, several times as fast."""
+    return rows.index_select(0, at.to(rows.device))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from anoean_cli.interfaces import ExampleSpec, FloatRows
+from anoean_cli.examples import ExampleSpec, FloatRows
 
 COMPONENTS = 50  # principal ones
 MIXED = 30

@@ -15,7 +15,7 @@ import onnx
 import torch
 
 from anoean_cli.errors import PluginError
-from anoean_cli.interfaces import State
+from anoean_cli.examples import State
 
 
 def onnx_graph(module: torch.nn.Module, shape: tuple[int, ...], output: str = "embedding") -> bytes:

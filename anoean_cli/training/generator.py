@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from anoean_cli.interfaces import ExampleSpec, FloatRows
+from anoean_cli.examples import ExampleSpec, FloatRows
 from anoean_cli.training.density import LogDensity
 from anoean_cli.training.progress import embed
 

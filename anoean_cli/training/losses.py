@@ -7,6 +7,7 @@ overflow. Every term is a mean over its own sub-batch; the loss is the sum of it
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -56,12 +57,12 @@ def radial_terms(
     softplus(anomaly_margin − r_a). Not in the paper.
 
     Args:
-        normal: E(x_n), shape (m_n, d).
-        anomalous: E(x_a), shape (m_a, d).
+        normal: `standard_radius` of E(x_n), shape (m_n,).
+        anomalous: the same of E(x_a), shape (m_a,).
     """
     return {
-        "e_radial_normal": softplus(standard_radius(normal) - normal_margin).mean(),
-        "e_radial_anomaly": softplus(anomaly_margin - standard_radius(anomalous)).mean(),
+        "e_radial_normal": softplus(normal - normal_margin).mean(),
+        "e_radial_anomaly": softplus(anomaly_margin - anomalous).mean(),
     }
 
 
@@ -80,15 +81,14 @@ def taught_terms(logits: Tensor, opinion: Tensor) -> Terms:
 
 
 def radial_taught_terms(
-    z: Tensor, opinion: Tensor, normal_margin: float, anomaly_margin: float
+    r: Tensor, opinion: Tensor, normal_margin: float, anomaly_margin: float
 ) -> Terms:
     """`radial_terms` for rows that are anomalies in part. Not in the paper.
 
     Args:
-        z: E(x), shape (n, d).
+        r: `standard_radius` of E(x), shape (n,).
         opinion: as `taught_terms` takes it.
     """
-    r = standard_radius(z)
     inside, outside = softplus(r - normal_margin), softplus(anomaly_margin - r)
     return {"e_radial_taught": ((1 - opinion) * inside + opinion * outside).mean()}
 
@@ -133,3 +133,16 @@ def standard_radius(z: Tensor) -> Tensor:
 def total(terms: Terms) -> Tensor:
     """The sum of the terms."""
     return torch.stack(list(terms.values())).sum()
+
+
+def backward(weighted: Sequence[tuple[float, Terms]], weights: Sequence[Tensor]) -> None:
+    """Set the gradients of a weighted sum of terms at a network's weights.
+
+    The sum itself nobody asks for, and of small networks making it takes time.
+    """
+    terms: list[Tensor] = []
+    shares: list[Tensor] = []
+    for share, some in weighted:
+        terms += some.values()
+        shares += [terms[-1].new_tensor(share)] * len(some)
+    torch.autograd.backward(terms, shares, inputs=weights)

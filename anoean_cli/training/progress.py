@@ -169,13 +169,16 @@ class Means:
     """The means of loss terms over steps."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+        self._names: list[str] = []
+        self._sums = torch.zeros(())
         self._steps = 0
 
+    @torch.no_grad()
     def add(self, terms: Terms) -> None:
+        """Take the terms of one step, the same ones in each."""
         self._steps += 1
-        for name, term in terms.items():
-            self._sums[name] = self._sums.get(name, torch.zeros(())) + term.detach()
+        self._names = list(terms)
+        self._sums = self._sums + torch.stack(list(terms.values()))
 
     def finite(self, epoch: int) -> dict[str, float]:
         """The means by name.
@@ -183,7 +186,8 @@ class Means:
         Raises:
             TrainingError: one of them is not finite.
         """
-        means = {name: float(value) / self._steps for name, value in self._sums.items()}
+        sums = zip(self._names, self._sums.tolist(), strict=True)
+        means = {name: value / self._steps for name, value in sums}
         if not all(math.isfinite(value) for value in means.values()):
             raise TrainingError(
                 f"training diverged in epoch {epoch}: a loss is not finite "

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.interfaces import Scores
+from anoean_cli.examples import Scores
 
 TEMPERATURE = 0.1
 # By how much figures may differ without telling epochs apart: of the pairs of 500 normals and 50

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from anoean_cli.interfaces import FloatRows, Rows
+from anoean_cli.training.batches import taken
 
 TREES = 100
 TAUGHT = 20_000
@@ -38,7 +39,7 @@ class Lesson:
     def some(self, count: int, generator: torch.Generator) -> Lesson:
         """That many of the rows, drawn with replacement."""
         chosen = torch.randint(len(self.examples), (count,), generator=generator)
-        return Lesson(self.examples[chosen], self.opinion[chosen])
+        return Lesson(taken(self.examples, chosen), taken(self.opinion, chosen))
 
 
 def lesson_of_forest(train: Rows, rng: np.random.Generator, device: torch.device) -> Lesson:

@@ -9,11 +9,15 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 
+from anoean_cli.app import built
+from anoean_cli.commands import shell
 from anoean_cli.inference.model import load_model
 
 from .conftest import Result, Run, environment, words
@@ -21,6 +25,19 @@ from .conftest import Result, Run, environment, words
 COMMANDS = ("prepare", "train", "calibrate", "score", "evaluate", "export", "info", "plugins")
 # Each takes long to import, the last two for what one row is.
 HEAVY = ("torch", "matplotlib", "sklearn", "pandas", "numpy", "pyarrow.compute", "numpy.ma")
+# What scoring a table does not need: each takes a hundredth of what one row does, or brings more.
+NEEDLESS = (
+    "dateutil",
+    "secrets",
+    "anoean_cli.registry",
+    "anoean_cli.interfaces",
+    "anoean_cli.commands.explaining",
+    "anoean_cli.data.drawing",
+    "anoean_cli.data.pixels",
+    "anoean_cli.data.ranges",
+    "anoean_cli.storage.embeddings",
+    "anoean_cli.storage.prepared",
+)
 
 
 def test_help_names_every_command(anoean: Run) -> None:
@@ -28,6 +45,11 @@ def test_help_names_every_command(anoean: Run) -> None:
     assert found.returncode == 0
     assert not found.stderr
     assert [name for name in COMMANDS if f" {name} " not in found.stdout] == []
+
+
+def test_the_list_of_commands_needs_none_of_their_options() -> None:
+    whole, listed = map(typer.main.get_command, (built(), built(made=shell.listed)))
+    assert whole.get_help(typer.Context(whole)) == listed.get_help(typer.Context(listed))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -258,14 +280,16 @@ def damage(path: Path) -> None:
     path.write_bytes(data)
 
 
-def imported(tmp_path: Path, *args: object) -> tuple[Result, set[str]]:
-    """Run a command in a process that tells which of the heavy libraries it has imported."""
+def imported(
+    tmp_path: Path, *args: object, among: Sequence[str] = HEAVY
+) -> tuple[Result, set[str]]:
+    """Run a command in a process that tells which of these modules it has imported."""
     code = (
-        "import sys\n"
+        "import atexit, sys\n"
         "from anoean_cli.__main__ import main\n"
-        "try:\n    main()\n"
-        f"finally:\n    print('\\n' + ' '.join(m for m in {HEAVY} if m in sys.modules),"
-        " file=sys.stderr)"
+        f"atexit.register(lambda: print('\\n' + ' '.join(m for m in {among} if m in sys.modules),"
+        " file=sys.stderr))\n"
+        "main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *words(args)],
@@ -302,6 +326,13 @@ def test_no_heavy_library_is_imported(tmp_path: Path, args: str, allowed: set[st
     assert result.returncode == 0, result.stderr
     assert found - {"numpy"} <= allowed
     assert "numpy" not in found or args not in ("--help", "--version")
+
+
+@pytest.mark.usefixtures("model", "fresh")
+def test_scoring_a_table_imports_what_it_needs(tmp_path: Path) -> None:
+    result, found = imported(tmp_path, "score fresh.csv", among=NEEDLESS)
+    assert result.returncode == 0, result.stderr
+    assert not found
 
 
 @pytest.mark.usefixtures("images")

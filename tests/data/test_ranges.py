@@ -98,7 +98,7 @@ def test_a_quote_that_is_never_closed_is_told_by_its_line(tmp_path: Path) -> Non
     path.write_text(HEADER + "1,a\n" * 20 + '2,"b\n3,c\n')
     parts = check(path, 30)
     assert len(parts) > 2
-    *_, parse, _ = unread(path, "t", WANTED, OPTIONS, "stop", 64, parts[-1])
+    *_, parse = unread(path, "t", WANTED, OPTIONS, "stop", 64, parts[-1])
     with pytest.raises(DataError, match="t, line 22: a quoted field is never closed"):
         parse()
 

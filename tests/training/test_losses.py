@@ -6,6 +6,7 @@ import torch
 
 from anoean_cli.training.discriminator import Discriminator
 from anoean_cli.training.losses import (
+    backward,
     discriminator_terms,
     encoder_terms,
     radial_terms,
@@ -67,12 +68,24 @@ def test_radial_terms_are_softplus_of_the_standardised_squared_norm():
     def radius(z):
         return ((z.double().numpy() ** 2).sum(axis=1) - 6) / np.sqrt(12)
 
-    terms = radial_terms(normal, anomalous, normal_margin=2, anomaly_margin=8)
+    r_n, r_a = standard_radius(normal), standard_radius(anomalous)
+    terms = radial_terms(r_n, r_a, normal_margin=2, anomaly_margin=8)
     expected = {
         "e_radial_normal": np.log1p(np.exp(radius(normal) - 2)).mean(),
         "e_radial_anomaly": np.log1p(np.exp(8 - radius(anomalous))).mean(),
     }
     assert {name: float(term) for name, term in terms.items()} == pytest.approx(expected, rel=1e-5)
+
+
+def test_gradients_are_those_of_the_weighted_sum():
+    z, frozen = torch.randn(7, 6, requires_grad=True), torch.randn(6, requires_grad=True)
+    terms = [(1.0, encoder_terms(z @ frozen, z[3:, 0])), (0.3, {"e": (z * frozen).square().mean()})]
+    (expected,) = torch.autograd.grad(
+        sum(weight * total(some) for weight, some in terms), z, retain_graph=True
+    )
+    backward(terms, [z])
+    assert torch.equal(z.grad, expected)
+    assert frozen.grad is None
 
 
 def test_the_radius_of_normal_draws_is_standardised():

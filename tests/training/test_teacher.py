@@ -64,11 +64,11 @@ def test_the_forest_sees_what_tells_the_classes_apart():
 
 
 def test_opinions_of_0_and_1_give_the_terms_of_normals_and_anomalies():
-    z, logits = torch.randn(10, 4) * 2, torch.randn(10)
+    r, logits = torch.randn(10) * 5, torch.randn(10)
     opinion = torch.tensor([0.0] * 5 + [1.0] * 5)
-    taught = taught_terms(logits, opinion) | radial_taught_terms(z, opinion, 2.0, 8.0)
+    taught = taught_terms(logits, opinion) | radial_taught_terms(r, opinion, 2.0, 8.0)
     known = encoder_terms(logits[:5], logits[5:])
-    radial = radial_terms(z[:5], z[5:], 2.0, 8.0)
+    radial = radial_terms(r[:5], r[5:], 2.0, 8.0)
     torch.testing.assert_close(2 * taught["e_taught"], known["e_normal"] + known["e_anomaly"])
     torch.testing.assert_close(
         2 * taught["e_radial_taught"], radial["e_radial_normal"] + radial["e_radial_anomaly"]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from anoean_cli.evaluation.examples import Examples, Positions, among
 from anoean_cli.evaluation.report.page import short
+from anoean_cli.examples import Scores
 from anoean_cli.inference.model import Model
-from anoean_cli.interfaces import Scores
 
 if TYPE_CHECKING:
     from anoean_cli.inference.explanation import Explainer

@@ -19,9 +19,9 @@ from anoean_cli.evaluation.report import charts, details, numbers
 from anoean_cli.evaluation.report.charts import Chart, Mark, Rule
 from anoean_cli.evaluation.report.page import short
 from anoean_cli.evaluation.run import Labelled
+from anoean_cli.examples import Scores
 from anoean_cli.inference.contents import ROLES
 from anoean_cli.inference.model import Model
-from anoean_cli.interfaces import Scores
 from anoean_cli.wording import counted
 
 SERIES = {"normal": "normals", "seen": "anomalies of seen types", "unseen": "of unseen types"}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli.evaluation.metrics import counts_down_the_ranking
-from anoean_cli.interfaces import Scores
+from anoean_cli.examples import Scores
 
 # Finer where rates are small: that is where a threshold lies.
 RATES = np.unique(np.concatenate([np.linspace(0, 1, 101), np.geomspace(1e-3, 1, 60)]))

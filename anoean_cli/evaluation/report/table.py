@@ -13,7 +13,7 @@ from anoean_cli.evaluation.report import charts, numbers
 from anoean_cli.evaluation.report.charts import Chart, Mark
 from anoean_cli.evaluation.report.evaluation import MOST_LINES, kind_of, made_by
 from anoean_cli.evaluation.report.page import short
-from anoean_cli.interfaces import Json
+from anoean_cli.examples import Json
 
 Result = Mapping[str, Json]
 

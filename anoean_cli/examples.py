@@ -1,0 +1,132 @@
+"""What examples look like, as files have them and to networks: plain data that all rooms share.
+
+It is a module of its own because scoring a row needs no more of the plugin contracts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Kind: TypeAlias = Literal["image", "table"]
+ColumnKind: TypeAlias = Literal["numeric", "categorical", "datetime", "datetime-utc"]
+First: TypeAlias = Literal["year", "day", "month"]
+"""What stands first in the dates of a column; any column may hold some with the year first."""
+FirstIfOpen: TypeAlias = Literal["day-first", "month-first"]
+"""What the user says of columns whose dates leave it open whether the day or the month is first."""
+Json: TypeAlias = Any
+FloatRows: TypeAlias = NDArray[np.float32]
+Scores: TypeAlias = NDArray[np.float64]
+State: TypeAlias = dict[str, NDArray[Any]]
+
+_FIRST = b"first"
+
+
+@dataclass(frozen=True)
+class ExampleSpec:
+    """What one preprocessed example looks like to an encoder.
+
+    Attributes:
+        kind: ``"image"`` or ``"table"``.
+        shape: ``(channels, height, width)`` of an image, ``(features,)`` of a table row.
+        bins: positions of features that only spell out others, for networks: a linear layer makes
+            steps of them.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+    bins: tuple[int, ...] = ()
+
+    @property
+    def plain(self) -> NDArray[np.intp]:
+        """The positions of all features but bins, in the flattened example."""
+        return np.setdiff1d(np.arange(int(np.prod(self.shape))), self.bins)
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How a text table is to be read; ``None`` means "find out".
+
+    ``label``, ``ignore``, ``numeric``, ``categorical``, ``datetime``, ``day_first`` and
+    ``month_first`` name columns, or give positions counted from 1 (from the end when negative).
+    The last two are of columns of dates, in which they hold whatever the dates look like;
+    ``dates`` holds where the dates themselves leave it open.
+    """
+
+    header: bool | None = None
+    delimiter: str | None = None
+    decimal: str = "."
+    encoding: str = "utf-8"
+    null_values: tuple[str, ...] | None = None
+    label: str | None = None
+    ignore: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    datetime: tuple[str, ...] = ()
+    dates: FirstIfOpen | None = None
+    day_first: tuple[str, ...] = ()
+    month_first: tuple[str, ...] = ()
+
+
+def column_type(kind: ColumnKind) -> pa.DataType:
+    """Return the Arrow type that columns of a kind have in a `Dataset`."""
+    import pyarrow as pa
+
+    return {
+        "numeric": pa.float64(),
+        "categorical": pa.string(),
+        "datetime": pa.timestamp("us"),
+        "datetime-utc": pa.timestamp("us", "UTC"),
+    }[kind]
+
+
+def column_kind(type: pa.DataType) -> ColumnKind:
+    """Return the kind of a column of a `Dataset` by its type."""
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(type):
+        return "datetime" if type.tz is None else "datetime-utc"
+    return "numeric" if pa.types.is_floating(type) else "categorical"
+
+
+def firsts_of(table: pa.Table) -> dict[str, First]:
+    """Return what stands first in the columns of dates in which it is not the year."""
+    told = {field.name: (field.metadata or {}).get(_FIRST, b"") for field in table.schema}
+    firsts: dict[bytes, First] = {b"day": "day", b"month": "month"}
+    return {name: firsts[first] for name, first in told.items() if first in firsts}
+
+
+def with_firsts(table: pa.Table, firsts: Mapping[str, First]) -> pa.Table:
+    """Return the table with what `firsts_of` shall say of it, as metadata of its fields."""
+    if not firsts:
+        return table
+    import pyarrow as pa
+
+    fields = [
+        field.with_metadata({_FIRST: firsts[field.name]}) if field.name in firsts else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How rows are drawn from a table that has too many of them to be kept.
+
+    Attributes:
+        most: how many rows are kept.
+        normal: labels that are normal, ``""`` among them where rows without a label are; half of
+            the rows that are kept are for these.
+        seed: of the random numbers.
+    """
+
+    most: int
+    normal: tuple[str, ...] = ()
+    seed: int = 0
