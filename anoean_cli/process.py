@@ -76,7 +76,8 @@ def leave_if_alone() -> None:
     """
     import threading
 
-    if "anoean_cli.registry" not in sys.modules and threading.active_count() == 1:
+    is_alone = "anoean_cli.registry" not in sys.modules and threading.active_count() == 1
+    if is_alone and sys.getprofile() is None:  # profilers write at the end
         atexit._run_exitfuncs()
         leave(0)
 

@@ -332,7 +332,7 @@ def _unread_text(
         before = _Count(0 if part is None or begins else part.rows - (not columns.first))
         has_rows = not begins
         for block in blocks:
-            has_rows = has_rows or any(text.rows_of(block, dialect.delimiter))
+            has_rows = has_rows or bool(block.data.lstrip(b"\r\n"))  # blank lines are no rows
             after = _Count()
             yield partial(_text_batch, block, layout, wanted, on_error, before, after, extras)
             before = after

@@ -169,6 +169,8 @@ def _links(group: Any) -> list[_Link]:
     group.links.iterate(collect, info=True)
     if len(links) > OBJECTS:
         raise MalformedError(f"more than {OBJECTS} objects")
+    if len({link.name for link in links}) < len(links):  # members are opened by name
+        raise MalformedError("two members have one name")
     return links
 
 

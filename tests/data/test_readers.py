@@ -295,8 +295,9 @@ def test_an_empty_file(content: bytes, tmp_path: Path) -> None:
 
 
 def test_a_header_alone(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"t\.csv: has no data rows"):
-        stream(HEADER)
+    for blank in ("", "\n\r\n\n"):
+        with pytest.raises(DataError, match=r"t\.csv: has no data rows"):
+            stream(HEADER + blank)
     with pytest.raises(DataError, match="has no data rows"):
         explore(tmp_path, HEADER)
 

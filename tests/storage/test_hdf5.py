@@ -544,6 +544,22 @@ HOSTILE = {
 }
 
 
+def test_two_members_of_one_name_are_refused(path: Path) -> None:
+    """HDF5 opens the first of them whichever is meant, and would leave the other unread."""
+    write(path, SMALL)
+    copied = path.with_name("copied.h5")
+    with h5py.File(path) as file, h5py.File(copied, "w", libver="earliest") as other:
+        for name in file.attrs:
+            kind = file.attrs.get_id(name).dtype
+            other.attrs.create(name, file.attrs[name], dtype=kind)
+        for name in file:
+            file.copy(name, other)
+        other["flah"] = np.full(4, 9.0)
+    copied.write_bytes(copied.read_bytes().replace(b"flah\0", b"flag\0"))
+    with pytest.raises(FileFormatError, match="two members have one name"):
+        read(copied)
+
+
 @contextmanager
 def no_data_read() -> Iterator[None]:
     """Fail when a structural check leaves it to the digest to find the trouble."""
