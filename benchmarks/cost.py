@@ -87,7 +87,7 @@ def main() -> None:
         for name in names
     ]
     notes = [
-        f"AUC-PR in %, mean ± standard deviation over {given.seeds} seeds; microseconds of one "
+        f"AUC-PR in %, mean ± standard deviation, seeds from 0: {given.seeds}; microseconds of one "
         f"core a row, of seed 0, medians of {given.repeats} runs of "
         f"{rows.examples.num_rows:,} rows."
     ]
