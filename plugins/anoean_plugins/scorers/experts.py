@@ -49,7 +49,7 @@ PASSES = 10
 LARGEST_LOG = 20.0
 ENOUGH_NORMALS = 2000  # with fewer E counts for less, and more is done for the forest
 ENOUGH_ANOMALIES = 100  # with fewer E counts for less, unless there is none
-DENSITY_OF_TABLES = 0.5  # of the distance's weight
+DENSITY_OF_FEW = 0.5  # of the distance's weight; of more rows E knows what a density does
 SMALLEST_DISTANCE = 1e-6
 LEAST_SCALE = 0.1  # of log odds and log distances: normals may all have the same
 CPU = torch.device("cpu")
@@ -121,15 +121,16 @@ def graph_with_experts(
             and learn from them as well, from at most 20,000 of each class.
         parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
         density: of normals, −log p, fitted without those of ``selection``; another expert, of
-            tables with half the weight of the distance.
+            tables only where rows are few.
     """
     experts = Experts()
     forest = None
+    is_few = len(train.normals) < ENOUGH_NORMALS
     own_weight = _weight_of_encoder(len(train.normals), int(train.is_anomaly.sum()))
     if spec.kind == "table":
         known = at_most_of_each(_joined(train, selection), MOST_ROWS, rng)
         if parameters.forest > 0 and train.is_anomaly.any():
-            forest = _forest(known, spec, rng, len(train.normals) < ENOUGH_NORMALS)
+            forest = _forest(known, spec, rng, is_few)
             half_a_vote = 0.5 / len(forest.estimators_)
             votes = forest.oob_decision_function_[~known.is_anomaly, 1]
             odds = log_odds(tensor(votes), half_a_vote).numpy()
@@ -139,10 +140,10 @@ def graph_with_experts(
             distance, distances = novelty(known.normals[:, spec.plain], rng)
             opinion = nn.Sequential(Features(spec.plain), distance)
             experts.append(Expert(opinion, distances, parameters.novelty, LEAST_SCALE))
-    if parameters.novelty > 0 and density is not None:
-        share = 1.0 if spec.kind == "image" else DENSITY_OF_TABLES
+    share = 1.0 if spec.kind == "image" else DENSITY_OF_FEW * is_few
+    if parameters.novelty * share > 0 and density is not None:
         depths = embed(density, selection.normals, CPU).astype(np.float64)
-        experts.append(Expert(density, depths, share * parameters.novelty, LEAST_SCALE))
+        experts.append(Expert(density, depths, parameters.novelty * share, LEAST_SCALE))
     if len(experts) == 0:
         return onnx_graph(encoder, spec.shape)
     z = embed(encoder, selection.normals, CPU)
