@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import load, parser, ran, spread, tell
+from common import load, parser, ran, spread, store_of, tell
 from numpy.typing import NDArray
-from paper.shared import earlier, origins, store_of, take_over
+from paper.shared import earlier, origins, take_over
 
 from anoean_cli.commands.train import DataFlags, split_request
 from anoean_cli.data.splits import SplitRequest, draw
@@ -77,7 +77,7 @@ def main() -> None:
     for task in FAMILIES[given.dataset]:
         rows = rows_of(given.dataset, task)
         cells = comparison.cells_of(requests, 0, given.seeds)
-        take_over(before.get(task, []), origin, rows.kind, store_of(given, rows), cells)
+        take_over(before.get(task, []), origin, rows.kind, store_of(rows, given), cells)
         results[task] = ran(rows, cells, given)
     title = f"Ablation on {given.dataset}"
     page(given.out, title, FAMILIES_NOTE, given.seeds, list(requests), results)

@@ -150,15 +150,22 @@ class Cells:
         return (key for key in keys if key not in self.done)
 
 
+def store_of(rows: Any, given: argparse.Namespace) -> Any:
+    """Where cells of these rows are kept: in ``given.cells``."""
+    from anoean_cli.evaluation.comparison import CellStore
+
+    given.cells.mkdir(parents=True, exist_ok=True)
+    return CellStore(given.cells, rows)
+
+
 def ran(rows: Any, cells: Sequence[Any], given: argparse.Namespace) -> list[Any]:
     """The results of cells, kept in ``given.cells``; of those that are finished if ``so_far``."""
     from anoean_cli.commands.compare import compare
     from anoean_cli.console import Console
-    from anoean_cli.evaluation.comparison import CellStore
 
-    given.cells.mkdir(parents=True, exist_ok=True)
+    store = store_of(rows, given)
     if given.so_far:
-        return CellStore(given.cells, rows).finished(cells)
+        return store.finished(cells)
     return compare(Console(), rows, cells, given.cells, given.jobs)
 
 

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 from common import Cells, load, parser, spread, tell
+from epoch import Silent
 from one_class import MAIN, SPLITS
 
 HEAD = ("data", "seeds", "figure", "last", "withheld family", "best", "last behind the best")
 
 
-class Keeping:
+class Keeping(Silent):
     """A monitor that keeps the state of every so many epochs."""
 
     def __init__(self, every: int) -> None:
@@ -37,14 +38,6 @@ class Keeping:
     def save(self, state: Callable[[], Mapping[str, Any]]) -> None:
         if self._is_wanted:
             self.states[self._epoch] = state()
-
-    def warn(self, message: str) -> None: ...
-
-    def stopping(self) -> bool:
-        return False
-
-    def restore(self) -> None:
-        return None
 
 
 def cell(name: str, normal: str | None, seed: int, every: int) -> dict[str, Any]:
@@ -75,7 +68,9 @@ def cell(name: str, normal: str | None, seed: int, every: int) -> dict[str, Any]
     torch.set_num_threads(1)  # as for tables; two cores gain little on images
     detector = registry.get("detectors", "anoean")
     plugin = registry.get("encoders", DEFAULT_ENCODERS[dataset.kind])
-    encoder = Encoder(plugin, first.preprocessor.spec, _dimensions(first), plugin.Parameters())
+    encoder = Encoder(
+        plugin, first.preprocessor.spec, len(first.gaussian.mean), plugin.Parameters()
+    )
     parameters, monitor = detector.Parameters(), Keeping(every)
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(2)[1])
     fitted = detector.fit(train, selection, encoder, parameters, rng, monitor)
@@ -92,12 +87,6 @@ def cell(name: str, normal: str | None, seed: int, every: int) -> dict[str, Any]
         figures[epoch] = float(figure_of(test.is_anomaly, distances))
     ranking = {epoch: fitted.history[epoch - 1]["ranking"] for epoch in figures}
     return {"figures": figures, "ranking": ranking}
-
-
-def _dimensions(model: Any) -> int:
-    gaussian = model.gaussian
-    assert gaussian is not None
-    return len(gaussian.mean)
 
 
 def told(name: str, point: str, cells: list[dict[str, Any]]) -> list[Any]:

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common import load, parser, ran, spread, tell
-from paper.shared import earlier, origins, store_of, take_over
+from common import load, parser, ran, spread, store_of, tell
+from paper.shared import earlier, origins, take_over
 
 from anoean_cli.commands.train import DataFlags, split_request
 from anoean_cli.evaluation import comparison
@@ -54,7 +54,7 @@ def main() -> None:
         requests = requests_of(given.variants.split(","), given.peers, split_request(rows, flags))
         cells = comparison.cells_of(requests, 0, given.seeds)
         point = normal or given.dataset
-        take_over(before.get(point, []), origin, rows.kind, store_of(given, rows), cells)
+        take_over(before.get(point, []), origin, rows.kind, store_of(rows, given), cells)
         results[point] = ran(rows, cells, given)
     page(given.out, given.dataset, MAIN[given.dataset], list(requests), results)
 

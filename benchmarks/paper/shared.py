@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import load, machine, ran
+from common import load, machine, ran, store_of
 
 from anoean_cli.commands.compare import contenders_of, requests_of
 from anoean_cli.commands.train import DataFlags, LearningFlags, split_request
 from anoean_cli.console import Console
 from anoean_cli.evaluation import comparison
 from anoean_cli.evaluation.comparison import Cell, CellStore
-from anoean_cli.interfaces import Dataset, Kind
+from anoean_cli.interfaces import Kind
 from anoean_cli.training.run import resolved
 
 
@@ -90,8 +90,7 @@ def results_of(points: Sequence[Point], given: argparse.Namespace) -> dict[str, 
             if names:
                 requests = requests_of(contenders_of(names), split, point.learning, rows.kind)
                 cells += comparison.cells_of(requests, point.learning.seed, seeds)
-        earlier_results = before.get(point.x, [])
-        take_over(earlier_results, origin, rows.kind, store_of(given, rows), cells)
+        take_over(before.get(point.x, []), origin, rows.kind, store_of(rows, given), cells)
         found[point.x] = ran(rows, cells, given)
     return found
 
@@ -111,12 +110,6 @@ def earlier(file: Path | None) -> tuple[str, Mapping[str, list[Any]]]:
         raise SystemExit(f"error: --earlier holds results of other versions: {about['versions']}")
     results = before.get("results") or before["result"]  # as `common.tell` writes it
     return f"{about['command']} ({about['date']}, {about['cpu']})", results
-
-
-def store_of(given: argparse.Namespace, rows: Dataset) -> CellStore:
-    """Where cells of these rows are kept."""
-    given.cells.mkdir(parents=True, exist_ok=True)
-    return CellStore(given.cells, rows)
 
 
 def take_over(
