@@ -1,7 +1,7 @@
 """How dense the normals are around a row: a mixture of Gaussians among principal components.
 
-Training without known anomalies asks it which artificial ones are none, and keeps the generator
-off the normals by it; of images it also is the expert on normals beside the encoder.
+It is an expert on normals beside the encoder. Training without known anomalies asks it which
+artificial ones are none, and keeps the generator off the normals by it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import conv2d
+from torch.linalg import vector_norm
+from torch.nn.functional import conv2d, linear
 
 from anoean_cli.examples import ExampleSpec, FloatRows
 
@@ -22,6 +23,7 @@ MIXED = 30
 FEWEST_ROWS = 50  # of one Gaussian
 MOST_ROWS = 20_000  # more take longer and change little
 PASSES = 5  # of expectation and maximisation
+SMALLEST_RARITY = 1e-6  # whose log is finite
 VARIANCE = 0.03  # added to that in every direction, of pixels from 0 to 1
 
 
@@ -59,7 +61,7 @@ class LogDensity(nn.Module):
     mean: Tensor
     components: Tensor
     whitening: Tensor
-    whitened_centres: Tensor
+    offsets: Tensor
     constants: Tensor
 
     def __init__(
@@ -76,14 +78,16 @@ class LogDensity(nn.Module):
         self.features = features
         self.variance = variance
         self.mixed, self.dimensions = centres.shape
-        side_by_side = np.concatenate(list(whitening), axis=1)
+        side_by_side = np.concatenate(list(whitening), axis=1).T
         whitened = np.einsum("mk,mkj->mj", centres, whitening).ravel()
         volumes = np.log(np.diagonal(whitening, axis1=1, axis2=2)).sum(axis=1)
+        # What −log p would be where all of the Gaussians had their centres.
+        self.least = -float(np.logaddexp.reduce(np.log(weights) + volumes))
         for name, values in {
             "mean": mean,
             "components": components,
             "whitening": side_by_side,
-            "whitened_centres": whitened,
+            "offsets": -whitened,
             "constants": np.log(weights) + volumes,
         }.items():
             self.register_buffer(name, torch.from_numpy(np.array(values, np.float32)))
@@ -93,24 +97,44 @@ class LogDensity(nn.Module):
         centred = self.features(rows).flatten(1) - self.mean
         u = centred @ self.components.T
         beside = (centred.square().sum(dim=1) - u.square().sum(dim=1)).clamp_min(0)
-        white = (u @ self.whitening - self.whitened_centres).reshape(
-            -1, self.mixed, self.dimensions
-        )
-        logs = self.constants - white.square().sum(dim=2) / 2
+        white = linear(u, self.whitening, self.offsets).reshape(-1, self.mixed, self.dimensions)
+        # The norm is one operation where the sum of squares is two, of many numbers.
+        logs = self.constants - vector_norm(white, dim=2).square() / 2
         density: Tensor = beside / (2 * self.variance) - logs.logsumexp(dim=1)
         return density
 
 
-def log_density(normals: FloatRows, spec: ExampleSpec, rng: np.random.Generator) -> LogDensity:
+class LogRarity(nn.Module):
+    """The logarithm of how far −log p is above its least value.
+
+    Of one Gaussian it is twice the log of the Mahalanobis distance. −log p itself grows with the
+    square of the distance, so that a normal with what no other has would outweigh all else.
+    """
+
+    def __init__(self, density: LogDensity) -> None:
+        super().__init__()
+        self.density = density
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(n, *shape) → (n,) float64."""
+        rarity: Tensor = self.density(rows).double() - self.density.least
+        return rarity.clamp_min(SMALLEST_RARITY).log()
+
+
+def log_density(
+    normals: FloatRows, spec: ExampleSpec, rng: np.random.Generator, mixed: int | None = None
+) -> LogDensity:
     """Fit the density of normals.
 
     Args:
         normals: (n, *shape) float32; of table rows, what the spec calls plain features counts.
             Of more than 20,000, as many are drawn.
+        mixed: how many Gaussians; None: one for each 50 normals, at most 30.
     """
     from sklearn.decomposition import PCA
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
 
     if len(normals) > MOST_ROWS:
         normals = normals[np.sort(rng.choice(len(normals), MOST_ROWS, replace=False))]
@@ -118,17 +142,18 @@ def log_density(normals: FloatRows, spec: ExampleSpec, rng: np.random.Generator)
     with torch.no_grad():
         flat = features(torch.from_numpy(normals)).flatten(1).numpy().astype(np.float64)
     seed = int(rng.integers(2**31))
-    pca = PCA(min(COMPONENTS, *flat.shape), random_state=seed).fit(flat)
-    u = pca.transform(flat)
-    mixture = GaussianMixture(
-        min(MIXED, max(1, len(u) // FEWEST_ROWS), len(np.unique(u, axis=0))),
-        reg_covar=VARIANCE,
-        max_iter=PASSES,
-        random_state=seed,
-    )
-    with warnings.catch_warnings():
+    pca = PCA(min(COMPONENTS, *flat.shape), random_state=seed)
+    # Threads that share matrices as small as a Gaussian's wait for each other most of the time.
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)  # few passes are enough
-        mixture.fit(u)
+        u = pca.fit_transform(flat)
+        default = min(MIXED, max(1, len(u) // FEWEST_ROWS))
+        mixture = GaussianMixture(
+            min(mixed or default, len(np.unique(u, axis=0))),
+            reg_covar=VARIANCE,
+            max_iter=PASSES,
+            random_state=seed,
+        ).fit(u)
     return LogDensity(
         features,
         pca.mean_,

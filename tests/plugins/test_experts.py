@@ -1,4 +1,4 @@
-"""Embeddings moved by how surprising a forest and the distance to normals find a row."""
+"""Embeddings moved by how surprising a forest and a density of normals find a row."""
 
 from __future__ import annotations
 
@@ -10,13 +10,22 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from anoean_plugins.scorers.experts import MOST_POINTS, Stretched, graph_with_experts, novelty
+from anoean_plugins.scorers.experts import (
+    ENOUGH_NORMALS,
+    FOLDS,
+    MOST_POINTS,
+    Stretched,
+    graph_with_experts,
+    novelty,
+    rarity,
+)
 from anoean_plugins.scorers.modules import NearestDistance
 from numpy.typing import NDArray
 from torch import nn
 
 from anoean_cli.calibration.gaussian import Gaussian
 from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
+from anoean_cli.training.density import LogRarity
 from anoean_cli.training.settings import AnoeanParameters
 
 SPEC = ExampleSpec("table", (4,), bins=(1, 3))  # two features are left for the experts
@@ -47,18 +56,9 @@ def some(seed: int, normals: int = 400, anomalies: int = 40) -> Rows:
     return Rows(np.array([row(x, y) for x, y in values], np.float32), is_anomaly)
 
 
-class Depth(nn.Module):
-    """A density of normals to which the second feature alone matters."""
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        return rows[:, 2].abs()
-
-
-def embedder(
-    parameters: AnoeanParameters, train: Rows, density: nn.Module | None = None
-) -> Callable[[FloatRows], FloatRows]:
+def embedder(parameters: AnoeanParameters, train: Rows) -> Callable[[FloatRows], FloatRows]:
     rng = np.random.default_rng(0)
-    graph = graph_with_experts(Blind(), train, some(1), SPEC, parameters, rng, density)
+    graph = graph_with_experts(Blind(), train, some(1), SPEC, parameters, rng)
     session = onnxruntime.InferenceSession(graph)
     return lambda rows: session.run(["embedding"], {"rows": rows})[0]
 
@@ -86,7 +86,7 @@ def test_what_the_encoder_does_not_see_the_forest_knows_if_it_was_known():
     assert known > 1.5 * typical
 
 
-@pytest.mark.parametrize("normals", [400, MOST_POINTS + 300])
+@pytest.mark.parametrize("normals", [400, ENOUGH_NORMALS + 300])
 def test_what_is_like_no_normal_moves_outwards_the_further_it_is(normals: int):
     found = distances(NOVELTY, np.concatenate([TYPICAL, NEW, FAR]), normals)
     assert (np.diff(found) > 0).all()
@@ -141,22 +141,36 @@ def test_of_few_anomalies_too_unless_there_is_none():
 
 
 def test_without_known_anomalies_there_is_no_forest():
-    both, novelty = (distances(p, NEW, 400, 0) for p in (BOTH, NOVELTY))
-    np.testing.assert_array_equal(both, novelty)
-
-
-@pytest.mark.parametrize(("normals", "moves"), [(100, True), (1999, True), (2000, False)])
-def test_of_few_rows_a_density_is_an_expert_too(normals: int, moves: bool):
-    train = some(0, normals, 0)
-    with_it, without = (embedder(NOVELTY, train, density)(NEW) for density in (Depth(), None))
-    assert (with_it != without).any() == moves
+    both, novel = (distances(p, NEW, 400, 0) for p in (BOTH, NOVELTY))
+    np.testing.assert_array_equal(both, novel)
 
 
 def test_normals_do_not_surprise_whether_or_not_the_experts_learnt_from_them():
     """In-bag votes, or a row's distance to itself, would make new normals look like anomalies."""
-    for count in (400, MOST_POINTS + 300):
+    for count in (400, ENOUGH_NORMALS + 300):
         old, new = (distances(BOTH, some(seed, count).normals, count) for seed in (0, 2))
         assert np.median(new) < 1.5 * np.median(old)
+
+
+@pytest.mark.parametrize(("normals", "folds"), [(400, FOLDS), (600, FOLDS), (2500, 1)])
+def test_a_tenth_of_new_normals_is_as_rare_as_a_tenth_of_those_left_out(normals: int, folds: int):
+    """A density finds rows likelier that it was fitted to, most so in many dimensions."""
+    rng = np.random.default_rng(0)
+    old, new = (rng.normal(size=(n, 60)).astype(np.float32) for n in (normals, 1000))
+    opinion, references = rarity(old, folds, ExampleSpec("table", (60,)), rng)
+    beyond = opinion(torch.from_numpy(new)).detach().numpy() > np.quantile(references, 0.9)
+    assert 0.05 < beyond.mean() < 0.2
+
+
+@pytest.mark.parametrize("clumps", [1, 4])
+def test_as_many_gaussians_are_mixed_as_there_are_clumps(clumps: int):
+    """More would follow single rows, fewer would take what lies between clumps for a normal."""
+    rng = np.random.default_rng(0)
+    centres = 8 * np.eye(4)[rng.integers(clumps, size=300)]
+    normals = (centres + rng.normal(size=(300, 4))).astype(np.float32)
+    opinion, _ = rarity(normals, FOLDS, ExampleSpec("table", (4,)), rng)
+    assert isinstance(opinion, LogRarity)
+    assert opinion.density.mixed == clumps
 
 
 @pytest.mark.parametrize("normals", [400, 600, MOST_POINTS + 100])

@@ -1,14 +1,15 @@
-"""Experts beside the encoder: a forest for what is known, how far off the normals for the rest.
+"""Experts beside the encoder: a forest for what is known, a density of normals for the rest.
 
 E learns thresholds on single columns only from many rows, which trees tell at once, and is free to
-map what it never met onto N(0, I), while the distance to the nearest normals needs no anomaly to be
-learnt. Experts look at a row as it is, without bins, and move its embedding away from the normals'
-centre by how surprising they find it.
+map what it never met onto N(0, I), while a density needs no anomaly to be learnt. Experts look at
+a row as it is, without bins, and move its embedding away from the normals' centre by how
+surprising they find it.
 """
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Iterable
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator
 from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
-from anoean_cli.training.density import Features
+from anoean_cli.training.density import Features, LogRarity, log_density
 from anoean_cli.training.export import onnx_graph
 from anoean_cli.training.progress import embed
 from anoean_cli.training.settings import AnoeanParameters
@@ -41,17 +42,18 @@ TREES = 100
 TREES_OF_FEW = 300  # which are small then
 SHARES_OF_FEW = ("sqrt", 0.3)  # of features, tried a split: more where few of many tell anything
 LEAVES_OF_FEW = (1, 3)  # rows at least in a leaf: more where classes overlap
+FOLDS = 5
 MOST_POINTS = 1000  # that are kept one by one; of more there are centres
 CENTRES = 500
 NEIGHBOURS = 5
-FOLDS = 5
 PASSES = 10
+MIXED = (1, 2, 4, 8, 16, 30)  # Gaussians of which a density may consist
+FEWEST_ROWS = 20  # of each
 LARGEST_LOG = 20.0
 ENOUGH_NORMALS = 2000  # with fewer E counts for less, and more is done for the forest
 ENOUGH_ANOMALIES = 100  # with fewer E counts for less, unless there is none
-DENSITY_OF_FEW = 0.5  # of the distance's weight; of more rows E knows what a density does
 SMALLEST_DISTANCE = 1e-6
-LEAST_SCALE = 0.1  # of log odds and log distances: normals may all have the same
+LEAST_SCALE = 0.1  # of log odds, distances, rarities: normals may all have the same
 CPU = torch.device("cpu")
 
 
@@ -117,43 +119,60 @@ def graph_with_experts(
     Args:
         train: what E learned from; without known anomalies there is no forest. Images have no
             forest, and no novelty without a density.
-        selection: whose normals give τ. The forest and the distance pick nothing by these rows,
-            and learn from them as well, from at most 20,000 of each class.
+        selection: whose normals give τ. The experts on tables pick nothing by these rows, and
+            learn from them as well, from at most 20,000 of each class.
         parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
-        density: of normals, −log p, fitted without those of ``selection``; another expert, of
-            tables only where rows are few.
+        density: of images, fitted without those of ``selection``.
     """
-    experts = Experts()
-    forest = None
-    is_few = len(train.normals) < ENOUGH_NORMALS
-    own_weight = _weight_of_encoder(len(train.normals), int(train.is_anomaly.sum()))
+    experts, forest = Experts(), None
     if spec.kind == "table":
-        known = at_most_of_each(_joined(train, selection), MOST_ROWS, rng)
-        if parameters.forest > 0 and train.is_anomaly.any():
-            forest = _forest(known, spec, rng, is_few)
-            half_a_vote = 0.5 / len(forest.estimators_)
-            votes = forest.oob_decision_function_[~known.is_anomaly, 1]
-            odds = log_odds(tensor(votes), half_a_vote).numpy()
-            votes_to_odds = LogOddsOfVotes(half_a_vote)
-            experts.append(Expert(votes_to_odds, odds, parameters.forest, LEAST_SCALE))
-        if parameters.novelty > 0:
-            distance, distances = novelty(known.normals[:, spec.plain], rng)
-            opinion = nn.Sequential(Features(spec.plain), distance)
-            experts.append(Expert(opinion, distances, parameters.novelty, LEAST_SCALE))
-    share = 1.0 if spec.kind == "image" else DENSITY_OF_FEW * is_few
-    if parameters.novelty * share > 0 and density is not None:
+        experts, forest = _experts_on_rows(train, selection, spec, parameters, rng)
+    elif parameters.novelty > 0 and density is not None:
         depths = embed(density, selection.normals, CPU).astype(np.float64)
-        experts.append(Expert(density, depths, parameters.novelty * share, LEAST_SCALE))
+        experts.append(Expert(density, depths, parameters.novelty, LEAST_SCALE))
     if len(experts) == 0:
         return onnx_graph(encoder, spec.shape)
     z = embed(encoder, selection.normals, CPU)
     gaussian = Gaussian.from_embeddings(z, fitting_estimator(z, parameters.covariance))
     logs = np.log(np.maximum(gaussian.mahalanobis(z), np.finfo(np.float64).tiny))
     rate = tail_scale(logs)
+    own_weight = _weight_of_encoder(len(train.normals), int(train.is_anomaly.sum()))
     module = Stretched(encoder, spec.shape[0], gaussian, rate, own_weight, experts).eval()
     if forest is None:
         return onnx_graph(module, spec.shape)
     return forest_graph(forest, spec.shape, module, "embedding", spec.plain)
+
+
+def _experts_on_rows(
+    train: Rows,
+    selection: Rows,
+    spec: ExampleSpec,
+    parameters: AnoeanParameters,
+    rng: np.random.Generator,
+) -> tuple[Experts, Any]:
+    """The experts on tables, and the forest whose votes the first one takes; None if there is none.
+
+    The distance stands in for the forest: beside one it is worth less than it costs to score.
+    """
+    experts = Experts()
+    forest = None
+    few = len(train.normals) < ENOUGH_NORMALS
+    known = at_most_of_each(_joined(train, selection), MOST_ROWS, rng)
+    if parameters.forest > 0 and train.is_anomaly.any():
+        forest = _forest(known, spec, rng, few)
+        half_a_vote = 0.5 / len(forest.estimators_)
+        votes = forest.oob_decision_function_[~known.is_anomaly, 1]
+        odds = log_odds(tensor(votes), half_a_vote).numpy()
+        opinion: nn.Module = LogOddsOfVotes(half_a_vote)
+        experts.append(Expert(opinion, odds, parameters.forest, LEAST_SCALE))
+    if parameters.novelty > 0 and forest is None:
+        distance, distances = novelty(known.normals[:, spec.plain], rng)
+        opinion = nn.Sequential(Features(spec.plain), distance)
+        experts.append(Expert(opinion, distances, parameters.novelty, LEAST_SCALE))
+    if parameters.novelty > 0:
+        opinion, rarities = rarity(known.normals, FOLDS if few else 1, spec, rng)
+        experts.append(Expert(opinion, rarities, parameters.novelty, LEAST_SCALE))
+    return experts, forest
 
 
 def _weight_of_encoder(normals: int, anomalies: int) -> float:
@@ -204,6 +223,39 @@ def _forest(known: Rows, spec: ExampleSpec, rng: np.random.Generator, few: bool)
     if few:
         best.set_params(n_estimators=TREES_OF_FEW, warm_start=True).fit(rows, known.is_anomaly)
     return best
+
+
+def rarity(
+    normals: FloatRows, folds: int, spec: ExampleSpec, rng: np.random.Generator
+) -> tuple[nn.Module, NDArray[np.float64]]:
+    """How rare a row is among (n, features) normals, and that of normals left out of the fit.
+
+    Of 1, 2, 4 … 30 Gaussians as many are mixed as make those left out likeliest: of few rows more
+    would describe these alone.
+
+    Args:
+        folds: how many of the five folds are left out in turn; of many rows one is enough.
+    """
+    from sklearn.model_selection import KFold
+
+    folded = KFold(min(FOLDS, len(normals)), shuffle=True, random_state=random_state(rng))
+    parts = [(normals[kept], normals[left]) for kept, left in islice(folded.split(normals), folds)]
+    most = max(1, len(normals) // FEWEST_ROWS)
+    fitted = {
+        mixed: [log_density(kept, spec, rng, mixed) for kept, _ in parts]
+        for mixed in MIXED
+        if mixed <= most
+    }
+
+    def of_left_out(opinions: Iterable[nn.Module]) -> NDArray[np.float64]:
+        told = [
+            embed(opinion, left, CPU) for opinion, (_, left) in zip(opinions, parts, strict=True)
+        ]
+        return np.concatenate(told).astype(np.float64)
+
+    mixed = min(fitted, key=lambda mixed: of_left_out(fitted[mixed]).mean())
+    rarities = of_left_out(LogRarity(density) for density in fitted[mixed])
+    return LogRarity(log_density(normals, spec, rng, mixed)), rarities
 
 
 def novelty(normals: FloatRows, rng: np.random.Generator) -> tuple[nn.Module, NDArray[np.float64]]:
