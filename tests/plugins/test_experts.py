@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -143,6 +144,20 @@ def test_of_few_anomalies_too_unless_there_is_none():
 def test_without_known_anomalies_there_is_no_forest():
     both, novel = (distances(p, NEW, 400, 0) for p in (BOTH, NOVELTY))
     np.testing.assert_array_equal(both, novel)
+
+
+@pytest.mark.parametrize(
+    ("normals", "anomalies", "expected"), [(1999, 40, True), (2000, 40, False), (2000, 0, True)]
+)
+def test_a_density_is_an_expert_where_rows_are_few_or_no_anomaly_is_known(
+    normals: int, anomalies: int, expected: bool
+):
+    rng = np.random.default_rng(0)
+    train = some(0, normals, anomalies)
+    graph = onnx.load_model_from_string(
+        graph_with_experts(Blind(), train, some(1), SPEC, BOTH, rng)
+    )
+    assert ("ReduceLogSumExp" in {node.op_type for node in graph.graph.node}) == expected
 
 
 def test_normals_do_not_surprise_whether_or_not_the_experts_learnt_from_them():

@@ -1,9 +1,9 @@
-"""Experts beside the encoder: a forest for what is known, a density of normals for the rest.
+"""Experts beside the encoder: a forest for what is known, how far off the normals for the rest.
 
 E learns thresholds on single columns only from many rows, which trees tell at once, and is free to
-map what it never met onto N(0, I), while a density needs no anomaly to be learnt. Experts look at
-a row as it is, without bins, and move its embedding away from the normals' centre by how
-surprising they find it.
+map what it never met onto N(0, I), while the distance to the nearest normals, or how dense they are
+around a row, needs no anomaly to be learnt. Experts look at a row as it is, without bins, and move
+its embedding away from the normals' centre by how surprising they find it.
 """
 
 from __future__ import annotations
@@ -152,7 +152,8 @@ def _experts_on_rows(
 ) -> tuple[Experts, Any]:
     """The experts on tables, and the forest whose votes the first one takes; None if there is none.
 
-    The distance stands in for the forest: beside one it is worth less than it costs to score.
+    The density is one where a forest has learnt from few rows, or from none: beside another it
+    costs where anomalies lie close to normals, which the nearest centres tell and Gaussians do not.
     """
     experts = Experts()
     forest = None
@@ -165,11 +166,11 @@ def _experts_on_rows(
         odds = log_odds(tensor(votes), half_a_vote).numpy()
         opinion: nn.Module = LogOddsOfVotes(half_a_vote)
         experts.append(Expert(opinion, odds, parameters.forest, LEAST_SCALE))
-    if parameters.novelty > 0 and forest is None:
+    if parameters.novelty > 0:
         distance, distances = novelty(known.normals[:, spec.plain], rng)
         opinion = nn.Sequential(Features(spec.plain), distance)
         experts.append(Expert(opinion, distances, parameters.novelty, LEAST_SCALE))
-    if parameters.novelty > 0:
+    if parameters.novelty > 0 and (few or forest is None):
         opinion, rarities = rarity(known.normals, FOLDS if few else 1, spec, rng)
         experts.append(Expert(opinion, rarities, parameters.novelty, LEAST_SCALE))
     return experts, forest
