@@ -265,7 +265,13 @@ DEFAULT_MEMORY = "512MiB"
 UNITS = {"k": 10, "m": 20, "g": 30, "t": 40}
 
 Jobs = Annotated[
-    int, typer.Option(min=1, max=MOST_THREADS, metavar="N", help="How many cores to use.")
+    int | None,
+    typer.Option(
+        min=1,
+        max=MOST_THREADS,
+        metavar="N",
+        help="How many cores to use.  [default: those meant for this process, at most 8]",
+    ),
 ]
 Memory = Annotated[
     str, typer.Option(metavar="SIZE", help="How much memory to take, such as 512MiB or 2GiB.")

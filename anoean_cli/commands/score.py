@@ -14,6 +14,7 @@ import typer
 from anoean_cli.commands import options, shell
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
+from anoean_cli.environment import own_cores
 from anoean_cli.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from anoean_cli.inference.model import Model
 
 DEFAULT_PART = "256MiB"
+MOST_JOBS_UNASKED = 8  # more cores wait for the one that reads and writes
 Format = Literal["csv", "jsonl", "parquet"]
 
 
@@ -81,7 +83,7 @@ def run(
     summary: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write counts as JSON.")
     ] = None,
-    jobs: options.Jobs = 1,
+    jobs: options.Jobs = None,
     memory: options.Memory = options.DEFAULT_MEMORY,
     scheduler: Annotated[
         str | None,
@@ -114,7 +116,7 @@ def run(
     _check_targets(to, inputs, model)
     for source in inputs:  # before any of the others is scored
         check_there(source)
-    loaded = replace(load_model(model), jobs=jobs)
+    loaded = replace(load_model(model), jobs=jobs or min(own_cores(), MOST_JOBS_UNASKED))
     if fpr is not None:
         loaded = _at_rate(loaded, fpr)
     why = None
@@ -131,7 +133,7 @@ def run(
     )
     began = time.perf_counter()
     if scheduler is None:
-        total = scoring.score_here(console, inputs, loaded, reading, to, why, jobs, bound)
+        total = scoring.score_here(console, inputs, loaded, reading, to, why, bound, asked=jobs)
     else:
         from anoean_cli.commands.cluster import How, score_parts
 
@@ -155,7 +157,7 @@ def _import_numpy() -> None:
 
 
 def _check_options(
-    kept: Sequence[str], inputs: Sequence[str], to: Targets, jobs: int, part_size: str | None
+    kept: Sequence[str], inputs: Sequence[str], to: Targets, jobs: int | None, part_size: str | None
 ) -> None:
     """Raises UsageError where options do not go together."""
     from anoean_cli.commands.output import OUR_COLUMNS
@@ -163,7 +165,7 @@ def _check_options(
     for name in kept:
         if name in OUR_COLUMNS:
             raise UsageError(f"--keep {name}: the output has a column of that name; rename yours")
-    others = to.embeddings or jobs > 1 or to.pictures
+    others = to.embeddings or (jobs or 1) > 1 or to.pictures
     if to.scheduler is not None and (to.out == "-" or others):
         raise UsageError(
             "--scheduler writes parts, and a manifest with their counts: give --out FOLDER, "

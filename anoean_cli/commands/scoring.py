@@ -159,10 +159,14 @@ def score_here(
     reading: Reading,
     to: Targets,
     why: Why | None,
-    jobs: int,
     bound: Bound,
+    asked: int | None,
 ) -> Total:
     """Score all inputs in this process, and write what is asked for.
+
+    Args:
+        model: its ``jobs`` are how many threads score, if there is memory for them.
+        asked: how many were asked for, which is told where there is none.
 
     Raises:
         DataError, UsageError: what is wrong with an input.
@@ -174,7 +178,8 @@ def score_here(
             scored, model=model, output=files.output, only_anomalies=to.only_anomalies, why=why
         )
         told: set[tuple[str, ...]] = set()
-        for done in _results(_unread(inputs, model, reading), work, jobs, bound, console):
+        unread = _unread(inputs, model, reading)
+        for done in _results(unread, work, model.jobs, bound, console if asked else None):
             _tell_extras(done.piece, told, console)
             total.add(done)
             files.write(done)
@@ -191,9 +196,9 @@ def _results(
     work: Callable[[UnreadPiece], Done | None],
     jobs: int,
     bound: Bound,
-    console: Console,
+    console: Console | None,
 ) -> Iterator[Done]:
-    """What comes of each piece that has rows, in order.
+    """What comes of each piece that has rows, in order; to the console, that memory is short.
 
     The first one is worked on alone: it loads the graph, and shows what memory a piece takes.
     """
@@ -201,9 +206,9 @@ def _results(
         if (done := work(first)) is not None:
             yield done
     in_flight = bound.pieces()
-    if in_flight < jobs:
+    if in_flight < jobs and console is not None:
         console.note(f"--memory {bound} is enough for {in_flight} of {jobs} jobs")
-        jobs = in_flight
+    jobs = min(jobs, in_flight)
     ahead = list(islice(unread, 1))
     if not ahead:  # as of a small file: starting threads takes longer than scoring it
         return
