@@ -44,7 +44,7 @@ def run(
         str,
         typer.Option(
             metavar="NAME[:PRESET],...|all",
-            autocompletion=options.complete_detectors,
+            autocompletion=options.complete_list_of_detectors,
             help="What to compare, such as anoean,anoean:paper,knn.",
         ),
     ] = "all",

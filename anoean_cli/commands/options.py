@@ -34,6 +34,12 @@ def complete_detectors() -> list[str]:
     return _names("detectors")
 
 
+def complete_list_of_detectors(incomplete: str) -> list[str]:
+    """The name behind the last comma."""
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in _names("detectors") if name.startswith(last)]
+
+
 def complete_presets() -> list[str]:
     """Those of anoean: to know others', plugins would have to be imported for a key stroke."""
     return ["default", "paper"]

@@ -119,6 +119,8 @@ def test_completion(shell: str) -> None:
     assert "sample" in completions("anoean train --source s", shell).stdout
     found = completions("anoean train --preset ", shell).stdout
     assert ("paper" in found, "tumours.csv" in found) == (True, False)
+    found = completions("anoean compare --detectors pca,k", shell).stdout
+    assert ("pca,knn" in found, "forest" in found) == (True, False)
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])  # bash shows no help
