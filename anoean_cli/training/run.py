@@ -47,6 +47,8 @@ from anoean_cli.interfaces import (
 from anoean_cli.storage.checkpoint import Checkpoint
 from anoean_cli.training.columns import told_of_columns
 from anoean_cli.training.contract import blaming_for_graph, checked, try_graph
+from anoean_cli.training.mislabelled import doubtful
+from anoean_cli.wording import counted
 
 DEFAULT_ENCODERS: dict[Kind, str] = {"image": "conv", "table": "mlp"}
 LARGEST_LATENT_DIM = 32  # unless a wider one is asked for
@@ -142,8 +144,8 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
     """
     watcher = watcher or Watcher()
     began = time.perf_counter()
-    split_rng, fit_rng = (
-        np.random.default_rng(seed) for seed in np.random.SeedSequence(request.seed).spawn(2)
+    split_rng, fit_rng, filter_rng = (
+        np.random.default_rng(seed) for seed in np.random.SeedSequence(request.seed).spawn(3)
     )
     split = draw(dataset, request.split, split_rng)
     for note in split.notes:
@@ -156,11 +158,16 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
         dataset, split, request, getattr(detector_parameters, "inputs", "quantile"), watcher
     )
     encoder = _encoder(encoder_name, encoder_parameters, preprocessor, request)
-    config = _config(dataset, request, split, detector, detector_parameters, encoder)
-    watcher.begin(config)
 
     def rows_of(role: NDArray[np.int64]) -> Rows:
         return Rows(preprocessor.transform(take(dataset, schema, role)), split.is_anomaly[role])
+
+    least_vote = getattr(detector_parameters, "label_filter", 1.0)
+    if least_vote < 1 and dataset.kind == "table":
+        plain = preprocessor.spec.plain
+        split = _without_doubtful(split, rows_of, plain, least_vote, filter_rng, watcher)
+    config = _config(dataset, request, split, detector, detector_parameters, encoder)
+    watcher.begin(config)
 
     culprit = f"detector plugin {detector.name!r}"
     with _torch_threads(config["threads"]), blaming(culprit):
@@ -195,6 +202,35 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
         config={**config, "detector": {**config["detector"], "metadata": metadata}},
         timing={"fit_seconds": time.perf_counter() - began},
     )
+
+
+def _without_doubtful(
+    split: Split,
+    rows_of: Callable[[NDArray[np.int64]], Rows],
+    features: NDArray[np.intp],
+    least_vote: float,
+    rng: np.random.Generator,
+    watcher: Watcher,
+) -> Split:
+    """The split without the training and selection normals that look like known anomalies.
+
+    Those of calibration stay, since a threshold by what a forest likes would keep no rate.
+    """
+    learnt = np.concatenate([split.training, split.selection])
+    doubted = learnt[doubtful(rows_of(learnt), features, least_vote, rng)]
+    if len(doubted) == 0:
+        return split
+    watcher.warn(
+        f"{counted(len(doubted), 'row')} labelled normal that training would have learnt from "
+        f"{'looks' if len(doubted) == 1 else 'look'} like known anomalies, and "
+        f"{'is' if len(doubted) == 1 else 'are'} left out; if many labels are wrong, the threshold "
+        "is too high as well: correct them (--set label_filter=1 leaves no row out)"
+    )
+    training, selection = (
+        np.setdiff1d(role, doubted, assume_unique=True)
+        for role in (split.training, split.selection)
+    )
+    return replace(split, training=training, selection=selection)
 
 
 def _learns_from(split: Split, detector: DetectorPlugin) -> NDArray[np.int64]:

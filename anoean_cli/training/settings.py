@@ -67,6 +67,13 @@ class AnoeanParameters(LabelledParameters):
         low=1,
         high=64,
     )
+    label_filter: float = parameter(
+        0.7,
+        "tables with known anomalies: normals are left out that a larger share of a forest's "
+        "votes, by trees grown without them, takes for anomalies; 1: none",
+        low=0.1,
+        high=1,
+    )
     distillation: float = parameter(
         1.0, "tables with known anomalies: weight of what a forest teaches", low=0, high=1000
     )
@@ -114,6 +121,7 @@ PAPER: Mapping[str, Any] = {
     "patience": 20,
     "inputs": "standard",
     "members": 1,
+    "label_filter": 1.0,
     "distillation": 0.0,
     "forest": 0.0,
     "novelty": 0.0,

@@ -255,3 +255,31 @@ def test_images_take_the_cores_that_are_meant_for_the_process(monkeypatch, share
 
     with pytest.raises(InterruptedError, match=f"^{threads}$"):
         train_model(digits, asked, Watcher(begin=begin))
+
+
+def mislabelled(wrong: int) -> Dataset:
+    """The made-up rows, of whose anomalies so many are labelled normal."""
+    dataset = made_up(600, 100)
+    labels = dataset.labels.copy()
+    labels[-wrong:] = "good"
+    return replace(dataset, labels=labels)
+
+
+def test_anomalies_that_are_labelled_normal_are_told_and_learnt_from_no_more():
+    dataset = mislabelled(30)
+    wrong = np.arange(len(dataset.labels) - 30, len(dataset.labels))
+    told: list[str] = []
+    filtered = train_model(dataset, request(dataset), Watcher(warn=told.append))
+    everything = request(dataset, settings={**request(dataset).settings, "label_filter": 1.0})
+    unfiltered = train_model(dataset, everything)
+    learnt, everything_learnt = (
+        np.concatenate([model.split["training"], model.split["selection"]])
+        for model in (filtered, unfiltered)
+    )
+    assert np.isin(wrong, everything_learnt).any()
+    assert not np.isin(wrong, learnt).any()
+    left_out = np.setdiff1d(everything_learnt, learnt)
+    (line,) = (line for line in told if "look like known anomalies" in line)
+    assert line.startswith(f"{len(left_out)} rows labelled normal")
+    for role in ("calibration", "test"):
+        np.testing.assert_array_equal(filtered.split[role], unfiltered.split[role])
