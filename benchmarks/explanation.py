@@ -363,7 +363,7 @@ def cost(dataset: Dataset, path: Path, rows: int = 4000, repeats: int = 5) -> di
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "rows.parquet"
         _write(examples, model, source)
-        command = ["score", str(source), "--model", str(path), "--quiet", "--out"]
+        command = ["score", str(source), "--model", str(path), "--jobs", "1", "--quiet", "--out"]
 
         def scored(*more: str) -> None:
             out = str(Path(folder) / "scores.csv")

@@ -165,7 +165,7 @@ def _check_options(
     for name in kept:
         if name in OUR_COLUMNS:
             raise UsageError(f"--keep {name}: the output has a column of that name; rename yours")
-    others = to.embeddings or (jobs or 1) > 1 or to.pictures
+    others = to.embeddings or jobs is not None or to.pictures
     if to.scheduler is not None and (to.out == "-" or others):
         raise UsageError(
             "--scheduler writes parts, and a manifest with their counts: give --out FOLDER, "

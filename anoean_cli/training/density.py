@@ -107,8 +107,9 @@ class LogDensity(nn.Module):
 class LogRarity(nn.Module):
     """The logarithm of how far −log p is above its least value.
 
-    Of one Gaussian it is twice the log of the Mahalanobis distance. −log p itself grows with the
-    square of the distance, so that a normal with what no other has would outweigh all else.
+    Of one Gaussian in as many dimensions as there are features it is the log of half the squared
+    Mahalanobis distance. −log p itself grows with the square of the distance, so that a normal with
+    what no other has would outweigh all else.
     """
 
     def __init__(self, density: LogDensity) -> None:

@@ -28,8 +28,8 @@ def doubtful(
 ) -> NDArray[np.bool_]:
     """(n,) whether a normal gets more votes than ``least_vote`` for an anomaly.
 
-    None are where no more than 1 in 500 normals would be, or more than a fifth; nor where trees are
-    undecided about as many, as they are where classes overlap.
+    None are where no more than 1 in 500 normals would be, or more than a fifth; nor where most
+    votes, but not that many, are for as many others, as they are where classes overlap.
 
     Args:
         rows: (n, features) of both classes.
@@ -64,7 +64,7 @@ def doubtful(
         votes[others] = forest.predict_proba(examples[others])[:, 1]
     votes = np.nan_to_num(votes)
     found: NDArray[np.bool_] = ~rows.is_anomaly & (votes > least_vote)
-    undecided = ~rows.is_anomaly & (votes > 1 - least_vote) & ~found
-    is_plain = found.sum() > undecided.sum()
+    less_so = ~rows.is_anomaly & (votes > 0.5) & ~found
+    is_plain = found.sum() > less_so.sum()
     share = found.sum() / len(normals)
     return found if is_plain and SMALLEST_SHARE < share <= LARGEST_SHARE else nobody

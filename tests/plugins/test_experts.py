@@ -1,4 +1,4 @@
-"""Embeddings moved by how surprising a forest and a density of normals find a row."""
+"""Embeddings moved by how surprising a forest, a distance and a density find a row."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ import torch
 from anoean_plugins.scorers.experts import (
     ENOUGH_NORMALS,
     FOLDS,
-    MOST_POINTS,
     Stretched,
     graph_with_experts,
-    novelty,
     rarity,
 )
 from anoean_plugins.scorers.modules import NearestDistance
@@ -177,25 +175,32 @@ def test_a_tenth_of_new_normals_is_as_rare_as_a_tenth_of_those_left_out(normals:
     assert 0.05 < beyond.mean() < 0.2
 
 
+def clumped(clumps: int, count: int, seed: int) -> FloatRows:
+    rng = np.random.default_rng(seed)
+    centres = 8 * np.eye(4)[rng.integers(clumps, size=count)]
+    return (centres + rng.normal(size=(count, 4))).astype(np.float32)
+
+
+FOUR = ExampleSpec("table", (4,))
+
+
 @pytest.mark.parametrize("clumps", [1, 4])
 def test_as_many_gaussians_are_mixed_as_there_are_clumps(clumps: int):
     """More would follow single rows, fewer would take what lies between clumps for a normal."""
-    rng = np.random.default_rng(0)
-    centres = 8 * np.eye(4)[rng.integers(clumps, size=300)]
-    normals = (centres + rng.normal(size=(300, 4))).astype(np.float32)
-    opinion, _ = rarity(normals, FOLDS, ExampleSpec("table", (4,)), rng)
+    opinion, _ = rarity(clumped(clumps, 300, 0), FOLDS, FOUR, np.random.default_rng(0))
     assert isinstance(opinion, LogRarity)
     assert opinion.density.mixed == clumps
 
 
-@pytest.mark.parametrize("normals", [400, 600, MOST_POINTS + 100])
-def test_a_tenth_of_new_normals_is_as_far_off_as_a_tenth_of_those_of_other_folds(normals: int):
-    """Distances to points are of another size than those to means of some, in many dimensions."""
-    rng = np.random.default_rng(0)
-    old, new = (rng.normal(size=(n, 60)).astype(np.float32) for n in (normals, 1000))
-    distance, references = novelty(old, rng)
-    beyond = distance(torch.from_numpy(new)).numpy() > np.quantile(references, 0.9)
-    assert 0.05 < beyond.mean() < 0.2
+@pytest.mark.parametrize("odd", [0, 1, 3])
+def test_odd_normals_do_not_hide_what_lies_between_clumps(odd: int):
+    normals = clumped(4, 600, 0)
+    normals[:odd] = 100 * np.sign(normals[:odd])
+    opinion, _ = rarity(normals, FOLDS, FOUR, np.random.default_rng(0))
+    new, between = (
+        opinion(torch.from_numpy(x)) for x in (clumped(4, 200, 1), np.float32([[2] * 4]))
+    )
+    assert (new < between).float().mean() > 0.95
 
 
 def test_experts_that_see_all_rows_alike_stay_finite():

@@ -49,6 +49,7 @@ NEIGHBOURS = 5
 PASSES = 10
 MIXED = (1, 2, 4, 8, 16, 30)  # Gaussians of which a density may consist
 FEWEST_ROWS = 20  # of each
+FAR = 10.0  # times as far as the highest tenth, depths count no more
 LARGEST_LOG = 20.0
 ENOUGH_NORMALS = 2000  # with fewer E counts for less, and more is done for the forest
 ENOUGH_ANOMALIES = 100  # with fewer E counts for less, unless there is none
@@ -122,7 +123,7 @@ def graph_with_experts(
         selection: whose normals give τ. The experts on tables pick nothing by these rows, and
             learn from them as well, from at most 20,000 of each class.
         parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
-        density: of images, fitted without those of ``selection``.
+        density: of images, fitted without those of ``selection``; tables have one of their own.
     """
     experts, forest = Experts(), None
     if spec.kind == "table":
@@ -152,8 +153,8 @@ def _experts_on_rows(
 ) -> tuple[Experts, Any]:
     """The experts on tables, and the forest whose votes the first one takes; None if there is none.
 
-    The density is one where a forest has learnt from few rows, or from none: beside another it
-    costs where anomalies lie close to normals, which the nearest centres tell and Gaussians do not.
+    There is a density where normals are few, or where there is no forest. Elsewhere it costs where
+    anomalies lie close to normals, which the nearest centres tell and Gaussians do not.
     """
     experts = Experts()
     forest = None
@@ -254,9 +255,15 @@ def rarity(
         ]
         return np.concatenate(told).astype(np.float64)
 
-    mixed = min(fitted, key=lambda mixed: of_left_out(fitted[mixed]).mean())
+    mixed = min(fitted, key=lambda mixed: _without_far_ones(of_left_out(fitted[mixed])))
     rarities = of_left_out(LogRarity(density) for density in fitted[mixed])
     return LogRarity(log_density(normals, spec, rng, mixed)), rarities
+
+
+def _without_far_ones(depths: NDArray[np.float64]) -> float:
+    """The mean, with bounds to what a few odd normals add, who else would count for all others."""
+    median, high = np.quantile(depths, [0.5, 0.9])
+    return float(np.minimum(depths, median + FAR * (high - median)).mean())
 
 
 def novelty(normals: FloatRows, rng: np.random.Generator) -> tuple[nn.Module, NDArray[np.float64]]:
