@@ -28,8 +28,8 @@ def doubtful(
 ) -> NDArray[np.bool_]:
     """(n,) whether a normal gets more votes than ``least_vote`` for an anomaly.
 
-    None are where no more than 1 in 500 normals would be, or more than a fifth; nor where most
-    votes, but not that many, are for as many others, as they are where classes overlap.
+    None does where that would be no more than 1 in 500 normals, or more than a fifth; nor where as
+    many get fewer votes but more than half, as where classes overlap.
 
     Args:
         rows: (n, features) of both classes.
@@ -64,7 +64,7 @@ def doubtful(
         votes[others] = forest.predict_proba(examples[others])[:, 1]
     votes = np.nan_to_num(votes)
     found: NDArray[np.bool_] = ~rows.is_anomaly & (votes > least_vote)
-    less_so = ~rows.is_anomaly & (votes > 0.5) & ~found
-    is_plain = found.sum() > less_so.sum()
+    undecided = ~rows.is_anomaly & (votes > 0.5) & ~found
     share = found.sum() / len(normals)
-    return found if is_plain and SMALLEST_SHARE < share <= LARGEST_SHARE else nobody
+    is_plain = found.sum() > undecided.sum() and SMALLEST_SHARE < share <= LARGEST_SHARE
+    return found if is_plain else nobody
