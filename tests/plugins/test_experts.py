@@ -14,8 +14,10 @@ import torch
 from anoean_plugins.scorers.experts import (
     ENOUGH_NORMALS,
     FOLDS,
+    MOST_POINTS,
     Stretched,
     graph_with_experts,
+    novelty,
     rarity,
 )
 from anoean_plugins.scorers.modules import NearestDistance
@@ -85,7 +87,7 @@ def test_what_the_encoder_does_not_see_the_forest_knows_if_it_was_known():
     assert known > 1.5 * typical
 
 
-@pytest.mark.parametrize("normals", [400, ENOUGH_NORMALS + 300])
+@pytest.mark.parametrize("normals", [400, MOST_POINTS + 300, ENOUGH_NORMALS + 300])
 def test_what_is_like_no_normal_moves_outwards_the_further_it_is(normals: int):
     found = distances(NOVELTY, np.concatenate([TYPICAL, NEW, FAR]), normals)
     assert (np.diff(found) > 0).all()
@@ -160,7 +162,7 @@ def test_a_density_is_an_expert_where_rows_are_few_or_no_anomaly_is_known(
 
 def test_normals_do_not_surprise_whether_or_not_the_experts_learnt_from_them():
     """In-bag votes, or a row's distance to itself, would make new normals look like anomalies."""
-    for count in (400, ENOUGH_NORMALS + 300):
+    for count in (400, MOST_POINTS + 300, ENOUGH_NORMALS + 300):
         old, new = (distances(BOTH, some(seed, count).normals, count) for seed in (0, 2))
         assert np.median(new) < 1.5 * np.median(old)
 
@@ -201,6 +203,16 @@ def test_odd_normals_do_not_hide_what_lies_between_clumps(odd: int):
         opinion(torch.from_numpy(x)) for x in (clumped(4, 200, 1), np.float32([[2] * 4]))
     )
     assert (new < between).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("normals", [400, 600, MOST_POINTS + 100])
+def test_a_tenth_of_new_normals_is_as_far_off_as_a_tenth_of_those_of_other_folds(normals: int):
+    """Distances to points are of another size than those to means of some, in many dimensions."""
+    rng = np.random.default_rng(0)
+    old, new = (rng.normal(size=(n, 60)).astype(np.float32) for n in (normals, 1000))
+    distance, references = novelty(old, rng)
+    beyond = distance(torch.from_numpy(new)).numpy() > np.quantile(references, 0.9)
+    assert 0.05 < beyond.mean() < 0.2
 
 
 def test_experts_that_see_all_rows_alike_stay_finite():
