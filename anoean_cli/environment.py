@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from anoean_cli.errors import UsageError
 from anoean_cli.parameters import positive
 
 MOST_THREADS = 1024
+CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def data_folder() -> Path | None:
@@ -28,8 +31,25 @@ def cache_folder() -> Path:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use: those it is bound to, or of a container's limit."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    there = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    allowed = quota(CONTROL_GROUP)
+    return there if allowed is None else min(there, allowed)
+
+
+def quota(group: Path) -> int | None:
+    """How many cores the folder of a control group, of either version, grants, rounded up.
+
+    None where there is no limit, or no such folder.
+    """
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        with suppress(OSError, ValueError):  # "max" is no number
+            texts = [(group / name).read_text(encoding="ascii") for name in names]
+            granted, period = map(int, " ".join(texts).split())
+            if granted > 0 and period > 0:
+                return math.ceil(granted / period)
+    return None
 
 
 def own_cores() -> int:
