@@ -134,6 +134,9 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             1 for normal rows and -1 for known anomalies. Without it all rows are taken as
             normal, and artificial anomalies take the place of known ones. As scikit-learn's
             outlier detectors ignore ``y``, one with other values is ignored, with a warning.
+            Normal rows that look like known anomalies are not learnt from, unless
+            ``parameters={"label_filter": 1}``; their positions are
+            ``model_.split.get("doubtful")``.
 
         Returns
         -------

@@ -23,7 +23,7 @@ from anoean_cli.parameters import positive
 if TYPE_CHECKING:
     from anoean_cli.data.splits import SplitRequest
     from anoean_cli.inference.model import Model
-    from anoean_cli.interfaces import Apportionment, Dataset, TableOptions
+    from anoean_cli.interfaces import Apportionment, Dataset, Kind, TableOptions
     from anoean_cli.training.run import TrainRequest
 
 
@@ -207,6 +207,13 @@ def run(
     resume: Annotated[
         bool, options.flag("--resume", help="Go on with an interrupted run.")
     ] = False,
+    doubtful: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Where to write which rows labelled normal look like known anomalies.",
+        ),
+    ] = None,
     force: options.Force = False,
     json: options.AsJson = False,
     print_config: Annotated[
@@ -233,7 +240,8 @@ def run(
     unfinished = resume and checkpoint.path.exists()
     there = load_model(model) if resume and not unfinished and model.exists() else None
     is_replaced = force or unfinished or there is not None
-    check_outputs({"--model": model}, data.inputs(dataset), is_replaced)
+    outputs = {"--model": model, "--doubtful": doubtful}
+    check_outputs(outputs, data.inputs(dataset), is_replaced)
     table_options = data.table_options(table, dataset)
     rows = data.load(dataset, table_options, console, learning.seed)
     split = split_request(rows, data, nulls_of(table_options))
@@ -251,6 +259,7 @@ def run(
         seed=learning.seed,
         threads=environment.threads(learning.threads),
     )
+    _check_doubts(doubtful, request, rows.kind)
     if print_config:
         config = _planned(rows, request)
         found = effective(config, request, dataset, model, data, learning, table)
@@ -273,9 +282,13 @@ def run(
             trained = train_model(rows, request, watcher)
         except _CompleteError as complete:
             console.note(f"{model} is complete: nothing to resume")
+            if doubtful is not None:
+                _write_doubtful(doubtful, rows, complete.model, is_replaced)
             show_model(console, complete.model, model, json)
             return ExitStatus.OK
         check_unchanged()
+        if doubtful is not None:
+            _write_doubtful(doubtful, rows, trained, is_replaced)
         digest = trained.save(model, overwrite=force or unfinished)
         interrupted = trained.config["detector"]["metadata"]["interrupted"]
         if not interrupted:
@@ -285,6 +298,39 @@ def run(
         return ExitStatus(128 + signals[0])
     show_model(console, replace(trained, digest=digest), model, json)
     return ExitStatus.OK
+
+
+def _check_doubts(path: Path | None, request: TrainRequest, kind: Kind) -> None:
+    """Raises UsageError where a file is asked for of what nobody looks at."""
+    from anoean_cli.training.run import resolved
+
+    if path is None:
+        return
+    parameters = resolved(request, kind)["detector"] or {}
+    if kind == "image" or (parameters.get("label_filter") or 1.0) >= 1:
+        looks = f"{request.detector} of images" if kind == "image" else request.detector
+        raise UsageError(
+            f"--doubtful {path}: {looks} looks for no wrong labels, by these options; leave it out"
+        )
+
+
+def _write_doubtful(path: Path, rows: Dataset, trained: Model, overwrite: bool) -> None:
+    """Rows whose labels are doubtful, as CSV, by their numbers in the source, from 1."""
+    import numpy as np
+    import pyarrow as pa
+
+    from anoean_cli.commands.output import CsvOutput
+    from anoean_cli.storage.atomic import replacing
+
+    at = trained.split.get("doubtful", np.empty(0, np.int64))
+    columns = {
+        "row": rows.places()[at] + 1,
+        "label": pa.array(rows.labels[at].tolist(), pa.string()),
+        "left_out": ~np.isin(at, trained.split["calibration"]),
+    }
+    with replacing(path, overwrite=overwrite) as temporary, temporary.open("wb") as stream:
+        output = CsvOutput(stream, head=True)
+        output.write(output.encoded(pa.table(columns)))
 
 
 class _PlannedError(Exception):

@@ -69,6 +69,7 @@ class Split:
         seen: labels of the anomalies that training or selection shows.
         multiplicity: (n,) how often a row stands in the data, where duplicates were dropped.
         notes: what the user should know, a line each.
+        doubtful: positions of normals that would be of training or selection, but look anomalous.
     """
 
     training: Positions
@@ -79,6 +80,7 @@ class Split:
     seen: tuple[str, ...]
     multiplicity: Positions | None = None
     notes: tuple[str, ...] = ()
+    doubtful: Positions = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 @dataclass

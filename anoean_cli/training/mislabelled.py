@@ -1,48 +1,154 @@
 """Rows that are labelled normal and look like known anomalies.
 
-One in a hundred ruins E, whose normals they are, the experts' references and Σ, while a forest
-hardly minds. So a forest is asked for its opinion of each row by the trees grown without it, and
-where most of them say anomaly, the row is left out: a filter as that of Brodley and Friedl (1999),
-Identifying mislabeled training data, with out-of-bag votes instead of cross-validation.
+One in a hundred costs E, whose normals they are, more than a point of AUC-PR, and one in ten ruins
+it, the experts' references and Σ, while a forest hardly minds. So a forest is asked for its opinion
+of each row by the trees grown without it, and where most of them say anomaly, the row is left out:
+a filter as that of Brodley and Friedl (1999), Identifying mislabeled training data, with
+out-of-bag votes instead of cross-validation.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.interfaces import Rows
+from anoean_cli.data.splits import Split
+from anoean_cli.interfaces import DetectorPlugin, Kind, Rows
+from anoean_cli.wording import counted
 
 TREES = 100
 LEAF = 5  # rows at least; smaller leaves hold what single wrong labels say
 MOST_ROWS = 20_000  # of a class; a forest of more takes longer than training E
+# Of the labels around a row; where fewer are anomalies, it is a kind of normals that some anomalies
+# resemble, however many more of all anomalies than of all normals lie there.
+LEAST_ANOMALIES = 0.25
 # Of the normals: where fewer are doubtful, they are normals that are hard to tell, and training
 # without these would call the next of them anomalies; where more are, there is little to go by.
 SMALLEST_SHARE, LARGEST_SHARE = 0.002, 0.2
+FEWEST = 5
+UNDECIDED = 0.2  # of the votes short of what is asked for
+
+
+def is_asked_for(detector: DetectorPlugin, parameters: Any, split: Split, kind: Kind) -> bool:
+    """Whether a detector wants such rows left out, and there are rows enough to tell.
+
+    Without a calibration base the selection normals give the references, and those that a forest
+    likes would keep no rate.
+    """
+    least_vote = getattr(parameters, "label_filter", None)
+    is_on = detector.uses_anomalies and least_vote is not None and least_vote < 1
+    return bool(is_on and kind == "table" and len(split.calibration))
+
+
+def without_doubtful(
+    split: Split,
+    rows_of: Callable[[NDArray[np.int64]], Rows],
+    features: NDArray[np.intp],
+    least_vote: float,
+    rng: np.random.Generator,
+    detector: str,
+) -> Split:
+    """The split without the training and selection normals that look like known anomalies.
+
+    Those of calibration are doubted as well, but stay: a threshold by what a forest likes would
+    keep no rate. What is to be said of it is added to the notes.
+
+    Args:
+        rows_of: preprocessed rows at positions of the data set.
+        features: those which the forest sees.
+        least_vote: as `doubtful` takes it.
+        detector: who leaves them out, for the note.
+    """
+    learnt = np.concatenate([split.training, split.selection])
+    at = np.concatenate([learnt, split.calibration])
+    held = np.arange(len(at)) >= len(learnt)
+    found = doubtful(rows_of(at), held, features, least_vote, rng)
+    if not found.any():
+        return split
+    left_out = at[found & ~held]
+    staying = int((found & held).sum())
+    training, selection = (
+        np.setdiff1d(role, left_out, assume_unique=True)
+        for role in (split.training, split.selection)
+    )
+    return replace(
+        split,
+        training=training,
+        selection=selection,
+        notes=(*split.notes, _of_left_out(detector, len(left_out), staying)),
+        doubtful=np.sort(at[found]),
+    )
+
+
+def _of_left_out(detector: str, left_out: int, staying: int) -> str:
+    also = ""
+    if staying:
+        also = (
+            f" (so {'does' if staying == 1 else 'do'} {counted(staying, 'calibration row')}, "
+            f"which {'stays' if staying == 1 else 'stay'}: if the labels are wrong, the threshold "
+            "is too high)"
+        )
+    return (
+        f"{detector} leaves out {counted(left_out, 'row')} labelled normal that look like known "
+        f"anomalies{also}: train --doubtful FILE tells which, --set label_filter=1 leaves out none"
+    )
 
 
 def doubtful(
-    rows: Rows, features: NDArray[np.intp], least_vote: float, rng: np.random.Generator
+    rows: Rows,
+    held: NDArray[np.bool_],
+    features: NDArray[np.intp],
+    least_vote: float,
+    rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """(n,) whether a normal gets more votes than ``least_vote`` for an anomaly.
+    """(n,) the normals that get more votes than ``least_vote`` for an anomaly, where that is plain.
 
-    None does where that would be no more than 1 in 500 normals, or more than a fifth; nor where as
-    many get fewer votes but more than half, as where classes overlap.
+    It is not where they are no more than 1 in 500 normals, fewer than 5, or more than a fifth; nor
+    where as many normals get nearly as many votes, or enough of them among far more normals, as
+    where classes overlap.
 
     Args:
         rows: (n, features) of both classes.
+        held: (n,) rows that the forest does not learn from; they count for nothing else.
         features: those which the forest sees.
     """
-    normals, anomalies = (np.flatnonzero(rows.is_anomaly == c) for c in (False, True))
-    nobody = np.zeros(len(rows.is_anomaly), np.bool_)
-    if len(normals) == 0 or len(anomalies) == 0:
-        return nobody
+    normal = ~rows.is_anomaly
+    votes = _votes(rows, held, features, rng)
+    learnt = int((normal & ~held).sum())
+    most_votes = normal & (votes > least_vote)
+    found = most_votes & (_share_around(votes, learnt, rows) > LEAST_ANOMALIES)
+    undecided = normal & (votes > least_vote - UNDECIDED) & ~found
+    count, others = int((found & ~held).sum()), int((undecided & ~held).sum())
+    is_plain = count >= FEWEST and SMALLEST_SHARE < count / learnt <= LARGEST_SHARE
+    return found if is_plain and count > others else np.zeros_like(found)
+
+
+def _share_around(votes: NDArray[np.float64], normals: int, rows: Rows) -> NDArray[np.float64]:
+    """(n,) votes as they would be if each row counted the same, instead of each class."""
+    anomalous = votes * rows.is_anomaly.sum()
+    share: NDArray[np.float64] = anomalous / (anomalous + (1 - votes) * normals)
+    return share
+
+
+def _votes(
+    rows: Rows, held: NDArray[np.bool_], features: NDArray[np.intp], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """(n,) the share of votes for an anomaly, by trees grown without the row; anomalies get any."""
     from sklearn.ensemble import RandomForestClassifier
 
-    chosen = [rng.permutation(some)[:MOST_ROWS] for some in (normals, anomalies)]
+    chosen = [
+        rng.permutation(np.flatnonzero((rows.is_anomaly == kind) & ~held))[:MOST_ROWS]
+        for kind in (False, True)
+    ]
     learnt = np.sort(np.concatenate(chosen))
+    votes = np.zeros(len(held))
+    if min(len(some) for some in chosen) == 0:
+        return votes
     examples = rows.examples[:, features]
     # Classes count the same: of rows like anomalies, more may be labelled normal than anomalous.
     forest = RandomForestClassifier(
@@ -57,14 +163,8 @@ def doubtful(
         warnings.filterwarnings("ignore", "Some inputs do not have OOB scores")
         warnings.filterwarnings("ignore", "invalid value", RuntimeWarning)
         forest.fit(examples[learnt], rows.is_anomaly[learnt])
-    votes = np.zeros(len(nobody))
-    votes[learnt] = forest.oob_decision_function_[:, 1]
-    others = np.setdiff1d(normals, learnt, assume_unique=True)
+    votes[learnt] = np.nan_to_num(forest.oob_decision_function_[:, 1])
+    others = np.setdiff1d(np.flatnonzero(~rows.is_anomaly), learnt, assume_unique=True)
     if len(others):
         votes[others] = forest.predict_proba(examples[others])[:, 1]
-    votes = np.nan_to_num(votes)
-    found: NDArray[np.bool_] = ~rows.is_anomaly & (votes > least_vote)
-    undecided = ~rows.is_anomaly & (votes > 0.5) & ~found
-    share = found.sum() / len(normals)
-    is_plain = found.sum() > undecided.sum() and SMALLEST_SHARE < share <= LARGEST_SHARE
-    return found if is_plain else nobody
+    return votes

@@ -24,7 +24,12 @@ from anoean_cli.calibration.gaussian import (
     leave_one_out,
 )
 from anoean_cli.data.content import digest_of_rows
-from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor, fit_table
+from anoean_cli.data.preprocessing import (
+    ImagePreprocessor,
+    Preprocessor,
+    TablePreprocessor,
+    fit_table,
+)
 from anoean_cli.data.schema import TableSchema, infer_schema
 from anoean_cli.data.splits import Split, SplitRequest, draw
 from anoean_cli.errors import PluginError, SettingError, TrainingError, UsageError, blaming
@@ -47,8 +52,7 @@ from anoean_cli.interfaces import (
 from anoean_cli.storage.checkpoint import Checkpoint
 from anoean_cli.training.columns import told_of_columns
 from anoean_cli.training.contract import blaming_for_graph, checked, try_graph
-from anoean_cli.training.mislabelled import doubtful
-from anoean_cli.wording import counted
+from anoean_cli.training.mislabelled import is_asked_for, without_doubtful
 
 DEFAULT_ENCODERS: dict[Kind, str] = {"image": "conv", "table": "mlp"}
 LARGEST_LATENT_DIM = 32  # unless a wider one is asked for
@@ -154,18 +158,24 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
     detector: DetectorPlugin = registry.get("detectors", request.detector)
     encoder_name = encoder_for(detector, request.encoder, dataset.kind)
     detector_parameters, encoder_parameters = _built(request, detector, encoder_name)
-    schema, preprocessor = _fit_preprocessing(
-        dataset, split, request, getattr(detector_parameters, "inputs", "quantile"), watcher
-    )
-    encoder = _encoder(encoder_name, encoder_parameters, preprocessor, request)
+    inputs = getattr(detector_parameters, "inputs", "quantile")
+    schema, preprocessor = _fit_preprocessing(dataset, split, inputs)
 
     def rows_of(role: NDArray[np.int64]) -> Rows:
         return Rows(preprocessor.transform(take(dataset, schema, role)), split.is_anomaly[role])
 
-    least_vote = getattr(detector_parameters, "label_filter", 1.0)
-    if least_vote < 1 and dataset.kind == "table":
-        plain = preprocessor.spec.plain
-        split = _without_doubtful(split, rows_of, plain, least_vote, filter_rng, watcher)
+    if is_asked_for(detector, detector_parameters, split, dataset.kind):
+        least_vote, plain = detector_parameters.label_filter, preprocessor.spec.plain
+        drawn = split
+        split = without_doubtful(split, rows_of, plain, least_vote, filter_rng, detector.name)
+        for note in split.notes[len(drawn.notes) :]:
+            watcher.warn(note)
+        if len(split.doubtful):
+            schema, preprocessor = _fit_preprocessing(dataset, split, inputs)
+    if schema is not None and isinstance(preprocessor, TablePreprocessor):
+        for told in told_of_columns(schema, preprocessor):
+            watcher.warn(told)
+    encoder = _encoder(encoder_name, encoder_parameters, preprocessor, request)
     config = _config(dataset, request, split, detector, detector_parameters, encoder)
     watcher.begin(config)
 
@@ -202,35 +212,6 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
         config={**config, "detector": {**config["detector"], "metadata": metadata}},
         timing={"fit_seconds": time.perf_counter() - began},
     )
-
-
-def _without_doubtful(
-    split: Split,
-    rows_of: Callable[[NDArray[np.int64]], Rows],
-    features: NDArray[np.intp],
-    least_vote: float,
-    rng: np.random.Generator,
-    watcher: Watcher,
-) -> Split:
-    """The split without the training and selection normals that look like known anomalies.
-
-    Those of calibration stay, since a threshold by what a forest likes would keep no rate.
-    """
-    learnt = np.concatenate([split.training, split.selection])
-    doubted = learnt[doubtful(rows_of(learnt), features, least_vote, rng)]
-    if len(doubted) == 0:
-        return split
-    watcher.warn(
-        f"{counted(len(doubted), 'row')} labelled normal that training would have learnt from "
-        f"{'looks' if len(doubted) == 1 else 'look'} like known anomalies, and "
-        f"{'is' if len(doubted) == 1 else 'are'} left out; if many labels are wrong, the threshold "
-        "is too high as well: correct them (--set label_filter=1 leaves no row out)"
-    )
-    training, selection = (
-        np.setdiff1d(role, doubted, assume_unique=True)
-        for role in (split.training, split.selection)
-    )
-    return replace(split, training=training, selection=selection)
 
 
 def _learns_from(split: Split, detector: DetectorPlugin) -> NDArray[np.int64]:
@@ -375,7 +356,7 @@ def _encoder(
 
 
 def _fit_preprocessing(
-    dataset: Dataset, split: Split, request: TrainRequest, inputs: str, watcher: Watcher
+    dataset: Dataset, split: Split, inputs: str
 ) -> tuple[TableSchema | None, Preprocessor]:
     if dataset.kind == "image":
         channels, height, width = dataset.examples.shape[1:]
@@ -384,10 +365,7 @@ def _fit_preprocessing(
     places = dataset.places()[split.training]
     schema = infer_schema(training, dataset.columns, dataset.label_column, dataset.vouched, places)
     used = training.select(list(schema.columns))
-    table = fit_table(used, split.is_anomaly[split.training], schema, inputs)
-    for line in told_of_columns(schema, table):
-        watcher.warn(line)
-    return schema, table
+    return schema, fit_table(used, split.is_anomaly[split.training], schema, inputs)
 
 
 def _config(
@@ -451,10 +429,11 @@ def differing(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
 
 
 def _essential(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Each parameter by a key of its own, and without where the data was found: what it is, its
-    checksums say."""
+    """Each parameter by a key of its own, and without where the data was found, what it is being
+    said by its checksums, and what was told of it, in words that may change."""
     data = {key: value for key, value in config["dataset"].items() if key != "source"}
     essential = {**config, "dataset": data}
+    essential.pop("notes", None)
     for owner in ("detector", "encoder"):
         part = dict(config.get(owner) or {})
         for name, value in part.pop("parameters", {}).items():
@@ -618,6 +597,8 @@ def _positions(split: Split) -> dict[str, NDArray[np.int64]]:
     positions = {role: getattr(split, role) for role in ROLES}
     if split.multiplicity is not None:
         positions["test_multiplicity"] = split.multiplicity[split.test]
+    if len(split.doubtful):
+        positions["doubtful"] = split.doubtful
     return positions
 
 

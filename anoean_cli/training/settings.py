@@ -71,7 +71,7 @@ class AnoeanParameters(LabelledParameters):
         0.7,
         "tables with known anomalies: normals are left out that a larger share of a forest's "
         "votes, by trees grown without them, takes for anomalies; 1: none",
-        low=0.1,
+        low=0.5,
         high=1,
     )
     distillation: float = parameter(

@@ -13,7 +13,7 @@ import pytest
 
 from anoean_cli.inference.model import load_model
 
-from .conftest import Run, copied, table_rows, write_csv
+from .conftest import Run, copied, read_rows, table_rows, write_csv
 
 TOY = "train --dataset toy --epochs 3"
 # What is asked of the data is the same whatever learns, and trees learn quickly.
@@ -532,3 +532,72 @@ def test_a_column_that_counts_the_rows_is_dropped_from_drawn_rows_too(anoean: Ru
     assert list(here.json["columns"]) == ["size"]
     assert anoean("prepare t.csv --label label --out t.h5 --max-rows 200").returncode == 0
     assert list(anoean(f"train --dataset t.h5 {how} there.h5").json["columns"]) == ["size"]
+
+
+def dirty_table(wrong: int) -> Path:
+    """900 rows, of whose anomalies so many, the first, are labelled normal."""
+    rows = table_rows(900, seed=0)
+    anomalies = [row for row in rows if row[-1] != "ok"]
+    for row in anomalies[:wrong]:
+        row[-1] = "ok"
+    for row in anomalies:  # plainly apart from normals
+        row[1], row[2] = "6.5", "9.000"
+    return write_csv(Path("dirty.csv"), rows)
+
+
+def test_rows_that_seem_to_be_labelled_wrongly_are_told_by_their_numbers(anoean: Run) -> None:
+    dirty_table(30)
+    few = "train --dataset dirty.csv --label label --normal ok --epochs 1 --doubtful doubtful.csv"
+    found = anoean(few, "--json")
+    assert found.returncode == 0
+    told = read_rows(Path("doubtful.csv").read_text())
+    numbers = [int(row["row"]) for row in told]
+    wrong = range(8, 8 * 30 + 1, 8)
+    assert 20 <= len(numbers) <= 30  # the others are of the test
+    assert numbers == sorted(numbers)
+    assert set(numbers) <= set(wrong)
+    assert {row["label"] for row in told} == {"ok"}
+    left_out = sum(row["left_out"] == "true" for row in told)
+    staying = sum(row["left_out"] == "false" for row in told)
+    (note,) = (note for note in found.json["notes"] if "labelled normal" in note)
+    assert f"anoean leaves out {left_out} rows" in note
+    assert f"{staying} calibration row" in note
+    assert note in found.stderr
+
+    again = anoean(few, "-m", "other.h5")
+    assert again.returncode == 7
+    assert "doubtful.csv" in again.error
+    assert not Path("other.h5").exists()
+
+    drawn = anoean(few, "-m other.h5 --force --max-rows 700")
+    assert drawn.returncode == 0
+    numbers = [int(row["row"]) for row in read_rows(Path("doubtful.csv").read_text())]
+    assert max(numbers) > 200, "numbers of the rows drawn, not of those in the file"
+    assert set(numbers) <= set(wrong)
+
+    Path("doubtful.csv").unlink()
+    assert anoean(few, "--resume").returncode == 0
+    assert read_rows(Path("doubtful.csv").read_text()) == told
+
+
+def test_of_right_labels_no_row_is_told(anoean: Run) -> None:
+    dirty_table(0)
+    columns = "train --dataset dirty.csv --label label --normal ok"
+    assert anoean(columns, "--epochs 1 --doubtful none.csv").returncode == 0
+    assert Path("none.csv").read_text() == "row,label,left_out\n"
+
+
+@pytest.mark.parametrize("more", ["--preset paper", "--set label_filter=1", TREES])
+def test_who_looks_for_no_wrong_labels_tells_none(anoean: Run, more: str) -> None:
+    dirty_table(0)
+    found = anoean("train --dataset dirty.csv --label label --normal ok --doubtful none.csv", more)
+    assert (found.returncode, Path("none.csv").exists()) == (2, False)
+    assert "--doubtful none.csv" in found.error
+
+
+def test_what_is_told_of_labels_is_no_file_that_is_read(anoean: Run) -> None:
+    dirty_table(0)
+    before = Path("dirty.csv").read_bytes()
+    found = anoean("train --dataset dirty.csv --label label --normal ok --doubtful dirty.csv")
+    assert (found.returncode, Path("dirty.csv").read_bytes()) == (2, before)
+    assert "--doubtful dirty.csv" in found.error

@@ -22,8 +22,12 @@ def rows(normals: int, anomalies: int, wrong: int, apart: float = 6) -> Rows:
     return Rows(examples, np.repeat([False, True], [wrong + normals, anomalies]))
 
 
-def found(given: Rows, least_vote: float = 0.7) -> NDArray[np.intp]:
-    return np.flatnonzero(doubtful(given, BOTH, least_vote, np.random.default_rng(0)))
+def found(
+    given: Rows, held: NDArray[np.bool_] | None = None, features: NDArray[np.intp] = BOTH
+) -> NDArray[np.intp]:
+    if held is None:
+        held = np.zeros(len(given.examples), np.bool_)
+    return np.flatnonzero(doubtful(given, held, features, 0.7, np.random.default_rng(0)))
 
 
 @pytest.mark.parametrize("wrong", [10, 50, 100])
@@ -40,13 +44,26 @@ def test_rows_beyond_those_that_the_forest_learns_from_are_judged_too(
     np.testing.assert_array_equal(found(rows(1000, 150, 50)), np.arange(50))
 
 
+def test_rows_that_are_held_are_judged_and_teach_nothing():
+    given = rows(1000, 150, 100)
+    first = np.arange(len(given.examples)) < 50
+    told = found(given, held=first)
+    assert (told < 50).sum() >= 45
+    assert (told < 100).all()
+    only_those_wrong = np.arange(len(given.examples)) < 100
+    assert len(found(given, held=only_those_wrong)) == 0
+
+
 @pytest.mark.parametrize(
     ("normals", "anomalies", "wrong", "apart"),
     [
         (1000, 0, 50, 6),  # nothing to compare with
         (4, 150, 10, 6),  # trees know hardly any normal
-        (1000, 150, 2, 6),  # as few as there are normals that are hard to tell
+        (4000, 150, 8, 6),  # as few as there are normals that are hard to tell
+        (150, 150, 4, 6),
         (300, 290, 0, 0.2),  # classes that overlap
+        (3000, 30, 150, 6),  # a kind of normals, for all that one can tell
+        (1000, 3000, 400, 6),  # more than a fifth
     ],
 )
 def test_nothing_is_left_out_where_little_can_be_told(
@@ -55,12 +72,24 @@ def test_nothing_is_left_out_where_little_can_be_told(
     assert len(found(rows(normals, anomalies, wrong, apart))) == 0
 
 
+def test_a_kind_of_normals_that_some_anomalies_resemble_stays():
+    """Most anomalies lie among these few normals, and yet most rows there are normal."""
+    rng = np.random.default_rng(0)
+    parts = [
+        rng.normal(size=(1920, 2)),
+        rng.normal(4, 0.7, size=(80, 2)),  # normals still
+        rng.normal(4, 0.7, size=(30, 2)),
+        rng.normal([-2.2, 2.2], 0.5, size=(30, 2)),
+    ]
+    is_anomaly = np.repeat([False, False, True, True], [len(part) for part in parts])
+    assert len(found(Rows(np.concatenate(parts).astype(np.float32), is_anomaly))) == 0
+
+
 def test_features_that_it_is_not_given_count_for_nothing():
     given = rows(1000, 150, 50)
     noise = np.random.default_rng(1).normal(size=(len(given.examples), 1)).astype(np.float32)
     with_noise = Rows(np.concatenate([given.examples, noise], axis=1), given.is_anomaly)
-    told = doubtful(with_noise, np.array([2]), 0.7, np.random.default_rng(0))
-    assert not told.any()
+    assert len(found(with_noise, features=np.array([2]))) == 0
 
 
 def test_a_row_on_its_own_and_one_of_each_class_are_no_trouble():

@@ -280,6 +280,10 @@ def test_anomalies_that_are_labelled_normal_are_told_and_learnt_from_no_more():
     assert not np.isin(wrong, learnt).any()
     left_out = np.setdiff1d(everything_learnt, learnt)
     (line,) = (line for line in told if "look like known anomalies" in line)
-    assert line.startswith(f"{len(left_out)} rows labelled normal")
+    assert line.startswith(f"anoean leaves out {len(left_out)} rows labelled normal")
+    assert filtered.config["notes"] == [line]
+    in_calibration = np.intersect1d(filtered.split["calibration"], wrong)
+    doubted = np.union1d(left_out, in_calibration)
+    np.testing.assert_array_equal(filtered.split["doubtful"], doubted)
     for role in ("calibration", "test"):
         np.testing.assert_array_equal(filtered.split[role], unfiltered.split[role])
