@@ -57,6 +57,7 @@ class Candidate:
 
 CANDIDATES = (
     Candidate("anoean, preset paper", ("--detector", "anoean", "--preset", "paper")),
+    Candidate("anoean, preset small", ("--detector", "anoean", "--preset", "small")),
     Candidate("anoean, default", ("--detector", "anoean")),
     Candidate("egbad", ("--detector", "egbad")),
     Candidate("alad", ("--detector", "alad")),

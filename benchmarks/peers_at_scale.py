@@ -4,8 +4,9 @@ The CSV is NSL-KDD's training rows, repeated with noise on the byte counts, as l
 says; it is written to a temporary folder and removed. Every contestant is a process of its own,
 start included, that reads the CSV from its beginning and writes a score for each row to a file:
 
-- `anoean score` of three models: the default, whose network has a forest and neighbours for
-  experts; the same with standardised inputs; `--preset paper`, one small encoder. It takes the
+- `anoean score` of four models: the default, whose network has a forest and neighbours for
+  experts; the same with standardised inputs; `--preset small`, encoders alone; `--preset paper`,
+  one encoder. It takes the
   cores that it finds, as the libraries of the peers do;
 - the default with `--jobs 1`;
 - PyOD's AutoEncoder and IForest and scikit-learn's EllipticEnvelope, each behind scikit-learn's
@@ -33,7 +34,7 @@ import numpy as np
 from common import anoean, environment, interleaved, load, pair_ratio, parser, run, tell
 from throughput import CHUNK, write_csv
 
-OURS = ("default", "standard", "paper")
+OURS = ("default", "standard", "small", "paper")
 ONE_JOB = "default, one job"
 PEERS = ("pyod-autoencoder", "pyod-iforest", "elliptic-envelope")
 ROWS_TO_FIT = 10_000
@@ -59,7 +60,7 @@ def models(rows: Any, folder: Path) -> dict[str, Path]:
     for name in OURS:
         request = TrainRequest(
             split_request(rows, DataFlags()),
-            preset="paper" if name == "paper" else "default",
+            preset="default" if name == "standard" else name,
             settings={"epochs": 1} | ({"inputs": "standard"} if name == "standard" else {}),
         )
         found[name] = folder / f"{name}.h5"

@@ -196,7 +196,7 @@ def test_plugins(anoean: Run) -> None:
     assert {"conv", "mlp"} <= by_kind["encoder"]
     assert "anoean" in by_kind["detector"]
     detector = next(entry for entry in found if entry["name"] == "anoean")
-    assert set(detector["presets"]) == {"default", "paper"}
+    assert set(detector["presets"]) == {"default", "paper", "small"}
     rate = next(p for p in detector["parameters"] if p["name"] == "learning_rate")
     assert (rate["type"], rate["default"], rate["high"]) == ("float", 1e-3, 1)
     table = anoean("plugins").stdout

@@ -8,7 +8,7 @@ import numpy as np
 
 from anoean_cli.errors import PluginError
 from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
-from anoean_cli.training.settings import PAPER, AnoeanParameters
+from anoean_cli.training.settings import PAPER, SMALL, AnoeanParameters
 
 
 class Detector:
@@ -17,7 +17,7 @@ class Detector:
     uses_anomalies = True
     uses_encoder = True
     Parameters = AnoeanParameters
-    presets = {"default": {}, "paper": PAPER}  # noqa: RUF012 - the contract asks for a mapping
+    presets = {"default": {}, "paper": PAPER, "small": SMALL}  # noqa: RUF012
 
     def fit(
         self,
