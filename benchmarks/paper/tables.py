@@ -20,7 +20,7 @@ from shared import (
 
 from anoean_cli.evaluation import comparison
 
-PAPERS = "anoean,anoean:paper,alad,anogan,egbad,ocsvm,ocsvm:contaminated,svm"
+PAPERS = "anoean,anoean:small,anoean:paper,alad,anogan,egbad,ocsvm,ocsvm:contaminated,svm"
 TODAYS = (
     "autoencoder,deep-sad,devnet,forest-knn,gaussian,hist-gradient-boosting,isolation-forest,knn,"
     "mlp-classifier,pca,random-forest"

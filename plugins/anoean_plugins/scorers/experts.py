@@ -171,9 +171,9 @@ def _experts_on_rows(
         distance, distances = novelty(known.normals[:, spec.plain], rng)
         opinion = nn.Sequential(Features(spec.plain), distance)
         experts.append(Expert(opinion, distances, parameters.novelty, LEAST_SCALE))
-    if parameters.novelty > 0 and (few or forest is None):
-        opinion, rarities = rarity(known.normals, FOLDS if few else 1, spec, rng)
-        experts.append(Expert(opinion, rarities, parameters.novelty, LEAST_SCALE))
+        if few or forest is None:
+            opinion, rarities = rarity(known.normals, FOLDS if few else 1, spec, rng)
+            experts.append(Expert(opinion, rarities, parameters.novelty, LEAST_SCALE))
     return experts, forest
 
 
