@@ -212,7 +212,8 @@ def run(
         Path | None,
         typer.Option(
             metavar="FILE.csv",
-            help="Where to write which rows labelled normal look like known anomalies.",
+            help="Where to write which rows labelled normal look like known anomalies, and were "
+            "left out.",
         ),
     ] = None,
     force: options.Force = False,
@@ -316,7 +317,7 @@ def _check_doubts(path: Path | None, request: TrainRequest, kind: Kind) -> None:
 
 
 def _write_doubtful(path: Path, rows: Dataset, trained: Model, overwrite: bool) -> None:
-    """Rows whose labels are doubtful, as CSV, by their numbers in the source, from 1."""
+    """Rows whose labels are doubtful, and that were left out, by their numbers in the source."""
     import numpy as np
     import pyarrow as pa
 
@@ -327,7 +328,6 @@ def _write_doubtful(path: Path, rows: Dataset, trained: Model, overwrite: bool) 
     columns = {
         "row": rows.places()[at] + 1,
         "label": pa.array(rows.labels[at].tolist(), pa.string()),
-        "left_out": ~np.isin(at, trained.split["calibration"]),
     }
     with replacing(path, overwrite=overwrite) as temporary, temporary.open("wb") as stream:
         output = CsvOutput(stream, head=True)

@@ -69,7 +69,7 @@ class Split:
         seen: labels of the anomalies that training or selection shows.
         multiplicity: (n,) how often a row stands in the data, where duplicates were dropped.
         notes: what the user should know, a line each.
-        doubtful: positions of normals that would be of training or selection, but look anomalous.
+        doubtful: positions of normals that have no role, since they look like known anomalies.
     """
 
     training: Positions

@@ -53,10 +53,10 @@ def without_doubtful(
     rng: np.random.Generator,
     detector: str,
 ) -> Split:
-    """The split without the training and selection normals that look like known anomalies.
+    """The split without the normals that look like known anomalies, but for those of the test.
 
-    Those of calibration are doubted as well, but stay: a threshold by what a forest likes would
-    keep no rate. What is to be said of it is added to the notes.
+    The forest learns nothing from calibration rows, so that what it leaves of them are references
+    as before, for normals that it would leave as well. What is to be said is added to the notes.
 
     Args:
         rows_of: preprocessed rows at positions of the data set.
@@ -67,35 +67,27 @@ def without_doubtful(
     learnt = np.concatenate([split.training, split.selection])
     at = np.concatenate([learnt, split.calibration])
     held = np.arange(len(at)) >= len(learnt)
-    found = doubtful(rows_of(at), held, features, least_vote, rng)
-    if not found.any():
+    rows = rows_of(at)
+    found = np.sort(at[doubtful(rows, held, features, least_vote, rng)])
+    if len(found) == 0:
         return split
-    left_out = at[found & ~held]
-    staying = int((found & held).sum())
-    training, selection = (
-        np.setdiff1d(role, left_out, assume_unique=True)
-        for role in (split.training, split.selection)
+    training, selection, calibration = (
+        np.setdiff1d(role, found, assume_unique=True)
+        for role in (split.training, split.selection, split.calibration)
+    )
+    note = (
+        f"{detector} leaves out {counted(len(found), 'row')} labelled normal, "
+        f"{len(found) / (~rows.is_anomaly).sum():.1%} of them, that look like known anomalies: "
+        "train --doubtful FILE tells which; if their labels are right, rows like these will be "
+        "false alarms, unless none is left out (--set label_filter=1)"
     )
     return replace(
         split,
         training=training,
         selection=selection,
-        notes=(*split.notes, _of_left_out(detector, len(left_out), staying)),
-        doubtful=np.sort(at[found]),
-    )
-
-
-def _of_left_out(detector: str, left_out: int, staying: int) -> str:
-    also = ""
-    if staying:
-        also = (
-            f" (so {'does' if staying == 1 else 'do'} {counted(staying, 'calibration row')}, "
-            f"which {'stays' if staying == 1 else 'stay'}: if the labels are wrong, the threshold "
-            "is too high)"
-        )
-    return (
-        f"{detector} leaves out {counted(left_out, 'row')} labelled normal that look like known "
-        f"anomalies{also}: train --doubtful FILE tells which, --set label_filter=1 leaves out none"
+        calibration=calibration,
+        notes=(*split.notes, note),
+        doubtful=found,
     )
 
 
@@ -114,7 +106,7 @@ def doubtful(
 
     Args:
         rows: (n, features) of both classes.
-        held: (n,) rows that the forest does not learn from; they count for nothing else.
+        held: (n,) rows that the forest does not learn from, and that it is not judged by.
         features: those which the forest sees.
     """
     normal = ~rows.is_anomaly
