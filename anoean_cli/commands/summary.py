@@ -38,6 +38,7 @@ def summary(model: Model, path: Path) -> dict[str, Any]:
         "output": model.output,
         "features": list(model.preprocessor.spec.shape),
         "columns": dict(model.schema.columns) if model.schema is not None else None,
+        "doubtful": len(model.split.get("doubtful", ())),
         "calibration": {
             "rows": len(calibration.reference),
             "exact": calibration.exact,
@@ -72,6 +73,7 @@ def _lines(about: dict[str, Any]) -> list[tuple[str, Any]]:
         ("normal", _normal(about)),
         ("anomalies seen", some(about["seen_types"]) or "none"),
         *sizes.items(),
+        *_left_out(about["doubtful"]),
         ("detector", f"{detector['name']}, preset {detector['preset']}"),
     ]
     if encoder is not None:
@@ -92,6 +94,12 @@ def _lines(about: dict[str, Any]) -> list[tuple[str, Any]]:
     if "fit_seconds" in about["timing"]:
         lines.append(("seconds", f"{about['timing']['fit_seconds']:.1f}"))
     return lines
+
+
+def _left_out(doubtful: int) -> list[tuple[str, str]]:
+    if doubtful == 0:
+        return []
+    return [("left out", f"{counted(doubtful, 'row')} labelled normal, like known anomalies")]
 
 
 def _normal(about: Mapping[str, Any]) -> str:

@@ -567,6 +567,8 @@ def test_rows_that_seem_to_be_labelled_wrongly_are_told_by_their_numbers(anoean:
     (note,) = (note for note in found.json["notes"] if "labelled normal" in note)
     assert note.startswith(f"anoean leaves out {len(told)} rows")
     assert note in found.stderr
+    assert found.json["doubtful"] == len(told)
+    assert f"left out        {len(told)} rows labelled normal" in anoean("info").stdout
 
     again = anoean(few, "-m", "other.h5")
     assert again.returncode == 7
