@@ -41,8 +41,8 @@ def is_asked_for(detector: DetectorPlugin, parameters: Any, split: Split, kind: 
     likes would keep no rate.
     """
     least_vote = getattr(parameters, "label_filter", None)
-    is_on = detector.uses_anomalies and least_vote is not None and least_vote < 1
-    return bool(is_on and kind == "table" and len(split.calibration))
+    is_on = least_vote is not None and least_vote < 1 and detector.uses_anomalies
+    return is_on and kind == "table" and len(split.calibration) > 0
 
 
 def without_doubtful(
