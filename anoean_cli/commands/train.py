@@ -284,13 +284,11 @@ def run(
             trained = train_model(rows, request, watcher)
         except _CompleteError as complete:
             console.note(f"{model} is complete: nothing to resume")
-            if doubtful is not None:
-                _write_doubtful(doubtful, rows, complete.model, is_replaced)
+            _write_doubtful(doubtful, rows, complete.model, is_replaced)
             show_model(console, complete.model, model, json)
             return ExitStatus.OK
         check_unchanged()
-        if doubtful is not None:
-            _write_doubtful(doubtful, rows, trained, is_replaced)
+        _write_doubtful(doubtful, rows, trained, is_replaced)
         digest = trained.save(model, overwrite=force or unfinished)
         interrupted = trained.config["detector"]["metadata"]["interrupted"]
         if not interrupted:
@@ -304,20 +302,19 @@ def run(
 
 def _check_doubts(path: Path | None, request: TrainRequest, kind: Kind) -> None:
     """Raises UsageError where a file is asked for of what nobody looks at."""
-    from anoean_cli.training.run import resolved
+    from anoean_cli.training.run import filters_labels
 
-    if path is None:
-        return
-    parameters = resolved(request, kind)["detector"] or {}
-    if kind == "image" or (parameters.get("label_filter") or 1.0) >= 1:
+    if path is not None and not filters_labels(request, kind):
         looks = f"{request.detector} of images" if kind == "image" else request.detector
         raise UsageError(
             f"--doubtful {path}: {looks} looks for no wrong labels, by these options; leave it out"
         )
 
 
-def _write_doubtful(path: Path, rows: Dataset, trained: Model, overwrite: bool) -> None:
+def _write_doubtful(path: Path | None, rows: Dataset, trained: Model, overwrite: bool) -> None:
     """Rows whose labels are doubtful, and that were left out, by their numbers in the source."""
+    if path is None:
+        return
     import numpy as np
     import pyarrow as pa
 

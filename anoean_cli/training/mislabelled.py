@@ -34,15 +34,11 @@ FEWEST = 5
 UNDECIDED = 0.2  # of the votes short of what is asked for
 
 
-def is_asked_for(detector: DetectorPlugin, parameters: Any, split: Split, kind: Kind) -> bool:
-    """Whether a detector wants such rows left out, and there are rows enough to tell.
-
-    Without a calibration base the selection normals give the references, and those that a forest
-    likes would keep no rate.
-    """
+def is_asked_for(detector: DetectorPlugin, parameters: Any, kind: Kind) -> bool:
+    """Whether a detector with these parameters wants such rows left out."""
     least_vote = getattr(parameters, "label_filter", None)
     is_on = least_vote is not None and least_vote < 1 and detector.uses_anomalies
-    return is_on and kind == "table" and len(split.calibration) > 0
+    return is_on and kind == "table"
 
 
 def without_doubtful(

@@ -164,7 +164,9 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
     def rows_of(role: NDArray[np.int64]) -> Rows:
         return Rows(preprocessor.transform(take(dataset, schema, role)), split.is_anomaly[role])
 
-    if is_asked_for(detector, detector_parameters, split, dataset.kind):
+    # Without a calibration base the selection normals give the references, and those that a forest
+    # likes would keep no rate.
+    if is_asked_for(detector, detector_parameters, dataset.kind) and len(split.calibration):
         least_vote, plain = detector_parameters.label_filter, preprocessor.spec.plain
         drawn = split
         split = without_doubtful(split, rows_of, plain, least_vote, filter_rng, detector.name)
@@ -274,6 +276,17 @@ def resolved(request: TrainRequest, kind: Kind) -> dict[str, dict[str, Any] | No
         "detector": vars(of_detector),
         "encoder": None if encoder is None else {"name": encoder, **vars(of_encoder)},
     }
+
+
+def filters_labels(request: TrainRequest, kind: Kind) -> bool:
+    """Whether normals that look like known anomalies would be left out, where rows are enough.
+
+    Raises:
+        UsageError: settings that the detector and its encoder do not take.
+    """
+    detector: DetectorPlugin = registry.get("detectors", request.detector)
+    of_detector, _ = _built(request, detector, encoder_for(detector, request.encoder, kind))
+    return is_asked_for(detector, of_detector, kind)
 
 
 def _built(request: TrainRequest, detector: DetectorPlugin, encoder: str | None) -> tuple[Any, Any]:
