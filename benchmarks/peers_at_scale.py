@@ -6,8 +6,7 @@ start included, that reads the CSV from its beginning and writes a score for eac
 
 - `anoean score` of four models: the default, whose network has a forest and neighbours for
   experts; the same with standardised inputs; `--preset small`, encoders alone; `--preset paper`,
-  one encoder. It takes the
-  cores that it finds, as the libraries of the peers do;
+  one encoder. It takes the cores that it finds, as the libraries of the peers do;
 - the default with `--jobs 1`;
 - PyOD's AutoEncoder and IForest and scikit-learn's EllipticEnvelope, each behind scikit-learn's
   StandardScaler and OneHotEncoder, on batches from pyarrow's open_csv, about 50,000 rows at once,
