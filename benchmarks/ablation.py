@@ -45,7 +45,7 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "experts of equal weight": {"forest": 1, "novelty": 1},
     "novelty of weight 4": {"novelty": 4},
     "no radial term": {"radial": 0},
-    "no bins": {"inputs": "quantile"},
+    "bins": {"inputs": "bins"},
     "standardised inputs": {"inputs": "standard"},
     "no averaging": {"averaging": 0},
     "constant learning rate": {"final_learning_rate": 1},

@@ -25,15 +25,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "no forest",
             "no novelty",
             "neither expert",
-            "no bins",
+            "bins",
             "standardised inputs",
         )
     },
     "neither expert, no members": {"forest": 0, "novelty": 0, "members": 1},
-    "neither expert, no members, no bins": {
-        "forest": 0, "novelty": 0, "members": 1, "inputs": "quantile",
-    },
-}  # fmt: skip
+}
 PRESETS = ("small", "paper")
 
 

@@ -167,13 +167,21 @@ def log_density(
 
 
 class Features(nn.Module):
-    """Some of the features of table rows."""
+    """Some of the features of table rows.
+
+    Where they are the first ones, without a gap, they are cut off: ONNX Runtime gathers single
+    columns number by number.
+
+    Args:
+        positions: (k,) in rising order.
+    """
 
     positions: Tensor
 
     def __init__(self, positions: NDArray[np.intp]) -> None:
         super().__init__()
         self.register_buffer("positions", torch.from_numpy(positions.astype(np.int64)))
+        self.are_first = np.array_equal(positions, np.arange(len(positions)))
 
     def forward(self, rows: Tensor) -> Tensor:
-        return rows[:, self.positions]
+        return rows[:, : len(self.positions)] if self.are_first else rows[:, self.positions]

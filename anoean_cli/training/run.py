@@ -158,7 +158,7 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
     detector: DetectorPlugin = registry.get("detectors", request.detector)
     encoder_name = encoder_for(detector, request.encoder, dataset.kind)
     detector_parameters, encoder_parameters = _built(request, detector, encoder_name)
-    inputs = getattr(detector_parameters, "inputs", "quantile")
+    inputs = _inputs(detector_parameters, split)
     schema, preprocessor = _fit_preprocessing(dataset, split, inputs)
 
     def rows_of(role: NDArray[np.int64]) -> Rows:
@@ -366,6 +366,12 @@ def _encoder(
     narrow = min(LARGEST_LATENT_DIM, max(2, len(preprocessor.spec.plain)))
     latent_dim = int(request.latent_dim or narrow)
     return Encoder(plugin, spec, latent_dim, built)
+
+
+def _inputs(parameters: Any, split: Split) -> str:
+    """What numeric columns become: bins pay where no forest, which needs anomalies, helps E."""
+    asked: str | None = getattr(parameters, "inputs", "quantile")
+    return asked or ("quantile" if split.is_anomaly[split.training].any() else "bins")
 
 
 def _fit_preprocessing(

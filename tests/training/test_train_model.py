@@ -257,6 +257,16 @@ def test_images_take_the_cores_that_are_meant_for_the_process(monkeypatch, share
         train_model(digits, asked, Watcher(begin=begin))
 
 
+def test_tables_have_bins_where_no_known_anomaly_lets_a_forest_tell_thresholds():
+    dataset = made_up(300, 30)
+    asked = request(dataset)
+    without = SplitRequest(dataset.normal, Apportionment(anomaly_fraction=0.0))
+    assert train_model(dataset, asked).preprocessor.spec.bins == ()
+    assert train_model(dataset, replace(asked, split=without)).preprocessor.spec.bins
+    with_bins = replace(asked, settings={**asked.settings, "inputs": "bins"})
+    assert train_model(dataset, with_bins).preprocessor.spec.bins
+
+
 def mislabelled(wrong: int) -> Dataset:
     """The made-up rows, of whose anomalies so many are labelled normal."""
     dataset = made_up(600, 100)

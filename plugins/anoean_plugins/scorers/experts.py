@@ -38,8 +38,8 @@ from anoean_plugins.scorers.modules import (
 from anoean_plugins.scorers.rows import random_state
 from anoean_plugins.scorers.trees import fitted_forest, forest_graph
 
-TREES = 100
-TREES_OF_FEW = 300  # which are small then
+TREES = 64  # no other part takes longer to score; more tell hardly more
+TREES_BEGUN, TREES_OF_FEW = 100, 300  # which are small where rows are few
 SHARES_OF_FEW = ("sqrt", 0.3)  # of features, tried a split: more where few of many tell anything
 LEAVES_OF_FEW = (1, 3)  # rows at least in a leaf: more where classes overlap
 FOLDS = 5
@@ -208,7 +208,7 @@ def _forest(known: Rows, spec: ExampleSpec, rng: np.random.Generator, few: bool)
             rows,
             known.is_anomaly,
             class_weight=None,
-            n_estimators=TREES,
+            n_estimators=TREES_BEGUN if few else TREES,
             max_features=share,
             min_samples_leaf=leaf,
             oob_score=True,
