@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from anoean_cli.training.run import TrainRequest
 
 
+DOUBTFUL_COLUMNS = ("row", "label")
 MOST_ANOMALIES = 1000  # a normal
 
 
@@ -232,7 +233,7 @@ def run(
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.data.text import nulls_of
     from anoean_cli.inference.model import load_model
-    from anoean_cli.storage.atomic import identity
+    from anoean_cli.storage.atomic import check_writable, identity
     from anoean_cli.storage.checkpoint import Checkpoint
     from anoean_cli.storage.claims import claimed
 
@@ -244,6 +245,9 @@ def run(
     is_replaced = force or unfinished or there is not None
     outputs = {"--model": model, "--doubtful": doubtful}
     check_outputs(outputs, data.inputs(dataset), is_replaced)
+    list_is_replaced = force or (is_replaced and _is_list(doubtful))
+    if doubtful is not None:
+        check_writable(doubtful, force=list_is_replaced)
     table_options = data.table_options(table, dataset)
     rows = data.load(dataset, table_options, console, learning.seed)
     split = split_request(rows, data, nulls_of(table_options))
@@ -284,11 +288,11 @@ def run(
             trained = train_model(rows, request, watcher)
         except _CompleteError as complete:
             console.note(f"{model} is complete: nothing to resume")
-            _write_doubtful(doubtful, rows, complete.model, is_replaced)
+            _write_doubtful(console, doubtful, rows, complete.model, list_is_replaced)
             show_model(console, complete.model, model, json)
             return ExitStatus.OK
         check_unchanged()
-        _write_doubtful(doubtful, rows, trained, is_replaced)
+        _write_doubtful(console, doubtful, rows, trained, list_is_replaced)
         digest = trained.save(model, overwrite=force or unfinished)
         interrupted = trained.config["detector"]["metadata"]["interrupted"]
         if not interrupted:
@@ -311,7 +315,18 @@ def _check_doubts(path: Path | None, request: TrainRequest, kind: Kind) -> None:
         )
 
 
-def _write_doubtful(path: Path | None, rows: Dataset, trained: Model, overwrite: bool) -> None:
+def _is_list(path: Path | None) -> bool:
+    """Whether it is what an earlier run wrote of doubtful rows, which going on may write again."""
+    head = ",".join(DOUBTFUL_COLUMNS).encode() + b"\n"
+    if path is None or not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(len(head)) == head
+
+
+def _write_doubtful(
+    console: Console, path: Path | None, rows: Dataset, trained: Model, overwrite: bool
+) -> None:
     """Rows whose labels are doubtful, and that were left out, by their numbers in the source."""
     if path is None:
         return
@@ -321,11 +336,16 @@ def _write_doubtful(path: Path | None, rows: Dataset, trained: Model, overwrite:
     from anoean_cli.commands.output import CsvOutput
     from anoean_cli.storage.atomic import replacing
 
+    sizes = trained.config["split"]
+    if not sizes["training"]["anomalies"] or not sizes["calibration"]["normals"]:
+        console.warn(
+            f"{path} lists no rows, as none were looked for: that takes known anomalies, and rows "
+            "for calibration"
+        )
     at = trained.split.get("doubtful", np.empty(0, np.int64))
-    columns = {
-        "row": rows.places()[at] + 1,
-        "label": pa.array(rows.labels[at].tolist(), pa.string()),
-    }
+    numbers = rows.places()[at] + 1
+    labels = pa.array(rows.labels[at].tolist(), pa.string())
+    columns = dict(zip(DOUBTFUL_COLUMNS, (numbers, labels), strict=True))
     with replacing(path, overwrite=overwrite) as temporary, temporary.open("wb") as stream:
         output = CsvOutput(stream, head=True)
         output.write(output.encoded(pa.table(columns)))

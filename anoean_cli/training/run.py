@@ -25,6 +25,7 @@ from anoean_cli.calibration.gaussian import (
 )
 from anoean_cli.data.content import digest_of_rows
 from anoean_cli.data.preprocessing import (
+    AUTO_INPUTS,
     ImagePreprocessor,
     Preprocessor,
     TablePreprocessor,
@@ -286,7 +287,8 @@ def filters_labels(request: TrainRequest, kind: Kind) -> bool:
     """
     detector: DetectorPlugin = registry.get("detectors", request.detector)
     of_detector, _ = _built(request, detector, encoder_for(detector, request.encoder, kind))
-    return is_asked_for(detector, of_detector, kind)
+    knows_anomalies = request.split.apportionment.anomaly_fraction != 0
+    return knows_anomalies and is_asked_for(detector, of_detector, kind)
 
 
 def _built(request: TrainRequest, detector: DetectorPlugin, encoder: str | None) -> tuple[Any, Any]:
@@ -370,8 +372,10 @@ def _encoder(
 
 def _inputs(parameters: Any, split: Split) -> str:
     """What numeric columns become: bins pay where no forest, which needs anomalies, helps E."""
-    asked: str | None = getattr(parameters, "inputs", "quantile")
-    return asked or ("quantile" if split.is_anomaly[split.training].any() else "bins")
+    asked: str = getattr(parameters, "inputs", "quantile")
+    if asked != AUTO_INPUTS:
+        return asked
+    return "quantile" if split.is_anomaly[split.training].any() else "bins"
 
 
 def _fit_preprocessing(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anoean_cli.calibration.gaussian import COVARIANCES, DEFAULT_COVARIANCE
-from anoean_cli.data.preprocessing import INPUTS, INPUTS_HELP
+from anoean_cli.data.preprocessing import AUTO_INPUTS, INPUTS, INPUTS_HELP
 from anoean_cli.parameters import parameter
 
 
@@ -36,7 +36,7 @@ class LoopParameters:
     patience: int | None = parameter(
         None, "epochs without a better figure before training ends", low=1, high=1_000_000
     )
-    inputs: str | None = parameter("quantile", INPUTS_HELP, choices=INPUTS)
+    inputs: str = parameter("quantile", INPUTS_HELP, choices=INPUTS)
     device: str = parameter("cpu", "torch device")
 
 
@@ -44,7 +44,7 @@ class LoopParameters:
 class LabelledParameters(LoopParameters):
     """Of a loop whose batches hold anomalies as well."""
 
-    inputs: str | None = parameter("bins", INPUTS_HELP, choices=INPUTS)
+    inputs: str = parameter("bins", INPUTS_HELP, choices=INPUTS)
     anomaly_share: float | None = parameter(
         0.5, "m_a / m; none: the anomalies' share of the training rows", low=0.001, high=0.999
     )
@@ -54,10 +54,10 @@ class LabelledParameters(LoopParameters):
 class AnoeanParameters(LabelledParameters):
     """Everything Algorithm 1 leaves to its user, and what goes past it."""
 
-    inputs: str | None = parameter(
-        None,
-        f"{INPUTS_HELP}; none: quantile, and bins where no anomaly is known",
-        choices=INPUTS,
+    inputs: str = parameter(
+        AUTO_INPUTS,
+        f"{INPUTS_HELP}; auto: quantiles, and bins where no anomaly is known",
+        choices=(AUTO_INPUTS, *INPUTS),
     )
     discriminator_steps: int = parameter(1, "n_D of Algorithm 1", low=1, high=100)
     adversarial: float = parameter(1.0, "weight of the paper's L_E", low=0, high=1000)

@@ -580,9 +580,13 @@ def test_rows_that_seem_to_be_labelled_wrongly_are_told_by_their_numbers(anoean:
     assert max(numbers) > 200, "numbers of the rows drawn, not of those in the file"
     assert set(numbers) <= set(wrong)
 
-    Path("doubtful.csv").unlink()
-    assert anoean(few, "--resume").returncode == 0
+    assert anoean(few, "--resume").returncode == 0, "an earlier list is written again"
     assert read_rows(Path("doubtful.csv").read_text()) == told
+
+    Path("doubtful.csv").write_text("precious")
+    refused = anoean(few, "--resume")
+    assert (refused.returncode, Path("doubtful.csv").read_text()) == (7, "precious")
+    assert "doubtful.csv" in refused.error
 
 
 def test_of_right_labels_no_row_is_told(anoean: Run) -> None:
@@ -592,7 +596,17 @@ def test_of_right_labels_no_row_is_told(anoean: Run) -> None:
     assert Path("none.csv").read_text() == "row,label\n"
 
 
-@pytest.mark.parametrize("more", ["--preset paper", "--set label_filter=1", TREES])
+def test_that_rows_allow_no_look_for_wrong_labels_is_told(anoean: Run) -> None:
+    write_csv(Path("few.csv"), table_rows(32, seed=0))
+    columns = "train --dataset few.csv --label label --normal ok"
+    found = anoean(columns, "--epochs 1 --doubtful none.csv")
+    assert (found.returncode, Path("none.csv").read_text()) == (0, "row,label\n")
+    assert "none.csv lists no rows, as none were looked for" in found.stderr
+
+
+@pytest.mark.parametrize(
+    "more", ["--preset paper", "--set label_filter=1", "--anomaly-fraction 0", TREES]
+)
 def test_who_looks_for_no_wrong_labels_tells_none(anoean: Run, more: str) -> None:
     dirty_table(0)
     found = anoean("train --dataset dirty.csv --label label --normal ok --doubtful none.csv", more)

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 TIED = 1e-6  # the scale of a tail whose scores are all alike
-LEAST_SHARE = 1e-6  # of a squared length, which float32 tells from 0 after a difference
 SMALLEST_SQUARE = 1e-8  # stands for the squared distance between equal rows, whose log is −∞
 
 
@@ -47,9 +46,7 @@ class SquaredDistances(nn.Module):
 class NearestDistance(nn.Module):
     """Log distance to the nearest of the points.
 
-    In float32, which takes half the time of float64 and leaves no digits to distances below a
-    thousandth of the row's length: that many count as one. No normal is so close to a point that
-    is the mean of several.
+    Float32 finds the point in half the time of float64; the difference to it alone is then exact.
 
     Args:
         points: (m, features) float32.
@@ -66,10 +63,9 @@ class NearestDistance(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """(n, features) → (n,) float64."""
-        # ‖x − p‖² is ‖x‖² less twice xp − ‖p‖²/2.
-        nearest = nn.functional.linear(rows, self.points, self.bias).amax(dim=1)
-        length = rows.square().sum(dim=1)
-        square = (length - 2 * nearest).clamp_min(0) + LEAST_SHARE * length
+        # ‖x − p‖² is least where xp − ‖p‖²/2 is largest.
+        nearest = nn.functional.linear(rows, self.points, self.bias).argmax(dim=1)
+        square = (rows - self.points[nearest]).square().sum(dim=1)
         log_distance: Tensor = (square.double() + SMALLEST_SQUARE).log() / 2
         return log_distance
 
