@@ -132,8 +132,8 @@ PAPER: Mapping[str, Any] = {
     "novelty": 0.0,
 }
 
-# For tables: encoders alone, which have learnt from a forest, a third of the network and two to three
-# times as fast to score. The default for images is one encoder already; here they have two.
+# For tables: encoders alone, which have learnt from a forest, a third of the network and two to
+# three times as fast to score. The default for images is one encoder already; here they have two.
 SMALL: Mapping[str, Any] = {
     "inputs": "quantile",
     "members": 2,
