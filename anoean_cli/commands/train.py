@@ -142,8 +142,8 @@ class DetectorFlags:
         str,
         typer.Option(
             autocompletion=options.complete_presets,
-            help="default; small: for tables, encoders without experts, several times as fast to "
-            "score; or paper: the paper to the letter.",
+            help="default; small: for tables, encoders without experts, two to three times as fast "
+            "to score; or paper: the paper to the letter.",
         ),
     ] = "default"
 
