@@ -139,7 +139,7 @@ def log_density(
 
     if len(normals) > MOST_ROWS:
         normals = normals[np.sort(rng.choice(len(normals), MOST_ROWS, replace=False))]
-    features: nn.Module = Blurred(spec.shape[0]) if spec.kind == "image" else Features(spec.plain)
+    features: nn.Module = Blurred(spec.shape[0]) if spec.kind == "image" else plain_features(spec)
     with torch.no_grad():
         flat = features(torch.from_numpy(normals)).flatten(1).numpy().astype(np.float64)
     seed = int(rng.integers(2**31))
@@ -166,11 +166,13 @@ def log_density(
     ).eval()
 
 
+def plain_features(spec: ExampleSpec) -> nn.Module:
+    """Takes from (n, features) table rows what the spec calls plain: all of them, often."""
+    return nn.Identity() if len(spec.plain) == spec.shape[0] else Features(spec.plain)
+
+
 class Features(nn.Module):
     """Some of the features of table rows.
-
-    Where they are the first ones, without a gap, they are cut off: ONNX Runtime gathers single
-    columns number by number.
 
     Args:
         positions: (k,) in rising order.
@@ -181,7 +183,6 @@ class Features(nn.Module):
     def __init__(self, positions: NDArray[np.intp]) -> None:
         super().__init__()
         self.register_buffer("positions", torch.from_numpy(positions.astype(np.int64)))
-        self.are_first = np.array_equal(positions, np.arange(len(positions)))
 
     def forward(self, rows: Tensor) -> Tensor:
-        return rows[:, : len(self.positions)] if self.are_first else rows[:, self.positions]
+        return rows[:, self.positions]

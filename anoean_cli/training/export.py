@@ -18,20 +18,26 @@ from anoean_cli.errors import PluginError
 from anoean_cli.examples import State
 
 
-def onnx_graph(module: torch.nn.Module, shape: tuple[int, ...], output: str = "embedding") -> bytes:
+def onnx_graph(
+    module: torch.nn.Module,
+    shape: tuple[int, ...],
+    output: str = "embedding",
+    beside: tuple[str, ...] = (),
+) -> bytes:
     """Return the ONNX model of a module that maps (n, *shape) float32 to (n, k) or (n,).
 
     Args:
         output: what its output is called.
+        beside: what further inputs of the module are called, of (n, 1) float32 each.
 
     Raises:
         PluginError: the module uses what ONNX's standard operators cannot express.
     """
-    example = torch.zeros(2, *shape)
+    examples = {"rows": torch.zeros(2, *shape), **{name: torch.zeros(2, 1) for name in beside}}
     module = module.cpu().eval()
     try:
         with _silenced(), torch.no_grad():
-            model = _exported(module, example, output)
+            model = _exported(module, examples, output)
     except Exception as error:
         raise PluginError(
             f"the network {type(module).__name__} cannot be written as an ONNX graph: "
@@ -41,25 +47,26 @@ def onnx_graph(module: torch.nn.Module, shape: tuple[int, ...], output: str = "e
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _exported(module: torch.nn.Module, example: torch.Tensor, output: str) -> Any:
+def _exported(module: torch.nn.Module, examples: dict[str, torch.Tensor], output: str) -> Any:
     """The ONNX model, by the exporter that traces or, where that fails, by the newer one.
 
     For networks as small as ours the newer one takes as long as training them does.
     """
-    names: dict[str, Any] = {"input_names": ["rows"], "output_names": [output]}
+    names: dict[str, Any] = {"input_names": list(examples), "output_names": [output]}
+    given = tuple(examples.values())
     buffer = io.BytesIO()
     try:
-        batch = {"rows": {0: "n"}, output: {0: "n"}}
+        batch = {name: {0: "n"} for name in (*examples, output)}
         # Its type says path, its documentation and code say path or file.
         file = cast(Any, buffer)
         # ONNX Runtime folds constants when it loads; here it would store float32 as float64.
         names_too = {"dynamic_axes": batch, "do_constant_folding": False, **names}
-        torch.onnx.export(module, (example,), file, dynamo=False, **names_too)
+        torch.onnx.export(module, given, file, dynamo=False, **names_too)
         return onnx.load_model_from_string(buffer.getvalue())
     except Exception:
-        any_batch = [{0: torch.export.Dim("n")}]
+        any_batch = [{0: torch.export.Dim("n")}] * len(given)
         program = torch.onnx.export(
-            module, (example,), dynamo=True, dynamic_shapes=any_batch, verbose=False, **names
+            module, given, dynamo=True, dynamic_shapes=any_batch, verbose=False, **names
         )
         assert program is not None
         return program.model_proto

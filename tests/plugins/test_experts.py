@@ -116,12 +116,12 @@ def test_a_larger_weight_moves_more_and_directions_stay():
 @pytest.mark.parametrize("weight", [0.25, 0.5, 1.0])
 def test_a_smaller_weight_of_the_encoder_is_a_power_of_its_distance(weight: float):
     class Calm(nn.Module):
-        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        def forward(self, rows: torch.Tensor, votes: None) -> torch.Tensor:
             return torch.zeros(len(rows), dtype=torch.float64)
 
     rows = torch.from_numpy(some(1).examples)
     gaussian = Gaussian.from_embeddings(Blind()(rows).numpy(), "ledoit-wolf")
-    moved = Stretched(Blind(), 4, gaussian, 0.3, weight, Calm())(rows)
+    moved = Stretched(Blind(), gaussian, 0.3, weight, Calm())(rows)
     own = gaussian.mahalanobis(Blind()(rows).numpy())
     np.testing.assert_allclose(gaussian.mahalanobis(moved.numpy()), own**weight, rtol=1e-4)
 

@@ -59,7 +59,6 @@ class Detector:
         """
         import torch
 
-        from anoean_cli.training.density import Features
         from anoean_cli.training.progress import embed
         from anoean_plugins.scorers.modules import (
             Expert,
@@ -85,12 +84,7 @@ class Detector:
         half_a_vote = 0.5 / parameters.n_estimators
         votes = log_odds(tensor(forest.predict_proba(normals)[:, 1]), half_a_vote).numpy()
         distances = embed(neighbours, normals, torch.device("cpu")).astype(np.float64)
-        without_vote = np.arange(kept.shape[1])
-        head = Experts(
-            [
-                Expert(LogOddsOfVotes(half_a_vote), votes),
-                Expert(torch.nn.Sequential(Features(without_vote), neighbours), distances),
-            ]
-        )
+        on_votes = Expert(LogOddsOfVotes(half_a_vote), votes)
+        head = Experts([Expert(neighbours, distances)], on_votes)
         graph = forest_graph(forest, train.examples.shape[1:], head)
         return Fitted(graph=graph, output="score", metadata={"normals": len(kept)})

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator
 from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
-from anoean_cli.training.density import Features, LogRarity, log_density
+from anoean_cli.training.density import LogRarity, log_density, plain_features
 from anoean_cli.training.export import onnx_graph
 from anoean_cli.training.progress import embed
 from anoean_cli.training.settings import AnoeanParameters
@@ -67,7 +67,6 @@ class Stretched(nn.Module):
 
     Args:
         encoder: from (n, features) to (n, d).
-        features: how many features or channels it takes; the forest's vote may stand behind them.
         gaussian: of normals' embeddings.
         rate: τ.
         weight: λ, of E's own surprise.
@@ -79,7 +78,6 @@ class Stretched(nn.Module):
     def __init__(
         self,
         encoder: nn.Module,
-        features: int,
         gaussian: Gaussian,
         rate: float,
         weight: float,
@@ -87,7 +85,6 @@ class Stretched(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.features = features
         self.register_buffer("centre", tensor(gaussian.mean))
         # Not even computed where it counts in full, as with most training sets.
         self.distance = LinearNorm(gaussian.mean, gaussian.whitener) if weight != 1 else None
@@ -95,9 +92,9 @@ class Stretched(nn.Module):
         self.weight = weight
         self.experts = experts
 
-    def forward(self, rows: Tensor) -> Tensor:
-        log_factor = self.rate * self.experts(rows)
-        z = self.encoder(rows[:, : self.features])
+    def forward(self, rows: Tensor, votes: Tensor | None = None) -> Tensor:
+        log_factor = self.rate * self.experts(rows, votes)
+        z = self.encoder(rows)
         if self.distance is not None:
             log_distance = self.distance(z).clamp_min(SMALLEST_DISTANCE).double().log()
             log_factor = log_factor + (self.weight - 1) * log_distance
@@ -125,12 +122,14 @@ def graph_with_experts(
         parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
         density: of images, fitted without those of ``selection``; tables have one of their own.
     """
-    experts, forest = Experts(), None
+    on_rows: list[Expert] = []
+    on_votes, forest = None, None
     if spec.kind == "table":
-        experts, forest = _experts_on_rows(train, selection, spec, parameters, rng)
+        on_rows, on_votes, forest = _experts_on_tables(train, selection, spec, parameters, rng)
     elif parameters.novelty > 0 and density is not None:
         depths = embed(density, selection.normals, CPU).astype(np.float64)
-        experts.append(Expert(density, depths, parameters.novelty, LEAST_SCALE))
+        on_rows.append(Expert(density, depths, parameters.novelty, LEAST_SCALE))
+    experts = Experts(on_rows, on_votes)
     if len(experts) == 0:
         return onnx_graph(encoder, spec.shape)
     z = embed(encoder, selection.normals, CPU)
@@ -138,26 +137,27 @@ def graph_with_experts(
     logs = np.log(np.maximum(gaussian.mahalanobis(z), np.finfo(np.float64).tiny))
     rate = tail_scale(logs)
     own_weight = _weight_of_encoder(len(train.normals), int(train.is_anomaly.sum()))
-    module = Stretched(encoder, spec.shape[0], gaussian, rate, own_weight, experts).eval()
+    module = Stretched(encoder, gaussian, rate, own_weight, experts).eval()
     if forest is None:
         return onnx_graph(module, spec.shape)
     return forest_graph(forest, spec.shape, module, "embedding", spec.plain)
 
 
-def _experts_on_rows(
+def _experts_on_tables(
     train: Rows,
     selection: Rows,
     spec: ExampleSpec,
     parameters: AnoeanParameters,
     rng: np.random.Generator,
-) -> tuple[Experts, Any]:
-    """The experts on tables, and the forest whose votes the first one takes; None if there is none.
+) -> tuple[list[Expert], Expert | None, Any]:
+    """The experts on rows of tables, that on a forest's votes, and the forest; None for both of
+    these if there is none.
 
     There is a density where normals are few, or where there is no forest. Elsewhere it costs where
     anomalies lie close to normals, which the nearest centres tell and Gaussians do not.
     """
-    experts = Experts()
-    forest = None
+    on_rows: list[Expert] = []
+    on_votes, forest = None, None
     few = len(train.normals) < ENOUGH_NORMALS
     known = at_most_of_each(_joined(train, selection), MOST_ROWS, rng)
     if parameters.forest > 0 and train.is_anomaly.any():
@@ -165,16 +165,15 @@ def _experts_on_rows(
         half_a_vote = 0.5 / len(forest.estimators_)
         votes = forest.oob_decision_function_[~known.is_anomaly, 1]
         odds = log_odds(tensor(votes), half_a_vote).numpy()
-        opinion: nn.Module = LogOddsOfVotes(half_a_vote)
-        experts.append(Expert(opinion, odds, parameters.forest, LEAST_SCALE))
+        on_votes = Expert(LogOddsOfVotes(half_a_vote), odds, parameters.forest, LEAST_SCALE)
     if parameters.novelty > 0:
         distance, distances = novelty(known.normals[:, spec.plain], rng)
-        opinion = nn.Sequential(Features(spec.plain), distance)
-        experts.append(Expert(opinion, distances, parameters.novelty, LEAST_SCALE))
+        of_plain = nn.Sequential(plain_features(spec), distance)
+        on_rows.append(Expert(of_plain, distances, parameters.novelty, LEAST_SCALE))
         if few or forest is None:
-            opinion, rarities = rarity(known.normals, FOLDS if few else 1, spec, rng)
-            experts.append(Expert(opinion, rarities, parameters.novelty, LEAST_SCALE))
-    return experts, forest
+            density, rarities = rarity(known.normals, FOLDS if few else 1, spec, rng)
+            on_rows.append(Expert(density, rarities, parameters.novelty, LEAST_SCALE))
+    return on_rows, on_votes, forest
 
 
 def _weight_of_encoder(normals: int, anomalies: int) -> float:

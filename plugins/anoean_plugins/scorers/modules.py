@@ -6,6 +6,8 @@ sums are products with a matrix of one column: those with a vector ONNX Runtime 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,8 @@ class NearestDistance(nn.Module):
     """Log distance to the nearest of the points.
 
     Float32 finds the point in half the time of float64; the difference to it alone is then exact.
+    ONNX Runtime finds the largest of many numbers far sooner than where it stands, so that is
+    asked for twice among few: which group of points has it, and where in that group it is.
 
     Args:
         points: (m, features) float32.
@@ -60,11 +64,18 @@ class NearestDistance(nn.Module):
         self.register_buffer("points", tensor(points))
         squares = np.square(points, dtype=np.float64).sum(axis=1)
         self.register_buffer("bias", tensor(-squares / 2))
+        self.groups = next(
+            groups for groups in range(math.isqrt(len(points)), 0, -1) if len(points) % groups == 0
+        )
 
     def forward(self, rows: Tensor) -> Tensor:
         """(n, features) → (n,) float64."""
         # ‖x − p‖² is least where xp − ‖p‖²/2 is largest.
-        nearest = nn.functional.linear(rows, self.points, self.bias).argmax(dim=1)
+        likeness = nn.functional.linear(rows, self.points, self.bias)
+        in_groups = likeness.reshape(-1, len(self.points) // self.groups)
+        group = in_groups.amax(dim=1).reshape(-1, self.groups).argmax(dim=1)
+        of_row = torch.arange(rows.shape[0]) * self.groups + group
+        nearest = group * in_groups.shape[1] + in_groups[of_row].argmax(dim=1)
         square = (rows - self.points[nearest]).square().sum(dim=1)
         log_distance: Tensor = (square.double() + SMALLEST_SQUARE).log() / 2
         return log_distance
@@ -230,7 +241,7 @@ def log_odds(votes: Tensor, smallest: float) -> Tensor:
 
 
 class LogOddsOfVotes(nn.Module):
-    """The log odds of a forest's vote, in the last column.
+    """The log odds of a forest's votes.
 
     Args:
         smallest_vote: keeps them finite.
@@ -240,15 +251,16 @@ class LogOddsOfVotes(nn.Module):
         super().__init__()
         self.smallest_vote = smallest_vote
 
-    def forward(self, rows_and_votes: Tensor) -> Tensor:
-        return log_odds(rows_and_votes[:, -1], self.smallest_vote)
+    def forward(self, votes: Tensor) -> Tensor:
+        """(n, 1) → (n,) float64."""
+        return log_odds(votes.squeeze(1), self.smallest_vote)
 
 
 class Expert(nn.Module):
     """The surprise −log p at an opinion, p being the share of normals with one as high.
 
     Args:
-        opinion: from rows, behind them the forest's vote where there is a forest, to (n,).
+        opinion: from rows, or from a forest's (n, 1) votes on them, to (n,).
         of_normals: (m,) opinions of normals that it has not learnt from.
         weight: factor on the surprise.
         least_scale: as `Surprise` takes it.
@@ -266,16 +278,33 @@ class Expert(nn.Module):
         self.surprise = Surprise(of_normals, least_scale)
         self.weight = weight
 
-    def forward(self, rows: Tensor) -> Tensor:
-        surprise: Tensor = self.weight * self.surprise(self.opinion(rows))
+    def forward(self, seen: Tensor) -> Tensor:
+        surprise: Tensor = self.weight * self.surprise(self.opinion(seen))
         return surprise
 
 
-class Experts(nn.ModuleList):
-    """The surprises of several, added: (n,) float64."""
+class Experts(nn.Module):
+    """The surprises of several, added.
 
-    def forward(self, rows: Tensor) -> Tensor:
-        return torch.stack([expert(rows) for expert in self]).sum(dim=0)
+    Args:
+        on_rows: at least one, or the next.
+        on_votes: of the forest, if there is one.
+    """
+
+    def __init__(self, on_rows: Iterable[Expert], on_votes: Expert | None = None) -> None:
+        super().__init__()
+        self.on_rows = nn.ModuleList(on_rows)
+        self.on_votes = on_votes
+
+    def __len__(self) -> int:
+        return len(self.on_rows) + (self.on_votes is not None)
+
+    def forward(self, rows: Tensor, votes: Tensor | None = None) -> Tensor:
+        """(n, features) and, where there is a forest, (n, 1) → (n,) float64."""
+        surprises = [expert(rows) for expert in self.on_rows]
+        if self.on_votes is not None:
+            surprises.insert(0, self.on_votes(votes))
+        return torch.stack(surprises).sum(dim=0)
 
 
 TAIL_SHARE = 0.1

@@ -56,28 +56,29 @@ def tree_graph(
     Args:
         trees: all that are summed.
         shape: of one row.
-        head: a module from (n, features + 1), the flattened row and after it the sum, to what
-            the model is to give; None gives the sum itself.
+        head: a module from (n, features) flattened rows and their (n, 1) sums to what the model
+            is to give; None gives the sums themselves.
         output: what its output is called.
     """
     import onnx
     from onnx import helper
 
     features = int(np.prod(shape))
-    model = onnx.load_model_from_string(onnx_graph(head or _last_column(), (features + 1,), output))
+    behind = onnx_graph(head or _sum(), (features,), output, beside=("sum",))
+    model = onnx.load_model_from_string(behind)
     graph = model.graph
     for node in graph.node:
-        node.input[:] = ["row and sum" if name == "rows" else name for name in node.input]
+        node.input[:] = ["row" if name == "rows" else name for name in node.input]
     nodes = [
         helper.make_node("Flatten", ["rows"], ["row"]),
         helper.make_node("TreeEnsemble", ["row"], ["sum"], domain="ai.onnx.ml", **_fields(trees)),
-        helper.make_node("Concat", ["row", "sum"], ["row and sum"], axis=1),
         *graph.node,
     ]
     rows = helper.make_tensor_value_info("rows", onnx.TensorProto.FLOAT, ["n", *shape])
     graph.ClearField("node")
     graph.node.extend(nodes)
-    graph.input[0].CopyFrom(rows)
+    graph.ClearField("input")
+    graph.input.append(rows)
     model.opset_import.append(helper.make_opsetid("ai.onnx.ml", ML_OPSET))
     return bytes(model.SerializeToString(deterministic=True))
 
@@ -89,14 +90,14 @@ def rounded_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.where(nearest > thresholds, below, nearest)
 
 
-def _last_column() -> torch.nn.Module:
+def _sum() -> torch.nn.Module:
     from torch import Tensor, nn
 
-    class LastColumn(nn.Module):
-        def forward(self, rows: Tensor) -> Tensor:
-            return rows[:, -1]
+    class Sum(nn.Module):
+        def forward(self, rows: Tensor, sums: Tensor) -> Tensor:
+            return sums.squeeze(1)
 
-    return LastColumn()
+    return Sum()
 
 
 def _fields(trees: Sequence[Tree]) -> dict[str, Any]:
@@ -187,7 +188,7 @@ def forest_graph(
     output: str = "score",
     features: NDArray[np.intp] | None = None,
 ) -> bytes:
-    """The anomalies' predict_proba of a forest of both classes, given to the head.
+    """The anomalies' predict_proba of a forest of both classes, given to the head beside the row.
 
     Args:
         features: which of the row's features the forest was fitted to; None: all.
@@ -249,7 +250,7 @@ def _power_of_two() -> torch.nn.Module:
     from torch import Tensor, nn
 
     class PowerOfTwo(nn.Module):
-        def forward(self, rows: Tensor) -> Tensor:
-            return (rows[:, -1] * float(np.log(2))).exp()
+        def forward(self, rows: Tensor, sums: Tensor) -> Tensor:
+            return (sums.squeeze(1) * float(np.log(2))).exp()
 
     return PowerOfTwo()
