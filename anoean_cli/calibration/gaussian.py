@@ -18,6 +18,7 @@ DEFAULT_COVARIANCE = "ledoit-wolf"
 ROWS_PER_DIMENSION = 4
 
 _FOLDS = 20
+_BLOCK = 128  # rows: of 32 dimensions they and their products fit into the first cache
 _UNEXPLAINED = 1e-12  # a smaller share of a dimension's variance is rounding
 
 
@@ -100,9 +101,9 @@ class Gaussian:
         """Return the distance of each embedding to μ under Σ: the raw score, Eq. (3).
 
         The distance of a row depends on that row alone, to the last bit. A BLAS product does not
-        promise that: its kernels treat the rows at the edge of a block otherwise, unless the
-        block is a multiple of theirs. ``einsum`` sums each element in the same order wherever it
-        stands, and is about as fast for d <= 64.
+        promise that: its kernels treat the rows at the edge of a block otherwise, and threads
+        part blocks. ``einsum`` sums each element in the same order wherever it stands in blocks
+        of one size, of which the rows stand side by side for it to go along them.
 
         Args:
             z: (n, d).
@@ -110,9 +111,15 @@ class Gaussian:
         Returns:
             (n,) float64.
         """
-        centred = np.subtract(z, self.mean, order="C", dtype=np.float64)
-        white = np.einsum("ij,jk->ik", centred, self.whitener)
-        distances: Scores = np.sqrt(np.einsum("ij,ij->i", white, white))
+        rows = np.asarray(z)
+        distances = np.empty(len(rows))
+        centred = np.zeros((len(self.mean), _BLOCK))
+        for at in range(0, len(rows), _BLOCK):
+            block = rows[at : at + _BLOCK]
+            np.subtract(block.T, self.mean[:, None], out=centred[:, : len(block)])
+            white = np.einsum("ji,jk->ki", centred, self.whitener)
+            squares = np.einsum("ki,ki->i", white, white)
+            np.sqrt(squares[: len(block)], out=distances[at : at + _BLOCK])
         return distances
 
 
