@@ -8,8 +8,7 @@ from pathlib import Path
 
 from anoean_cli.errors import UsageError
 from anoean_cli.storage.atomic import check_writable
-
-STORES = ("s3:/", "gs:/")  # what s3://… and gs://… begin with once they are paths
+from anoean_cli.storage.remote import address_of
 
 
 def check_outputs(
@@ -32,10 +31,10 @@ def check_outputs(
     for option, path in given.items():
         if str(path) == "-":
             raise UsageError(f"{option} -: this needs a file, which stdout is not")
-        if str(path).startswith(STORES):
+        if address := address_of(path):
             raise UsageError(
-                f"{option} {path}: this needs a file of this machine; only score's --out goes to "
-                "a store"
+                f"{option} {address}: this needs a file of this machine; only score's --out goes "
+                "to a store"
             )
         other = taken.setdefault(os.path.realpath(path), option)
         if other != option:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LARGEST = 1e150  # squares of it are still finite
 CLIP = 10.0
 MOST_KNOTS = 256
+CLOSEST_KNOTS = 1e-300  # a line between closer ones would be infinitely steep
 MOST_CATEGORIES = 255
 OUTERMOST_QUANTILE = 1e-4
 MOST_BINS = 32  # of a column
@@ -551,10 +552,15 @@ def _alone_outside(values: NDArray[np.float64]) -> float:
 def _normal_quantiles(
     values: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Distinct values, at most `MOST_KNOTS`, with the normal quantile of each one's mid-rank."""
+    """Distinct values, at most `MOST_KNOTS`, with the normal quantile of each one's mid-rank.
+
+    Values closer than `CLOSEST_KNOTS`, as likelihoods that have underflowed, count as one.
+    """
     from scipy.special import ndtri
 
     distinct, counts = np.unique(values, return_counts=True)
+    first = np.flatnonzero(np.diff(distinct, prepend=-np.inf) > CLOSEST_KNOTS)
+    distinct, counts = distinct[first], np.add.reduceat(counts, first)
     if len(distinct) < 2:
         return _none(), _none()
     ranks = (np.cumsum(counts) - counts / 2) / counts.sum()

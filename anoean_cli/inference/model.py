@@ -29,6 +29,7 @@ from anoean_cli.inference.inputs import as_examples
 from anoean_cli.inference.runner import BLOCK, GraphRunner, PluginRunner, Runner
 from anoean_cli.storage import model as model_file
 from anoean_cli.storage.hdf5 import Content, Value
+from anoean_cli.storage.remote import address_of
 from anoean_cli.storage.typed_json import check_json
 from anoean_cli.storage.values import Json as JsonValue
 
@@ -191,6 +192,8 @@ def load_model(path: Path | str) -> Model:
     Raises:
         FileFormatError: no model, or one that is damaged, altered or too new.
     """
+    if address := address_of(Path(path)):
+        raise FileFormatError(f"{address}: a model is a file of this machine; fetch it first")
     try:
         Path(path).stat()
     except FileNotFoundError:

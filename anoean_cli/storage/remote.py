@@ -37,6 +37,13 @@ def is_remote(name: object) -> bool:
     return str(name).startswith(SCHEMES)
 
 
+def address_of(path: Path) -> str | None:
+    """The address in a store that a path was made of, which takes one of its slashes away; None
+    where it is a file's."""
+    scheme, _, rest = str(path).partition(":/")
+    return f"{scheme}://{rest}" if f"{scheme}://" in SCHEMES else None
+
+
 def not_there(name: object) -> str:
     """What to tell of a name that no file of this machine has."""
     if "://" in str(name):

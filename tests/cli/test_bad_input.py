@@ -205,7 +205,11 @@ def test_a_damaged_model(anoean: Run, model: Path, fresh: Path, damage: str) -> 
 
 
 def test_a_model_that_cannot_be_is_told(anoean: Run, fresh: Path) -> None:
-    for name, told in (("none.h5", "there is no such model"), ("n" * 300, "too long")):
+    for name, told in (
+        ("none.h5", "there is no such model"),
+        ("s3://rows/m.h5", "s3://rows/m.h5: a model is a file of this machine"),
+        ("n" * 300, "too long"),
+    ):
         found = anoean("score", "-m", name, fresh)
         assert found.returncode == 4
         assert told in found.error

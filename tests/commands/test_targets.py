@@ -20,7 +20,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("outputs", "kind", "says"),
     [
         ({"--out": "-"}, UsageError, "--out -: this needs a file"),
-        ({"--out": "s3://bucket/o.json"}, UsageError, "this needs a file of this machine"),
+        ({"--out": "s3://bucket/o.json"}, UsageError, "s3://bucket/o.json: this needs a file"),
         ({"--out": "./rows.csv"}, UsageError, "that file is an input too"),
         ({"--out": "a", "--summary": "./a"}, UsageError, "that file is --out too"),
         ({"--out": ""}, OutputError, "it is a folder"),

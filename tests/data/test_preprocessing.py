@@ -103,6 +103,16 @@ def test_quantiles_are_exact_where_every_value_has_a_knot():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("unit", [1e-307, 1e-310, 5e-324])
+def test_values_that_underflow_have_finite_features(unit):
+    """As likelihoods have, of which neighbours are next to nothing apart."""
+    x = np.concatenate([unit * np.arange(100), np.linspace(0.1, 1, 100)])
+    fit = fit_table(pa.table({"x": x}), np.zeros(200, bool), TableSchema({"x": "numeric"}))
+    found = fit.transform(pa.table({"x": np.concatenate([x, unit * (np.arange(99) + 0.5)])}))
+    assert np.isfinite(found).all()
+    assert (np.diff(found[99:200, 1]) > 0).all()  # what does not underflow is told apart
+
+
 def with_bins(x: np.ndarray) -> tuple[TablePreprocessor, pa.Table]:
     """A preprocessor with bins for one column, and its rows."""
     rows = pa.table({"x": x})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import onnx
@@ -20,7 +20,7 @@ from anoean_plugins.scorers.experts import (
     novelty,
     rarity,
 )
-from anoean_plugins.scorers.modules import NearestDistance
+from anoean_plugins.scorers.modules import NearestDistance, NeighbourDistance
 from numpy.typing import NDArray
 from torch import nn
 
@@ -234,11 +234,14 @@ def test_the_nearest_of_far_off_points_is_measured_exactly() -> None:
     np.testing.assert_allclose(found, exact, rtol=1e-6)
 
 
-@pytest.mark.parametrize("batch", [1, 3, 100])
-def test_a_row_is_as_far_off_among_others_as_alone(batch: int) -> None:
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+@pytest.mark.parametrize("of", [NearestDistance, partial(NeighbourDistance, neighbours=3)])
+def test_a_row_is_as_far_off_among_others_as_alone(
+    of: Callable[[np.ndarray], nn.Module], batch: int
+) -> None:
     """Where rows come again and again, most are centres themselves."""
-    points = np.random.default_rng(0).standard_normal((300, 20)).astype(np.float32)
-    distance = NearestDistance(points)
+    points = np.float32(10 * np.random.default_rng(0).standard_normal((100, 60)))
+    distance = of(np.repeat(points, 3, axis=0))
     together = distance(torch.from_numpy(points))
     parts = [distance(part) for part in torch.from_numpy(points).split(batch)]
     torch.testing.assert_close(torch.cat(parts), together, rtol=1e-6, atol=0)

@@ -84,6 +84,9 @@ class NearestDistance(nn.Module):
 class NeighbourDistance(nn.Module):
     """Mean log distance to the nearest of the points.
 
+    Which are near is found by a product, whose last digits depend on how many rows it has; how
+    near they are is measured, since the logarithm shows them for a row that equals a point.
+
     Args:
         points: (m, features) float32.
         neighbours: how many count, at most m.
@@ -96,9 +99,11 @@ class NeighbourDistance(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         squares: Tensor = self.squared_distances(rows)
-        nearest = squares.topk(self.neighbours, dim=1, largest=False).values
+        nearest = squares.topk(self.neighbours, dim=1, largest=False).indices
+        apart = rows.flatten(1).unsqueeze(1) - self.squared_distances.points[nearest]
+        exact = apart.square().sum(dim=2).double()
         # Half the log of the square is the log of the distance.
-        return (nearest + SMALLEST_SQUARE).log().mean(dim=1) / 2
+        return (exact + SMALLEST_SQUARE).log().mean(dim=1) / 2
 
 
 class KernelSum(nn.Module):
