@@ -122,14 +122,12 @@ def graph_with_experts(
         parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
         density: of images, fitted without those of ``selection``; tables have one of their own.
     """
-    on_rows: list[Expert] = []
-    on_votes, forest = None, None
+    experts, forest = Experts(), None
     if spec.kind == "table":
-        on_rows, on_votes, forest = _experts_on_tables(train, selection, spec, parameters, rng)
+        experts, forest = _experts_on_tables(train, selection, spec, parameters, rng)
     elif parameters.novelty > 0 and density is not None:
         depths = embed(density, selection.normals, CPU).astype(np.float64)
-        on_rows.append(Expert(density, depths, parameters.novelty, LEAST_SCALE))
-    experts = Experts(on_rows, on_votes)
+        experts = Experts([Expert(density, depths, parameters.novelty, LEAST_SCALE)])
     if len(experts) == 0:
         return onnx_graph(encoder, spec.shape)
     z = embed(encoder, selection.normals, CPU)
@@ -149,9 +147,8 @@ def _experts_on_tables(
     spec: ExampleSpec,
     parameters: AnoeanParameters,
     rng: np.random.Generator,
-) -> tuple[list[Expert], Expert | None, Any]:
-    """The experts on rows of tables, that on a forest's votes, and the forest; None for both of
-    these if there is none.
+) -> tuple[Experts, Any]:
+    """The experts on tables, and the forest whose votes one of them takes; None if there is none.
 
     There is a density where normals are few, or where there is no forest. Elsewhere it costs where
     anomalies lie close to normals, which the nearest centres tell and Gaussians do not.
@@ -173,7 +170,7 @@ def _experts_on_tables(
         if few or forest is None:
             density, rarities = rarity(known.normals, FOLDS if few else 1, spec, rng)
             on_rows.append(Expert(density, rarities, parameters.novelty, LEAST_SCALE))
-    return on_rows, on_votes, forest
+    return Experts(on_rows, on_votes), forest
 
 
 def _weight_of_encoder(normals: int, anomalies: int) -> float:

@@ -292,11 +292,11 @@ class Experts(nn.Module):
     """The surprises of several, added.
 
     Args:
-        on_rows: at least one, or the next.
-        on_votes: of the forest, if there is one.
+        on_rows: those whose opinions are of rows.
+        on_votes: the one whose opinion is of a forest's votes, if there is a forest.
     """
 
-    def __init__(self, on_rows: Iterable[Expert], on_votes: Expert | None = None) -> None:
+    def __init__(self, on_rows: Iterable[Expert] = (), on_votes: Expert | None = None) -> None:
         super().__init__()
         self.on_rows = nn.ModuleList(on_rows)
         self.on_votes = on_votes
@@ -306,10 +306,8 @@ class Experts(nn.Module):
 
     def forward(self, rows: Tensor, votes: Tensor | None = None) -> Tensor:
         """(n, features) and, where there is a forest, (n, 1) → (n,) float64."""
-        surprises = [expert(rows) for expert in self.on_rows]
-        if self.on_votes is not None:
-            surprises.insert(0, self.on_votes(votes))
-        return torch.stack(surprises).sum(dim=0)
+        of_votes = [] if self.on_votes is None else [self.on_votes(votes)]
+        return torch.stack([*of_votes, *(expert(rows) for expert in self.on_rows)]).sum(dim=0)
 
 
 TAIL_SHARE = 0.1
