@@ -83,7 +83,7 @@ class AnoeanParameters(LabelledParameters):
         1.0, "tables with known anomalies: weight of what a forest teaches", low=0, high=1000
     )
     forest: float = parameter(
-        2.0, "tables with known anomalies: weight of a forest's surprise", low=0, high=100
+        3.0, "tables with known anomalies: weight of a forest's surprise", low=0, high=100
     )
     novelty: float = parameter(
         1.0,

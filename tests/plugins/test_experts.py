@@ -215,6 +215,15 @@ def test_a_tenth_of_new_normals_is_as_far_off_as_a_tenth_of_those_of_other_folds
     assert 0.05 < beyond.mean() < 0.2
 
 
+def test_normals_like_odd_ones_are_not_far_off():
+    rng = np.random.default_rng(0)
+    old, more = (rng.normal(size=(MOST_POINTS + 500, 8)).astype(np.float32) for _ in range(2))
+    old[:100] *= 10
+    distance, _ = novelty(old, rng)
+    like_odd_ones = torch.from_numpy(old[:100] + np.float32(0.1))
+    assert distance(like_odd_ones).max() < distance(torch.from_numpy(more)).quantile(0.5)
+
+
 def test_experts_that_see_all_rows_alike_stay_finite():
     flat = Rows(np.zeros((30, 4), np.float32), np.repeat([False, True], [25, 5]))
     assert np.isfinite(embedder(BOTH, flat)(KNOWN)).all()

@@ -265,8 +265,8 @@ def _without_far_ones(depths: NDArray[np.float64]) -> float:
 def novelty(normals: FloatRows, rng: np.random.Generator) -> tuple[nn.Module, NDArray[np.float64]]:
     """The distance to (n, k) normals, and each one's distance to those of the other folds.
 
-    A fold's normals have as many fewer centres as there are fewer of them: among centres that are
-    means of other numbers of rows, distances are of another size.
+    A fold's normals have as many fewer centres as there are fewer of them: among other numbers of
+    centres, distances are of another size.
     """
     from sklearn.model_selection import KFold
 
@@ -281,16 +281,33 @@ def novelty(normals: FloatRows, rng: np.random.Generator) -> tuple[nn.Module, ND
 def _distance_to(normals: FloatRows, share: float, rng: np.random.Generator) -> nn.Module:
     """The mean log distance to the nearest normals or, where only a share of them is kept, that to
     the nearest of so many centres."""
-    from sklearn.cluster import KMeans
-
     if share == 1:
         return NeighbourDistance(normals, min(NEIGHBOURS, len(normals)))
+    return NearestDistance(_centres(normals, round(share * len(normals)), rng))
+
+
+def _centres(normals: FloatRows, count: int, rng: np.random.Generator) -> FloatRows:
+    """Means of clusters and as many normals, each the farthest from all centres before it.
+
+    Means are near to most normals and far from odd ones, which would look like anomalies. The
+    second half is the greedy cover of Gonzalez (1985, Theoretical Computer Science 38).
+    """
+    from sklearn.cluster import KMeans
+
     distinct = np.unique(normals, axis=0)
+    if len(distinct) <= count:
+        return distinct
     means = KMeans(
-        min(round(share * len(normals)), len(distinct)),
+        count - count // 2,
         init="random",  # among so many centres the costly way of choosing them gains nothing
         n_init=1,
         max_iter=PASSES,
         random_state=random_state(rng),
     )
-    return NearestDistance(means.fit(distinct).cluster_centers_.astype(np.float32))
+    off = means.fit_transform(distinct).min(axis=1)
+    odd = []
+    for _ in range(count // 2):
+        odd.append(int(off.argmax()))
+        off = np.minimum(off, np.linalg.norm(distinct - distinct[odd[-1]], axis=1))
+    centres: FloatRows = np.concatenate([means.cluster_centers_, distinct[odd]]).astype(np.float32)
+    return centres
