@@ -36,7 +36,6 @@ FEWEST_ROWS_A_BIN = 10
 FIRST_BIN = 2  # after a column's standardised value and its quantile
 NARROWEST_BIN = 1e-6  # of quantiles; float32 tells its ends apart
 INPUTS = ("bins", "quantile", "standard")
-AUTO_INPUTS = "auto"  # one of these, by what is known when training begins
 INPUTS_HELP = "table columns: standardised values, normal quantiles beside them, bins of these too"
 ARRAYS = {  # what files hold, and of what kind (numpy's)
     "knot_counts": "i",

@@ -25,7 +25,6 @@ from anoean_cli.calibration.gaussian import (
 )
 from anoean_cli.data.content import digest_of_rows
 from anoean_cli.data.preprocessing import (
-    AUTO_INPUTS,
     ImagePreprocessor,
     Preprocessor,
     TablePreprocessor,
@@ -54,6 +53,7 @@ from anoean_cli.storage.checkpoint import Checkpoint
 from anoean_cli.training.columns import told_of_columns
 from anoean_cli.training.contract import blaming_for_graph, checked, try_graph
 from anoean_cli.training.mislabelled import is_asked_for, without_doubtful
+from anoean_cli.training.settings import AUTO_INPUTS
 
 DEFAULT_ENCODERS: dict[Kind, str] = {"image": "conv", "table": "mlp"}
 LARGEST_LATENT_DIM = 32  # unless a wider one is asked for

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from anoean_cli.calibration.gaussian import COVARIANCES, DEFAULT_COVARIANCE
-from anoean_cli.data.preprocessing import AUTO_INPUTS, INPUTS, INPUTS_HELP
+from anoean_cli.data.preprocessing import INPUTS, INPUTS_HELP
 from anoean_cli.parameters import parameter
+
+AUTO_INPUTS = "auto"  # one of INPUTS, by what is known when training begins
 
 
 @dataclass(frozen=True)
