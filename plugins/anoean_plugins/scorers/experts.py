@@ -304,10 +304,13 @@ def _centres(normals: FloatRows, count: int, rng: np.random.Generator) -> FloatR
         max_iter=PASSES,
         random_state=random_state(rng),
     )
-    off = means.fit_transform(distinct).min(axis=1)
+    squares = means.fit_transform(distinct).min(axis=1) ** 2
+    exact = distinct.astype(np.float64)  # ‖x − p‖² as ‖x‖² + ‖p‖² − 2xp takes a fifth of the time
+    lengths = np.square(exact).sum(axis=1)
     odd = []
     for _ in range(count // 2):
-        odd.append(int(off.argmax()))
-        off = np.minimum(off, np.linalg.norm(distinct - distinct[odd[-1]], axis=1))
+        at = int(squares.argmax())
+        squares = np.minimum(squares, lengths + lengths[at] - 2 * (exact @ exact[at]))
+        odd.append(at)
     centres: FloatRows = np.concatenate([means.cluster_centers_, distinct[odd]]).astype(np.float32)
     return centres
