@@ -210,7 +210,7 @@ def test_a_tenth_of_new_normals_is_as_far_off_as_a_tenth_of_those_of_other_folds
     """Distances to points are of another size than those to means of some, in many dimensions."""
     rng = np.random.default_rng(0)
     old, new = (rng.normal(size=(n, 60)).astype(np.float32) for n in (normals, 1000))
-    distance, references = novelty(old, rng)
+    distance, references = novelty(old, rng, odd=True)
     beyond = distance(torch.from_numpy(new)).numpy() > np.quantile(references, 0.9)
     assert 0.05 < beyond.mean() < 0.2
 
@@ -219,9 +219,9 @@ def test_normals_like_odd_ones_are_not_far_off():
     rng = np.random.default_rng(0)
     old, more = (rng.normal(size=(MOST_POINTS + 500, 8)).astype(np.float32) for _ in range(2))
     old[:100] *= 10
-    distance, _ = novelty(old, rng)
     like_odd_ones = torch.from_numpy(old[:100] + np.float32(0.1))
-    assert distance(like_odd_ones).max() < distance(torch.from_numpy(more)).quantile(0.5)
+    near, far = (novelty(old, rng, odd)[0](like_odd_ones).max() for odd in (True, False))
+    assert near < novelty(old, rng, odd=True)[0](torch.from_numpy(more)).quantile(0.5) < far
 
 
 def test_experts_that_see_all_rows_alike_stay_finite():

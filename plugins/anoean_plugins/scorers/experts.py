@@ -164,7 +164,7 @@ def _experts_on_tables(
         odds = log_odds(tensor(votes), half_a_vote).numpy()
         on_votes = Expert(LogOddsOfVotes(half_a_vote), odds, parameters.forest, LEAST_SCALE)
     if parameters.novelty > 0:
-        distance, distances = novelty(known.normals[:, spec.plain], rng)
+        distance, distances = novelty(known.normals[:, spec.plain], rng, odd=forest is not None)
         of_plain = nn.Sequential(plain_features(spec), distance)
         on_rows.append(Expert(of_plain, distances, parameters.novelty, LEAST_SCALE))
         if few or forest is None:
@@ -262,11 +262,17 @@ def _without_far_ones(depths: NDArray[np.float64]) -> float:
     return float(np.minimum(depths, median + FAR * (high - median)).mean())
 
 
-def novelty(normals: FloatRows, rng: np.random.Generator) -> tuple[nn.Module, NDArray[np.float64]]:
+def novelty(
+    normals: FloatRows, rng: np.random.Generator, odd: bool
+) -> tuple[nn.Module, NDArray[np.float64]]:
     """The distance to (n, k) normals, and each one's distance to those of the other folds.
 
     A fold's normals have as many fewer centres as there are fewer of them: among other numbers of
     centres, distances are of another size.
+
+    Args:
+        odd: whether half of the centres are odd normals. Where no anomaly is known, nothing says
+            that these are none.
     """
     from sklearn.model_selection import KFold
 
@@ -274,31 +280,34 @@ def novelty(normals: FloatRows, rng: np.random.Generator) -> tuple[nn.Module, ND
     distances = np.empty(len(normals))
     folds = KFold(min(FOLDS, len(normals)), shuffle=True, random_state=random_state(rng))
     for others, own in folds.split(normals):
-        distances[own] = embed(_distance_to(normals[others], share, rng), normals[own], CPU)
-    return _distance_to(normals, share, rng), distances
+        distances[own] = embed(_distance_to(normals[others], share, rng, odd), normals[own], CPU)
+    return _distance_to(normals, share, rng, odd), distances
 
 
-def _distance_to(normals: FloatRows, share: float, rng: np.random.Generator) -> nn.Module:
+def _distance_to(
+    normals: FloatRows, share: float, rng: np.random.Generator, odd: bool
+) -> nn.Module:
     """The mean log distance to the nearest normals or, where only a share of them is kept, that to
     the nearest of so many centres."""
     if share == 1:
         return NeighbourDistance(normals, min(NEIGHBOURS, len(normals)))
-    return NearestDistance(_centres(normals, round(share * len(normals)), rng))
+    return NearestDistance(_centres(normals, round(share * len(normals)), rng, odd))
 
 
-def _centres(normals: FloatRows, count: int, rng: np.random.Generator) -> FloatRows:
-    """Means of clusters and as many normals, each the farthest from all centres before it.
+def _centres(normals: FloatRows, count: int, rng: np.random.Generator, odd: bool) -> FloatRows:
+    """Means of clusters or, in place of half of them, normals each farthest from all before it.
 
     Means are near to most normals and far from odd ones, which would look like anomalies. The
-    second half is the greedy cover of Gonzalez (1985, Theoretical Computer Science 38).
+    latter are the greedy cover of Gonzalez (1985, Theoretical Computer Science 38).
     """
     from sklearn.cluster import KMeans
 
     distinct = np.unique(normals, axis=0)
     if len(distinct) <= count:
         return distinct
+    farthest = count // 2 if odd else 0
     means = KMeans(
-        count - count // 2,
+        count - farthest,
         init="random",  # among so many centres the costly way of choosing them gains nothing
         n_init=1,
         max_iter=PASSES,
@@ -307,10 +316,10 @@ def _centres(normals: FloatRows, count: int, rng: np.random.Generator) -> FloatR
     squares = means.fit_transform(distinct).min(axis=1) ** 2
     exact = distinct.astype(np.float64)  # ‖x − p‖² as ‖x‖² + ‖p‖² − 2xp takes a fifth of the time
     lengths = np.square(exact).sum(axis=1)
-    odd = []
-    for _ in range(count // 2):
+    taken = []
+    for _ in range(farthest):
         at = int(squares.argmax())
         squares = np.minimum(squares, lengths + lengths[at] - 2 * (exact @ exact[at]))
-        odd.append(at)
-    centres: FloatRows = np.concatenate([means.cluster_centers_, distinct[odd]]).astype(np.float32)
-    return centres
+        taken.append(at)
+    centres: FloatRows = np.concatenate([means.cluster_centers_, distinct[taken]])
+    return centres.astype(np.float32)
