@@ -174,10 +174,12 @@ def _experts_on_tables(
 
 
 def _weight_of_encoder(normals: int, anomalies: int) -> float:
-    """λ: from few rows of either class E learns less than the experts do; where no anomaly is
-    known it has learnt from made-up ones, of which there are enough."""
-    enough = [normals / ENOUGH_NORMALS, anomalies / ENOUGH_ANOMALIES if anomalies else 1.0]
-    weight: float = min(1.0, *enough) ** 0.5
+    """λ: from few rows of either class E learns less than the experts do, and least from anomalies
+    that are all made up, of which there are enough."""
+    of_normals = min(1.0, normals / ENOUGH_NORMALS)
+    if anomalies == 0:
+        return of_normals
+    weight: float = min(of_normals, anomalies / ENOUGH_ANOMALIES) ** 0.5
     return weight
 
 
