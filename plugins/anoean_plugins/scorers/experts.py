@@ -156,15 +156,16 @@ def _experts_on_tables(
     on_rows: list[Expert] = []
     on_votes, forest = None, None
     few = len(train.normals) < ENOUGH_NORMALS
+    any_anomaly = bool(train.is_anomaly.any())
     known = at_most_of_each(_joined(train, selection), MOST_ROWS, rng)
-    if parameters.forest > 0 and train.is_anomaly.any():
+    if parameters.forest > 0 and any_anomaly:
         forest = _forest(known, spec, rng, few)
         half_a_vote = 0.5 / len(forest.estimators_)
         votes = forest.oob_decision_function_[~known.is_anomaly, 1]
         odds = log_odds(tensor(votes), half_a_vote).numpy()
         on_votes = Expert(LogOddsOfVotes(half_a_vote), odds, parameters.forest, LEAST_SCALE)
     if parameters.novelty > 0:
-        distance, distances = novelty(known.normals[:, spec.plain], rng, odd=forest is not None)
+        distance, distances = novelty(known.normals[:, spec.plain], rng, odd=any_anomaly)
         of_plain = nn.Sequential(plain_features(spec), distance)
         on_rows.append(Expert(of_plain, distances, parameters.novelty, LEAST_SCALE))
         if few or forest is None:
