@@ -224,6 +224,14 @@ def test_normals_like_odd_ones_are_not_far_off():
     assert near < novelty(old, rng, odd=True)[0](torch.from_numpy(more)).quantile(0.5) < far
 
 
+@pytest.mark.filterwarnings("error")
+def test_rows_that_are_next_to_equal_are_no_reason_to_warn():
+    rng = np.random.default_rng(0)
+    normals = rng.normal(size=(200, 4))[rng.integers(200, size=MOST_POINTS + 200)]
+    normals += 1e-6 * rng.normal(size=normals.shape)
+    assert np.isfinite(novelty(normals.astype(np.float32), rng, odd=True)[1]).all()
+
+
 def test_experts_that_see_all_rows_alike_stay_finite():
     flat = Rows(np.zeros((30, 4), np.float32), np.repeat([False, True], [25, 5]))
     assert np.isfinite(embedder(BOTH, flat)(KNOWN)).all()

@@ -8,6 +8,7 @@ its embedding away from the normals' centre by how surprising they find it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from itertools import islice, product
 from typing import Any
@@ -304,6 +305,7 @@ def _centres(normals: FloatRows, count: int, rng: np.random.Generator, odd: bool
     latter are the greedy cover of Gonzalez (1985, Theoretical Computer Science 38).
     """
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     distinct = np.unique(normals, axis=0)
     if len(distinct) <= count:
@@ -316,7 +318,10 @@ def _centres(normals: FloatRows, count: int, rng: np.random.Generator, odd: bool
         max_iter=PASSES,
         random_state=random_state(rng),
     )
-    squares = means.fit_transform(distinct).min(axis=1) ** 2
+    with warnings.catch_warnings():
+        # Rows that are next to equal make fewer means than asked for, which is fine.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        squares = means.fit_transform(distinct).min(axis=1) ** 2
     exact = distinct.astype(np.float64)  # ‖x − p‖² as ‖x‖² + ‖p‖² − 2xp takes a fifth of the time
     lengths = np.square(exact).sum(axis=1)
     taken = []
