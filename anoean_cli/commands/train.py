@@ -233,7 +233,7 @@ def run(
     from anoean_cli.commands.targets import check_outputs
     from anoean_cli.data.text import nulls_of
     from anoean_cli.inference.model import load_model
-    from anoean_cli.storage.atomic import check_writable, identity
+    from anoean_cli.storage.atomic import identity
     from anoean_cli.storage.checkpoint import Checkpoint
     from anoean_cli.storage.claims import claimed
 
@@ -244,10 +244,10 @@ def run(
     there = load_model(model) if resume and not unfinished and model.exists() else None
     is_replaced = force or unfinished or there is not None
     outputs = {"--model": model, "--doubtful": doubtful}
-    check_outputs(outputs, data.inputs(dataset), is_replaced)
     list_is_replaced = force or (is_replaced and _is_list(doubtful))
-    if doubtful is not None:
-        check_writable(doubtful, force=list_is_replaced)
+    may_be_replaced = {"--model": is_replaced, "--doubtful": list_is_replaced}
+    replaceable = [option for option, may in may_be_replaced.items() if may]
+    check_outputs(outputs, data.inputs(dataset), replaceable)
     table_options = data.table_options(table, dataset)
     rows = data.load(dataset, table_options, console, learning.seed)
     split = split_request(rows, data, nulls_of(table_options))
