@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from anoean_plugins.scorers import experts
 from anoean_plugins.scorers.experts import (
     ENOUGH_NORMALS,
     FOLDS,
@@ -134,9 +135,14 @@ def test_of_few_normals_the_encoder_counts_for_less():
     assert few < many
 
 
-def test_of_few_anomalies_too_unless_there_is_none():
+def test_of_few_anomalies_too_unless_there_is_none(monkeypatch: pytest.MonkeyPatch):
+    # All normals are kept, since centres are others where no anomaly is known.
+    monkeypatch.setattr(experts, "MOST_POINTS", 3000)
+
     def spread(anomalies: int) -> float:
-        return float(np.log(distances(NOVELTY, some(2).normals, 2000, anomalies)).std())
+        embeddings = embedder(NOVELTY, some(0, 2000, anomalies))
+        gaussian = Gaussian.from_embeddings(embeddings(some(1).normals), "ledoit-wolf")
+        return float(np.log(gaussian.mahalanobis(embeddings(some(2).normals))).std())
 
     assert spread(5) < spread(100) == spread(400) == spread(0)
 
