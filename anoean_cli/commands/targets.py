@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from anoean_cli.errors import UsageError
@@ -14,7 +14,7 @@ from anoean_cli.storage.remote import address_of
 def check_outputs(
     outputs: Mapping[str, Path | None],
     inputs: Sequence[tuple[str, str | Path]],
-    force: bool | Collection[str],
+    force: bool | Mapping[str, bool],
 ) -> None:
     """Check all outputs of a command.
 
@@ -22,7 +22,7 @@ def check_outputs(
         outputs: the files by the options that name them.
         inputs: what the command reads, as it is called in messages, and where; what is no file
             counts for nothing.
-        force: whether existing outputs may be replaced, or of which options. Inputs never are.
+        force: whether existing outputs may be replaced, or that of each option. Inputs never are.
 
     Raises:
         UsageError: a file is to be written twice, read and written, or to go to stdout.
@@ -42,4 +42,4 @@ def check_outputs(
         if other != option:
             raise UsageError(f"{option} {path}: that file is {other} too; write elsewhere")
     for option, path in given.items():
-        check_writable(path, force=force if isinstance(force, bool) else option in force)
+        check_writable(path, force=force if isinstance(force, bool) else force[option])

@@ -243,11 +243,12 @@ def run(
     unfinished = resume and checkpoint.path.exists()
     there = load_model(model) if resume and not unfinished and model.exists() else None
     is_replaced = force or unfinished or there is not None
-    outputs = {"--model": model, "--doubtful": doubtful}
     list_is_replaced = force or (is_replaced and _is_list(doubtful))
-    may_be_replaced = {"--model": is_replaced, "--doubtful": list_is_replaced}
-    replaceable = [option for option, may in may_be_replaced.items() if may]
-    check_outputs(outputs, data.inputs(dataset), replaceable)
+    check_outputs(
+        {"--model": model, "--doubtful": doubtful},
+        data.inputs(dataset),
+        {"--model": is_replaced, "--doubtful": list_is_replaced},
+    )
     table_options = data.table_options(table, dataset)
     rows = data.load(dataset, table_options, console, learning.seed)
     split = split_request(rows, data, nulls_of(table_options))

@@ -73,7 +73,12 @@ def fitted(
 
 
 def distances(parameters: AnoeanParameters, rows: FloatRows, *train: int) -> NDArray[np.float64]:
-    embeddings = fitted(parameters, *train)
+    return distances_by(fitted(parameters, *train), rows)
+
+
+def distances_by(
+    embeddings: Callable[[FloatRows], FloatRows], rows: FloatRows
+) -> NDArray[np.float64]:
     gaussian = Gaussian.from_embeddings(embeddings(some(1).normals), "ledoit-wolf")
     return gaussian.mahalanobis(embeddings(rows))
 
@@ -141,8 +146,7 @@ def test_of_few_anomalies_too_unless_there_is_none(monkeypatch: pytest.MonkeyPat
 
     def spread(anomalies: int) -> float:
         embeddings = embedder(NOVELTY, some(0, 2000, anomalies))
-        gaussian = Gaussian.from_embeddings(embeddings(some(1).normals), "ledoit-wolf")
-        return float(np.log(gaussian.mahalanobis(embeddings(some(2).normals))).std())
+        return float(np.log(distances_by(embeddings, some(2).normals)).std())
 
     assert spread(5) < spread(100) == spread(400) == spread(0)
 

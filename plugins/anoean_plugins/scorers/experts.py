@@ -299,10 +299,9 @@ def _distance_to(
 
 
 def _centres(normals: FloatRows, count: int, rng: np.random.Generator, odd: bool) -> FloatRows:
-    """Means of clusters or, in place of half of them, normals each farthest from all before it.
+    """Means of clusters or, in place of half of them, normals that are far from these.
 
-    Means are near to most normals and far from odd ones, which would look like anomalies. The
-    latter are the greedy cover of Gonzalez (1985, Theoretical Computer Science 38).
+    Means are near to most normals and far from odd ones, which would look like anomalies.
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -310,9 +309,9 @@ def _centres(normals: FloatRows, count: int, rng: np.random.Generator, odd: bool
     distinct = np.unique(normals, axis=0)
     if len(distinct) <= count:
         return distinct
-    farthest = count // 2 if odd else 0
+    of_odd_ones = count // 2 if odd else 0
     means = KMeans(
-        count - farthest,
+        count - of_odd_ones,
         init="random",  # among so many centres the costly way of choosing them gains nothing
         n_init=1,
         max_iter=PASSES,
@@ -321,13 +320,28 @@ def _centres(normals: FloatRows, count: int, rng: np.random.Generator, odd: bool
     with warnings.catch_warnings():
         # Rows that are next to equal make fewer means than asked for, which is fine.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        squares = means.fit_transform(distinct).min(axis=1) ** 2
-    exact = distinct.astype(np.float64)  # ‖x − p‖² as ‖x‖² + ‖p‖² − 2xp takes a fifth of the time
+        means.fit(distinct)
+    centres: FloatRows = means.cluster_centers_
+    if not odd:
+        return centres
+    off = means.transform(distinct).min(axis=1)
+    return np.concatenate([centres, _farthest(distinct, off, of_odd_ones)])
+
+
+def _farthest(rows: FloatRows, off: FloatRows, count: int) -> FloatRows:
+    """So many of (n, k) rows, each the farthest from all before it and from what was there.
+
+    The greedy cover of Gonzalez (1985, Theoretical Computer Science 38).
+
+    Args:
+        off: (n,) distances to the nearest of what was there.
+    """
+    squares = off**2
+    exact = rows.astype(np.float64)  # ‖x − p‖² as ‖x‖² + ‖p‖² − 2xp takes a fifth of the time
     lengths = np.square(exact).sum(axis=1)
     taken = []
-    for _ in range(farthest):
+    for _ in range(count):
         at = int(squares.argmax())
         squares = np.minimum(squares, lengths + lengths[at] - 2 * (exact @ exact[at]))
         taken.append(at)
-    centres: FloatRows = np.concatenate([means.cluster_centers_, distinct[taken]])
-    return centres.astype(np.float32)
+    return rows[taken]
