@@ -35,6 +35,9 @@ MOST_BINNED = 2048  # features of all columns; wider tables have fewer bins a co
 FEWEST_ROWS_A_BIN = 10
 FIRST_BIN = 2  # after a column's standardised value and its quantile
 NARROWEST_BIN = 1e-6  # of quantiles; float32 tells its ends apart
+ONE_UNIT = 3.0  # times their geometric mean is the largest spread of columns in one unit
+FEWEST_COLUMNS = 5  # of which that can be said
+RELATIVE_SPREADS = (0.25, 2.5)  # of such columns; more would take quantiles beyond ±CLIP
 INPUTS = ("bins", "quantile", "standard")
 INPUTS_HELP = "table columns: standardised values, normal quantiles beside them, bins of these too"
 ARRAYS = {  # what files hold, and of what kind (numpy's)
@@ -491,14 +494,16 @@ def fit_table(
         inputs: ``"standard"`` standardises numeric columns, ``"quantile"`` gives each its normal
             quantile beside that, and ``"bins"`` the quantile's piecewise-linear encoding as well
             (Gorishniy et al. 2022, On Embeddings for Numerical Features, section 3.2), with bins
-            of about the same number of training rows.
+            of about the same number of training rows. With either of these two, columns in one unit
+            keep a part of how their spreads differ.
     """
     most = min(MOST_BINS, MOST_BINNED // max(1, len(schema.numeric))) if inputs == "bins" else 0
+    unit = _common_unit(table, is_anomaly, schema) if inputs != "standard" else None
     columns: dict[str, Column] = {}
     for name, kind in schema.columns.items():
         values = _one_chunk(table.column(name))
         if kind == "numeric":
-            columns[name] = _fit_numeric(_floats(values), is_anomaly, inputs, most)
+            columns[name] = _fit_numeric(_floats(values), is_anomaly, inputs, most, unit)
         elif kind == "categorical":
             columns[name] = _fit_categorical(_strings(values))
         else:
@@ -506,24 +511,59 @@ def fit_table(
     return TablePreprocessor(columns)
 
 
+def _common_unit(
+    table: pa.Table, is_anomaly: NDArray[np.bool_], schema: TableSchema
+) -> float | None:
+    """The median spread of the columns, if they seem to be in one unit; else None.
+
+    Among pixels, or readings of like sensors, a column that hardly varies tells hardly anything,
+    and would count as much as the others once standardised. Of other columns spreads tell only what
+    they are measured in, and one of them is then far larger than most.
+    """
+    columns = (_floats(_one_chunk(table.column(name))) for name in schema.numeric)
+    spreads = np.array([_spread(_of_normals(values, is_anomaly)) for values in columns])
+    varying = spreads[spreads > 0]
+    if len(varying) < FEWEST_COLUMNS or varying.max() > ONE_UNIT * np.exp(np.log(varying).mean()):
+        return None
+    return float(np.median(varying))
+
+
+def _of_normals(values: NDArray[np.float64], is_anomaly: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The values of normals that are there, or all if no normal has one; [0] without any."""
+    present = ~np.isnan(values)
+    for rows in (present & ~is_anomaly, present):
+        if rows.any():
+            return values[rows].clip(-LARGEST, LARGEST)
+    return np.zeros(1)
+
+
+def _spread(values: NDArray[np.float64]) -> float:
+    """The standard deviation, in which rounding leaves something of equal values."""
+    return float(values.std()) if len(values) and np.ptp(values) > 0 else 0.0
+
+
 def _fit_numeric(
-    values: NDArray[np.float64], is_anomaly: NDArray[np.bool_], inputs: str, most_bins: int
+    values: NDArray[np.float64],
+    is_anomaly: NDArray[np.bool_],
+    inputs: str,
+    most_bins: int,
+    unit: float | None,
 ) -> NumericColumn:
     missing = np.isnan(values)
     present = values[~missing].clip(-LARGEST, LARGEST)
-    normal = values[~missing & ~is_anomaly].clip(-LARGEST, LARGEST)
-    if len(normal) == 0:
-        normal = present
-    spread = next((s for s in (normal.std(), present.std()) if s > 0), 1.0)
+    normal = _of_normals(values, is_anomaly)
+    spread = _spread(normal) or unit or _spread(present) or 1.0
+    weight = np.clip(spread / unit, *RELATIVE_SPREADS) if unit else 1.0
     knots, quantiles = _normal_quantiles(present) if inputs != "standard" else (_none(), _none())
+    quantiles = weight * quantiles
     binned = np.interp(present, knots, quantiles) if len(knots) else _none()
     return NumericColumn(
         knots,
         quantiles,
         _even_bins(binned, most_bins),
-        center=float(normal.mean()) if len(normal) else 0.0,
-        scale=float(spread),
-        fill=float(np.median(normal)) if len(normal) else 0.0,
+        center=float(normal.mean()),
+        scale=float(spread / weight),
+        fill=float(np.median(normal)),
         indicator=bool(missing.any()),
         missing=float(missing.mean()) if len(missing) else 0.0,
         new=_alone_outside(present),

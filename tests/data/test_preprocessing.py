@@ -182,6 +182,68 @@ def test_many_distinct_values_keep_their_range_and_resolution():
     assert np.abs(z - norm.ppf((np.arange(10_000) + 0.5) / 10_000))[100:-100].max() < 0.02
 
 
+# --------------------------------------------------------------------------- columns in one unit
+
+
+def readings(spreads, rows: int = 500) -> tuple[pa.Table, TableSchema]:
+    """Columns about 20 that differ by so much."""
+    rng = np.random.default_rng(0)
+    columns = {f"x{i}": 20 + spread * rng.normal(size=rows) for i, spread in enumerate(spreads)}
+    return pa.table(columns), TableSchema(dict.fromkeys(columns, "numeric"))
+
+
+def feature_spreads(spreads, inputs: str = "quantile") -> np.ndarray:
+    """(columns, 2) spreads of the standardised values, and of the quantiles beside them."""
+    rows, schema = readings(spreads)
+    features = fit_table(rows, np.zeros(len(rows), bool), schema, inputs).transform(rows)
+    return features.reshape(len(rows), len(spreads), -1).std(axis=0)
+
+
+def test_columns_in_one_unit_keep_how_their_spreads_differ():
+    found = feature_spreads([0.5, 1, 1, 1, 1, 2])
+    np.testing.assert_allclose(found[:, 0], [0.5, 1, 1, 1, 1, 2], rtol=0.1)
+    np.testing.assert_allclose(found[:, 1], found[:, 0], rtol=0.05)
+
+
+def test_a_quiet_column_is_still_seen():
+    np.testing.assert_allclose(feature_spreads([1e-3, 1, 1, 1, 1, 1, 1, 1, 1])[0], 0.25, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("spreads", "inputs"),
+    [
+        ([1, 1, 1, 1, 1, 300], "quantile"),
+        ([1e-6, 1e-3, 1, 1, 1e3, 1e6], "bins"),
+        ([0.5, 1, 1, 2], "quantile"),
+        ([0.5, 1, 1, 1, 1, 2], "standard"),
+    ],
+    ids=["one far larger", "all sizes", "too few to tell", "inputs=standard"],
+)
+def test_other_columns_are_standardised(spreads, inputs):
+    assert feature_spreads(spreads, inputs)[:, 0] == pytest.approx(1, rel=1e-3)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1])
+def test_a_column_that_never_varied_has_the_spread_of_the_others(constant):
+    """A pixel at the edge, which is as much as any other where an anomaly has it."""
+    rows, schema = readings([2.0] * 6)
+    rows = rows.set_column(0, "x0", pa.array(np.full(len(rows), constant)))
+    fit = fit_table(rows, np.zeros(len(rows), bool), schema)
+    other = rows.slice(0, 1).set_column(0, "x0", pa.array([constant + 6.0]))
+    assert fit.transform(other)[0, 0] == pytest.approx(3, rel=0.1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.floats(0.01, 100), min_size=5, max_size=9), st.sampled_from(["bins", "quantile"])
+)
+def test_whatever_columns_spread_what_was_fitted_is_read_back(spreads, inputs):
+    rows, schema = readings(spreads, 60)
+    fit = fit_table(rows, np.zeros(60, bool), schema, inputs)
+    again = TablePreprocessor.from_arrays(schema, fit.arrays())
+    np.testing.assert_array_equal(again.transform(rows), fit.transform(rows))
+
+
 # --------------------------------------------------------------------------- row by row
 
 

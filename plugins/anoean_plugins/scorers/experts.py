@@ -42,6 +42,7 @@ from anoean_plugins.scorers.trees import fitted_forest, forest_graph
 TREES = 64  # no other part takes longer to score; more tell hardly more
 TREES_BEGUN, TREES_OF_FEW = 100, 300  # which are small where rows are few
 SHARES_OF_FEW = ("sqrt", 0.3)  # of features, tried a split: more where few of many tell anything
+MOST_TRIED = 100  # features a split: more take long in wide tables and tell no more
 LEAVES_OF_FEW = (1, 3)  # rows at least in a leaf: more where classes overlap
 FOLDS = 5
 MOST_POINTS = 1000  # that are kept one by one; of more there are centres
@@ -203,13 +204,14 @@ def _forest(known: Rows, spec: ExampleSpec, rng: np.random.Generator, few: bool)
     from sklearn.metrics import average_precision_score
 
     rows = known.examples[:, spec.plain]
+    most = MOST_TRIED / rows.shape[1]
     forests = [
         fitted_forest(
             rows,
             known.is_anomaly,
             class_weight=None,
             n_estimators=TREES_BEGUN if few else TREES,
-            max_features=share,
+            max_features=share if share == "sqrt" else min(share, most),
             min_samples_leaf=leaf,
             oob_score=True,
             random_state=random_state(rng),
