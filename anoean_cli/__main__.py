@@ -25,6 +25,8 @@ def main() -> None:
         from anoean_cli.app import main as run
 
         status = int(run())
+        if status == 0:
+            process.finish()
     except BaseException:
         if not process.came:
             raise
@@ -32,9 +34,6 @@ def main() -> None:
         status = 128 + process.came[-1]
     if status:
         process.leave(status)
-    process.leave_if_alone()
-    # What is alive now stays so to the end: the interpreter need not search it for garbage thrice.
-    gc.freeze()
     sys.exit(status)
 
 

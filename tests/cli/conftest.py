@@ -292,6 +292,34 @@ class Pausing(Encoder):
                     time.sleep(float(seconds))
         return module.linear(rows)
 
+class Untidy(Encoder):
+    """Leaves files open and a thread at work, and aborts the process that is taken down."""
+    name = "untidy"
+    def build(self, spec, latent_dim, parameters):
+        import h5py
+        import threading
+
+        def write():
+            time.sleep(0.5)
+            open("late.txt", "w").write("late")
+
+        threading.Thread(target=write).start()
+        numbers = h5py.File("numbers.h5", "w")
+        numbers["numbers"] = [1, 2, 3]
+        notes = open("notes.txt", "w")
+        notes.write("noted")
+        left.extend([AbortsProcess(), numbers, notes])
+        return super().build(spec, latent_dim, parameters)
+
+    def forward(module, rows):
+        return module.linear(rows)
+
+class AbortsProcess:
+    def __del__(self):
+        os.abort()
+
+left = []
+
 class Detector:
     name = "dividing"
     summary = "for tests"
@@ -320,6 +348,7 @@ constant = third_party:Constant
 exploding = third_party:Exploding
 crashing = third_party:Crashing
 pausing = third_party:Pausing
+untidy = third_party:Untidy
 absent = third_party_that_is_not_there:Encoder
 
 [anoean.detectors]

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -341,6 +342,18 @@ def test_training_that_fails_writes_no_model(
     assert (found.returncode, found.stdout) == (status, "")
     assert told in found.error
     assert list(Path().iterdir()) == []
+
+
+def test_what_a_plugin_leaves_is_written_and_its_end_fails_no_training(
+    anoean: Run, third_party: dict[str, str]
+) -> None:
+    args = "train --dataset toy --epochs 2 --encoder untidy --preset paper"
+    done = anoean(args, env=third_party)
+    assert done.returncode == 0, done.stderr
+    assert Path("notes.txt").read_text() == "noted"
+    assert Path("late.txt").read_text() == "late"
+    with h5py.File("numbers.h5") as file:
+        assert list(file["numbers"]) == [1, 2, 3]
 
 
 def test_tracebacks_are_for_debug_only(anoean: Run, third_party: dict[str, str]) -> None:
