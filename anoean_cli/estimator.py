@@ -57,9 +57,10 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Rows of a batch; None lets the detector choose.
     learning_rate : float or None, default=None
         Learning rate; None lets the detector choose.
-    covariance : {"empirical", "ledoit-wolf", "mcd"} or None, default=None
+    covariance : {"empirical", "ledoit-wolf", "mcd", "spherical"} or None, default=None
         Estimator of the covariance of normal embeddings; None is what the detector finds fitting:
-        "ledoit-wolf", or "empirical" for the paper's preset.
+        "spherical" where experts move embeddings, as by default on tables, else "ledoit-wolf", and
+        "empirical" for the paper's preset.
     parameters : dict or None, default=None
         Further plugin parameters by name, as ``anoean plugins`` shows them.
     n_jobs : int or None, default=None

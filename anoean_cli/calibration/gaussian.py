@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from anoean_cli.errors import DataError, FileFormatError, TrainingError, UsageError
 from anoean_cli.examples import Scores
 
-COVARIANCES = ("empirical", "ledoit-wolf", "mcd")
+COVARIANCES = ("empirical", "ledoit-wolf", "mcd", "spherical")
 
 DEFAULT_COVARIANCE = "ledoit-wolf"
 ROWS_PER_DIMENSION = 4
@@ -43,9 +43,10 @@ class Gaussian:
 
         ``empirical`` is the sample covariance with divisor n − 1, ``ledoit-wolf`` shrinks it
         towards a multiple of I, ``mcd`` is the minimum covariance determinant, which outliers
-        among the rows do not move. An estimate that is not positive definite in float64 (fewer
-        rows than dimensions, a dead or a doubled dimension) gets the smallest ridge of 1e-10,
-        1e-9, … times its mean variance that makes it so.
+        among the rows do not move, and ``spherical`` the mean variance times I. An estimate that
+        is not positive definite in float64 (fewer rows than dimensions, a dead or a doubled
+        dimension) gets the smallest ridge of 1e-10, 1e-9, … times its mean variance that makes it
+        so.
 
         Args:
             z: (n, d) embeddings of normals, n >= 2; more than 2·d for ``mcd``.
@@ -123,10 +124,12 @@ class Gaussian:
         return distances
 
 
-def fitting_estimator(z: ArrayLike, wanted: str = DEFAULT_COVARIANCE) -> str:
-    """Return the wanted estimator for (n, d) embeddings, but for the sample covariance where
-    normals are few for their dimensions the shrunk one: there it is a poor estimate."""
+def fitting_estimator(z: ArrayLike, wanted: str | None = None) -> str:
+    """Return the wanted estimator for (n, d) embeddings, or the default, but for the sample
+    covariance where normals are few for their dimensions the shrunk one: there it is a poor
+    estimate."""
     n, d = np.shape(z)
+    wanted = wanted or DEFAULT_COVARIANCE
     return "ledoit-wolf" if wanted == "empirical" and n < ROWS_PER_DIMENSION * d else wanted
 
 
@@ -224,6 +227,8 @@ def _estimate(rows: Scores, estimator: str, seed: int) -> tuple[Scores, Scores]:
         return mean, centred.T @ centred / (len(rows) - 1)
     if estimator == "ledoit-wolf":
         return _ledoit_wolf(rows)
+    if estimator == "spherical":
+        return rows.mean(axis=0), rows.var(axis=0, ddof=1).mean() * np.eye(rows.shape[1])
     return _minimum_determinant(rows, seed)
 
 

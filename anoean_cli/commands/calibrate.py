@@ -43,7 +43,7 @@ def run(
     ] = False,
     threshold: Annotated[float | None, typer.Option(help="The threshold itself.")] = None,
     covariance: Annotated[
-        Literal["empirical", "ledoit-wolf", "mcd"] | None,
+        Literal["empirical", "ledoit-wolf", "mcd", "spherical"] | None,
         typer.Option(help="Estimator of the covariance of normal embeddings."),
     ] = None,
     out: Annotated[

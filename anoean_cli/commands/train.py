@@ -173,7 +173,7 @@ class LearningFlags:
     batch_size: Annotated[int | None, typer.Option(min=2)] = None
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None
     covariance: Annotated[
-        Literal["empirical", "ledoit-wolf", "mcd"] | None,
+        Literal["empirical", "ledoit-wolf", "mcd", "spherical"] | None,
         typer.Option(help="Estimator of the covariance of normal embeddings."),
     ] = None
     seed: Annotated[int, typer.Option(min=0)] = 0

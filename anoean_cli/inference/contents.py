@@ -85,7 +85,7 @@ class Rule(TypedDict):
     rule: str
     fpr: NotRequired[float]
     confidence: NotRequired[float]
-    covariance: NotRequired[Literal["empirical", "ledoit-wolf", "mcd"]]
+    covariance: NotRequired[Literal["empirical", "ledoit-wolf", "mcd", "spherical"]]
 
 
 class Settings(TypedDict):

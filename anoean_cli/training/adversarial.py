@@ -231,7 +231,7 @@ def _discriminator_steps(run: Run, steps: int, z: Tensor, sizes: Sequence[int]) 
 
 
 def _figures(
-    module: nn.Module, selection: Rows, device: torch.device, covariance: str
+    module: nn.Module, selection: Rows, device: torch.device, covariance: str | None
 ) -> dict[str, float]:
     """The selection figures of one epoch; none where the selection rows lack a class."""
     if selection.is_anomaly.all() or not selection.is_anomaly.any():

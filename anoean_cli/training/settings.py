@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from anoean_cli.calibration.gaussian import COVARIANCES, DEFAULT_COVARIANCE
+from anoean_cli.calibration.gaussian import COVARIANCES
 from anoean_cli.data.preprocessing import INPUTS, INPUTS_HELP
 from anoean_cli.parameters import parameter
 
@@ -106,8 +106,11 @@ class AnoeanParameters(LabelledParameters):
         low=0,
         high=100,
     )
-    covariance: str = parameter(
-        DEFAULT_COVARIANCE, "estimator of Σ in the score, Eq. (3)", choices=COVARIANCES
+    covariance: str | None = parameter(
+        None,
+        "estimator of Σ in the score, Eq. (3); none: ledoit-wolf, and spherical where experts move "
+        "what E gives",
+        choices=COVARIANCES,
     )
 
 

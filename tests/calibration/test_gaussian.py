@@ -69,6 +69,14 @@ def test_mcd_withstands_outliers_among_the_normals():
     assert naive < 0.1 * clean
 
 
+def test_a_spherical_covariance_ranks_as_the_distance_from_the_mean():
+    z = embeddings()
+    gaussian = Gaussian.from_embeddings(z, "spherical")
+    variance = np.cov(z.T).trace() / z.shape[1]
+    expected = np.linalg.norm(z - z.mean(axis=0), axis=1) / np.sqrt(variance)
+    np.testing.assert_allclose(gaussian.mahalanobis(z), expected)
+
+
 @pytest.mark.parametrize("estimator", COVARIANCES)
 @pytest.mark.parametrize("d", [1, 3])
 def test_estimates_are_repeatable_and_survive_a_file(estimator, d):
@@ -144,7 +152,7 @@ def test_a_collapsed_encoder_is_told(estimator, value, dtype):
         ([[1.0, 2.0], [np.nan, 0.0]], "empirical", DataError, "row 1 is not finite"),
         (embeddings(n=8, d=4), "mcd", DataError, "more than 8 normals"),
         (embeddings(d=2) * (np.arange(200) > 140)[:, None], "mcd", DataError, "choose ledoit-wolf"),
-        (np.eye(2), "shrunk", UsageError, "empirical, ledoit-wolf, mcd"),
+        (np.eye(2), "shrunk", UsageError, "empirical, ledoit-wolf, mcd, spherical"),
     ],
 )
 def test_what_cannot_be_estimated_is_refused(z, estimator, error, message):

@@ -16,7 +16,7 @@ from anoean_plugins.scorers.experts import (
     ENOUGH_NORMALS,
     FOLDS,
     MOST_POINTS,
-    Stretched,
+    Moved,
     graph_with_experts,
     novelty,
     rarity,
@@ -60,7 +60,7 @@ def some(seed: int, normals: int = 400, anomalies: int = 40) -> Rows:
 
 def embedder(parameters: AnoeanParameters, train: Rows) -> Callable[[FloatRows], FloatRows]:
     rng = np.random.default_rng(0)
-    graph = graph_with_experts(Blind(), train, some(1), SPEC, parameters, rng)
+    graph, _ = graph_with_experts(Blind(), train, some(1), SPEC, parameters, rng)
     session = onnxruntime.InferenceSession(graph)
     return lambda rows: session.run(["embedding"], {"rows": rows})[0]
 
@@ -110,26 +110,45 @@ def test_both_experts_add_up():
 
 
 def test_a_larger_weight_moves_more_and_directions_stay():
-    z, moved, moved_more = (fitted(p)(KNOWN) for p in (NEITHER, FOREST, replace(FOREST, forest=2)))
-    centre = fitted(NEITHER)(some(1).normals).mean(axis=0)
-    steps = [each - centre for each in (z, moved, moved_more)]
+    steps = [fitted(p)(KNOWN) for p in (FOREST, replace(FOREST, forest=6))]
     lengths = [np.linalg.norm(step) for step in steps]
-    assert (np.diff(lengths) > 0).all()
-    for step, length in zip(steps, lengths, strict=True):
-        np.testing.assert_allclose(step / length, steps[0] / lengths[0], atol=1e-3)
+    assert lengths[1] > lengths[0]
+    np.testing.assert_allclose(steps[1] / lengths[1], steps[0] / lengths[0], atol=1e-3)
+
+
+class Calm(nn.Module):
+    """Experts that nothing surprises."""
+
+    def forward(self, rows: torch.Tensor, votes: None) -> torch.Tensor:
+        return torch.zeros(len(rows), dtype=torch.float64)
+
+
+def radii(z: np.ndarray, weight: float) -> np.ndarray:
+    """How far out the encoder alone, of that weight, has rows whose embeddings are z."""
+    gaussian = Gaussian.from_embeddings(z)
+    moved = Moved(nn.Identity(), z, gaussian, weight, Calm())(torch.tensor(z).float())
+    return np.linalg.norm(moved.numpy(), axis=1)
 
 
 @pytest.mark.parametrize("weight", [0.25, 0.5, 1.0])
-def test_a_smaller_weight_of_the_encoder_is_a_power_of_its_distance(weight: float):
-    class Calm(nn.Module):
-        def forward(self, rows: torch.Tensor, votes: None) -> torch.Tensor:
-            return torch.zeros(len(rows), dtype=torch.float64)
+def test_the_encoders_surprise_counts_by_its_weight(weight: float):
+    z = np.random.default_rng(0).normal(size=(500, 2)) @ [[9, 4], [0, 0.1]] + 7
+    whole, part = (np.log(np.expm1(radii(z, each))) for each in (1, weight))
+    np.testing.assert_allclose(part, weight * whole, rtol=1e-3, atol=1e-3)
+    order = np.argsort(Gaussian.from_embeddings(z).mahalanobis(z))
+    assert (np.diff(whole[order]) > -1e-3).all()
 
-    rows = torch.from_numpy(some(1).examples)
-    gaussian = Gaussian.from_embeddings(Blind()(rows).numpy(), "ledoit-wolf")
-    moved = Stretched(Blind(), gaussian, 0.3, weight, Calm())(rows)
-    own = gaussian.mahalanobis(Blind()(rows).numpy())
-    np.testing.assert_allclose(gaussian.mahalanobis(moved.numpy()), own**weight, rtol=1e-4)
+
+def test_moved_normals_spread_alike_in_all_directions():
+    z = np.random.default_rng(0).normal(size=(5000, 2)) @ [[9, 4], [0, 0.1]] + 7
+    moved = Moved(nn.Identity(), z, Gaussian.from_embeddings(z), 1, Calm())(torch.tensor(z).float())
+    covariance = np.cov(moved.numpy().T)
+    np.testing.assert_allclose(covariance / covariance[0, 0], np.eye(2), atol=0.1)
+
+
+def test_normals_that_are_all_as_far_are_moved_by_the_experts_alone():
+    z = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]] * 5)
+    assert np.isfinite(radii(z, 1)).all()
 
 
 def test_of_few_normals_the_encoder_counts_for_less():
@@ -164,9 +183,8 @@ def test_a_density_is_an_expert_where_rows_are_few_or_no_anomaly_is_known(
 ):
     rng = np.random.default_rng(0)
     train = some(0, normals, anomalies)
-    graph = onnx.load_model_from_string(
-        graph_with_experts(Blind(), train, some(1), SPEC, BOTH, rng)
-    )
+    found, _ = graph_with_experts(Blind(), train, some(1), SPEC, BOTH, rng)
+    graph = onnx.load_model_from_string(found)
     assert ("ReduceLogSumExp" in {node.op_type for node in graph.graph.node}) == expected
 
 

@@ -53,11 +53,13 @@ class Detector:
             if parameters.generated > 0:
                 outskirts = Outskirts.of(density, selection.normals)
         module, run = fit_encoder(learnt, held, encoder, how, rng, monitor, outskirts)
-        graph = graph_with_experts(module, train, selection, spec, parameters, rng, density)
+        graph, fitting = graph_with_experts(
+            module, train, selection, spec, parameters, rng, density
+        )
         return Fitted(
             graph=graph,
             output="embedding",
-            covariance=parameters.covariance,
+            covariance=parameters.covariance or fitting,
             weights=weights_of(module),
             metadata={"best_epoch": run.best_epoch, "artificial_anomalies": artificial},
             history=run.history,

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator
+from anoean_cli.calibration.gaussian import DEFAULT_COVARIANCE, Gaussian, fitting_estimator
 from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
 from anoean_cli.training.density import LogRarity, log_density, plain_features
 from anoean_cli.training.export import onnx_graph
@@ -28,7 +28,6 @@ from anoean_cli.training.teacher import MOST_ROWS, at_most_of_each
 from anoean_plugins.scorers.modules import (
     Expert,
     Experts,
-    LinearNorm,
     LogOddsOfVotes,
     NearestDistance,
     NeighbourDistance,
@@ -52,7 +51,6 @@ PASSES = 10
 MIXED = (1, 2, 4, 8, 16, 30)  # Gaussians of which a density may consist
 FEWEST_ROWS = 20  # of each
 FAR = 10.0  # times as far as the highest tenth, depths count no more
-LARGEST_LOG = 20.0
 ENOUGH_NORMALS = 2000  # with fewer E counts for less, and more is done for the forest
 ENOUGH_ANOMALIES = 100  # with fewer E counts for less, unless there is none
 SMALLEST_DISTANCE = 1e-6
@@ -60,49 +58,52 @@ LEAST_SCALE = 0.1  # of log odds, distances, rarities: normals may all have the 
 CPU = torch.device("cpu")
 
 
-class Stretched(nn.Module):
-    """z′ = μ + (z − μ)·a^(λ − 1)·exp(τ·Σ wᵢsᵢ): embeddings moved away from the normals' centre.
+class Moved(nn.Module):
+    """z′ = u·log(1 + exp(λ·(log a − m)/τ + Σ wᵢsᵢ)): embeddings as far out as they are surprising.
 
-    a is the Mahalanobis distance of z and τ the scale of the tail of log a of normals. So
-    log a′ = τ·(λ·log a / τ + Σ wᵢsᵢ) adds up what is surprising to E and to the experts in one
-    unit, as Fisher (1932, Statistical methods for research workers) combines independent tests.
+    a = ‖(z − μ)·W‖ is the Mahalanobis distance of z, and u = (z − μ)·W/a its direction. m is the
+    median of normals' log a and τ the scale of its tail, so that E's surprise and those of the
+    experts add up in one unit, as Fisher (1932, Statistical methods for research workers) combines
+    independent tests. Normals spread alike in all directions of z′, none of them far more than the
+    rest, or few rows would not tell their mean and covariance.
 
     Args:
         encoder: from (n, features) to (n, d).
-        gaussian: of normals' embeddings.
-        rate: τ.
+        normals: (n, d) embeddings.
+        gaussian: of these.
         weight: λ, of E's own surprise.
         experts: whose weighted surprises are added.
     """
 
     centre: Tensor
+    whitener: Tensor
 
     def __init__(
         self,
         encoder: nn.Module,
+        normals: FloatRows,
         gaussian: Gaussian,
-        rate: float,
         weight: float,
         experts: Experts,
     ) -> None:
         super().__init__()
+        logs = np.log(np.maximum(gaussian.mahalanobis(normals), SMALLEST_DISTANCE))
         self.encoder = encoder
         self.register_buffer("centre", tensor(gaussian.mean))
-        # Not even computed where it counts in full, as with most training sets.
-        self.distance = LinearNorm(gaussian.mean, gaussian.whitener) if weight != 1 else None
-        self.rate = rate
-        self.weight = weight
+        self.register_buffer("whitener", tensor(gaussian.whitener))
+        self.typical = float(np.median(logs))
+        self.rate = weight / (tail_scale(logs) or 1.0)
         self.experts = experts
 
     def forward(self, rows: Tensor, votes: Tensor | None = None) -> Tensor:
-        log_factor = self.rate * self.experts(rows, votes)
-        z = self.encoder(rows)
-        if self.distance is not None:
-            log_distance = self.distance(z).clamp_min(SMALLEST_DISTANCE).double().log()
-            log_factor = log_factor + (self.weight - 1) * log_distance
-        factor = log_factor.clamp_max(LARGEST_LOG).exp().float().unsqueeze(1)
-        stretched: Tensor = self.centre + (z - self.centre) * factor
-        return stretched
+        white = (self.encoder(rows) - self.centre) @ self.whitener
+        distance = white.square().sum(dim=1).sqrt().clamp_min(SMALLEST_DISTANCE)
+        own = self.rate * (distance.double().log() - self.typical)
+        surprise = own + self.experts(rows, votes)
+        # Exact for large ones, whose exponential would overflow.
+        radius = surprise.clamp_min(0) + (1 + (-surprise.abs()).exp()).log()
+        moved: Tensor = white * (radius.float() / distance).unsqueeze(1)
+        return moved
 
 
 def graph_with_experts(
@@ -113,14 +114,17 @@ def graph_with_experts(
     parameters: AnoeanParameters,
     rng: np.random.Generator,
     density: nn.Module | None = None,
-) -> bytes:
-    """The ONNX model that maps rows to their embeddings, moved by the experts.
+) -> tuple[bytes, str]:
+    """The ONNX model that maps rows to their embeddings, moved as far out as they are surprising.
+
+    Beside it, which estimator of the covariance suits these: once moved they spread alike in all
+    directions, and all that few rows would tell beyond that is noise.
 
     Args:
         train: what E learned from; without known anomalies there is no forest. Images have no
             forest, and no novelty without a density.
-        selection: whose normals give τ. The experts on tables pick nothing by these rows, and
-            learn from them as well, from at most 20,000 of each class.
+        selection: whose normals give μ, W, m and τ. The experts on tables pick nothing by these
+            rows, and learn from them as well, from at most 20,000 of each class.
         parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
         density: of images, fitted without those of ``selection``; tables have one of their own.
     """
@@ -131,16 +135,14 @@ def graph_with_experts(
         depths = embed(density, selection.normals, CPU).astype(np.float64)
         experts = Experts([Expert(density, depths, parameters.novelty, LEAST_SCALE)])
     if len(experts) == 0:
-        return onnx_graph(encoder, spec.shape)
+        return onnx_graph(encoder, spec.shape), DEFAULT_COVARIANCE
     z = embed(encoder, selection.normals, CPU)
     gaussian = Gaussian.from_embeddings(z, fitting_estimator(z, parameters.covariance))
-    logs = np.log(np.maximum(gaussian.mahalanobis(z), np.finfo(np.float64).tiny))
-    rate = tail_scale(logs)
-    own_weight = _weight_of_encoder(len(train.normals), int(train.is_anomaly.sum()))
-    module = Stretched(encoder, gaussian, rate, own_weight, experts).eval()
+    weight = _weight_of_encoder(len(train.normals), int(train.is_anomaly.sum()))
+    module = Moved(encoder, z, gaussian, weight, experts).eval()
     if forest is None:
-        return onnx_graph(module, spec.shape)
-    return forest_graph(forest, spec.shape, module, "embedding", spec.plain)
+        return onnx_graph(module, spec.shape), "spherical"
+    return forest_graph(forest, spec.shape, module, "embedding", spec.plain), "spherical"
 
 
 def _experts_on_tables(
