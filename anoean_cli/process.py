@@ -77,12 +77,18 @@ def finish() -> None:
     the process meanwhile, and a batch job that lost nothing would look as if it had failed. It also
     takes a tenth of the time that scoring one row takes.
     """
-    if sys.getprofile() is not None:  # profilers write when all else is over
+    if _is_profiled():  # profilers write when all else is over
         return
     threading._shutdown()  # type: ignore[attr-defined]  # awaits threads
     atexit._run_exitfuncs()
     _write_open_files()
     leave(0)
+
+
+def _is_profiled() -> bool:
+    monitoring = getattr(sys, "monitoring", None)  # which cProfile is by, since Python 3.12
+    by_monitor = monitoring is not None and monitoring.get_tool(monitoring.PROFILER_ID) is not None
+    return by_monitor or sys.getprofile() is not None
 
 
 def _write_open_files() -> None:
@@ -91,11 +97,12 @@ def _write_open_files() -> None:
         return
     for opened in gc.get_objects():
         if issubclass(type(opened), io.TextIOWrapper | io.BufferedWriter | io.BufferedRandom):
-            with suppress(OSError, ValueError):
+            with suppress(Exception):  # a plugin's own kind of file may fail as it likes
                 opened.flush()
     if h5py := sys.modules.get("h5py"):
         for opened in h5py.h5f.get_obj_ids(types=h5py.h5f.OBJ_FILE):
-            h5py.h5f.flush(opened)
+            with suppress(Exception):
+                h5py.h5f.flush(opened)
 
 
 def forget(stream: TextIO) -> None:

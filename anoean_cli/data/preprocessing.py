@@ -35,9 +35,10 @@ MOST_BINNED = 2048  # features of all columns; wider tables have fewer bins a co
 FEWEST_ROWS_A_BIN = 10
 FIRST_BIN = 2  # after a column's standardised value and its quantile
 NARROWEST_BIN = 1e-6  # of quantiles; float32 tells its ends apart
-ONE_UNIT = 3.0  # times their geometric mean is the largest spread of columns in one unit
+LOUDEST = 3.0  # times their geometric mean is the largest spread of columns in one unit
+NARROWEST = 0.05  # of the median range is their smallest
 FEWEST_COLUMNS = 5  # of which that can be said
-RELATIVE_SPREADS = (0.25, 2.5)  # of such columns; more would take quantiles beyond ±CLIP
+WEIGHTS = (0.25, 2.5)  # of such columns; more would take quantiles beyond ±CLIP
 INPUTS = ("bins", "quantile", "standard")
 INPUTS_HELP = "table columns: standardised values, normal quantiles beside them, bins of these too"
 ARRAYS = {  # what files hold, and of what kind (numpy's)
@@ -495,7 +496,7 @@ def fit_table(
             quantile beside that, and ``"bins"`` the quantile's piecewise-linear encoding as well
             (Gorishniy et al. 2022, On Embeddings for Numerical Features, section 3.2), with bins
             of about the same number of training rows. With either of these two, columns in one unit
-            keep a part of how their spreads differ.
+            keep the square root of how their spreads differ.
     """
     most = min(MOST_BINS, MOST_BINNED // max(1, len(schema.numeric))) if inputs == "bins" else 0
     unit = _common_unit(table, is_anomaly, schema) if inputs != "standard" else None
@@ -518,14 +519,24 @@ def _common_unit(
 
     Among pixels, or readings of like sensors, a column that hardly varies tells hardly anything,
     and would count as much as the others once standardised. Of other columns spreads tell only what
-    they are measured in, and one of them is then far larger than most.
+    they are measured in, and one of them is then far larger, or smaller, than most; of flags they
+    tell how rare these are.
     """
     columns = (_floats(_one_chunk(table.column(name))) for name in schema.numeric)
-    spreads = np.array([_spread(_of_normals(values, is_anomaly)) for values in columns])
-    varying = spreads[spreads > 0]
-    if len(varying) < FEWEST_COLUMNS or varying.max() > ONE_UNIT * np.exp(np.log(varying).mean()):
+    normals = (_of_normals(values, is_anomaly) for values in columns)
+    varying = [
+        (_spread(values), np.ptp(values), _is_flag(values))
+        for values in normals
+        if np.ptp(values) > 0
+    ]
+    if len(varying) < FEWEST_COLUMNS:
         return None
-    return float(np.median(varying))
+    spreads, ranges, flags = np.array(varying).T
+    too_loud = spreads.max() > LOUDEST * np.exp(np.log(spreads).mean())
+    too_narrow = ranges.min() < NARROWEST * np.median(ranges)
+    if too_loud or too_narrow or flags.mean() > 0.5:
+        return None
+    return float(np.median(spreads))
 
 
 def _of_normals(values: NDArray[np.float64], is_anomaly: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -535,6 +546,10 @@ def _of_normals(values: NDArray[np.float64], is_anomaly: NDArray[np.bool_]) -> N
         if rows.any():
             return values[rows].clip(-LARGEST, LARGEST)
     return np.zeros(1)
+
+
+def _is_flag(values: NDArray[np.float64]) -> bool:
+    return bool(((values == values.min()) | (values == values.max())).all())
 
 
 def _spread(values: NDArray[np.float64]) -> float:
@@ -552,8 +567,10 @@ def _fit_numeric(
     missing = np.isnan(values)
     present = values[~missing].clip(-LARGEST, LARGEST)
     normal = _of_normals(values, is_anomaly)
-    spread = _spread(normal) or unit or _spread(present) or 1.0
-    weight = np.clip(spread / unit, *RELATIVE_SPREADS) if unit else 1.0
+    own = _spread(normal)
+    # The root, as faults of a column that varies little may be as small.
+    weight = np.clip((own / unit) ** 0.5, *WEIGHTS) if own and unit else 1.0
+    spread = own or min(_spread(present) or 1.0, unit or np.inf)
     knots, quantiles = _normal_quantiles(present) if inputs != "standard" else (_none(), _none())
     quantiles = weight * quantiles
     binned = np.interp(present, knots, quantiles) if len(knots) else _none()
