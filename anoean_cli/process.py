@@ -18,6 +18,7 @@ from typing import TextIO
 
 from anoean_cli.errors import Terminated
 
+BUFFERING = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 ENDINGS: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 came: list[int] = []
@@ -96,7 +97,7 @@ def _write_open_files() -> None:
     if "anoean_cli.registry" not in sys.modules:  # no plugin had a part, and ours are closed
         return
     for opened in gc.get_objects():
-        if issubclass(type(opened), io.TextIOWrapper | io.BufferedWriter | io.BufferedRandom):
+        if issubclass(type(opened), BUFFERING):
             with suppress(Exception):  # a plugin's own kind of file may fail as it likes
                 opened.flush()
     if h5py := sys.modules.get("h5py"):
