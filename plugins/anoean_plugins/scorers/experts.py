@@ -140,9 +140,12 @@ def graph_with_experts(
     gaussian = Gaussian.from_embeddings(z, fitting_estimator(z, parameters.covariance))
     weight = _weight_of_encoder(len(train.normals), int(train.is_anomaly.sum()))
     module = Moved(encoder, z, gaussian, weight, experts).eval()
-    if forest is None:
-        return onnx_graph(module, spec.shape), "spherical"
-    return forest_graph(forest, spec.shape, module, "embedding", spec.plain), "spherical"
+    graph = (
+        onnx_graph(module, spec.shape)
+        if forest is None
+        else forest_graph(forest, spec.shape, module, "embedding", spec.plain)
+    )
+    return graph, "spherical"
 
 
 def _experts_on_tables(
