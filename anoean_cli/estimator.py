@@ -194,7 +194,10 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     def _offset(self, scores: Scores, share: float | None) -> float:
         if share is not None:
             return float(np.percentile(-scores, 100 * share))
-        return -min(self.model_.calibration.threshold, float(np.nextafter(scores.max(), -np.inf)))
+        calibration = self.model_.calibration
+        if not calibration.exact:  # few rows, which the model all knows better than new ones
+            return -calibration.threshold
+        return -min(calibration.threshold, float(np.nextafter(scores.max(), -np.inf)))
 
     def score_samples(self, X: ArrayLike) -> Scores:
         """Return minus the Mahalanobis distance of each row: the lower, the more anomalous.

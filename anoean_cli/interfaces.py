@@ -310,6 +310,8 @@ class Fitted:
         output: ``"embedding"`` when the graph gives (n, latent_dim) float32, to be scored by the
             Gaussian; ``"score"`` when it gives (n,) float raw scores, high for anomalies.
         covariance: estimator of Σ that suits the embedding, unless the user names one.
+        held_out: (m, latent_dim) what the graph would give for the selection normals, had nothing
+            in it learned from them; None where it gives that.
         arrays: what such a plugin scores by, as named arrays of numbers.
         weights: the encoder's weights by name, for inspection and reuse.
         metadata: JSON that ``info`` shows.
@@ -319,6 +321,7 @@ class Fitted:
     graph: bytes | None = None
     output: Literal["embedding", "score"] = "embedding"
     covariance: str = "ledoit-wolf"
+    held_out: FloatRows | None = None
     arrays: State = field(default_factory=dict)
     weights: State = field(default_factory=dict)
     metadata: Mapping[str, Json] = field(default_factory=dict)

@@ -43,10 +43,10 @@ class Gaussian:
 
         ``empirical`` is the sample covariance with divisor n − 1, ``ledoit-wolf`` shrinks it
         towards a multiple of I, ``mcd`` is the minimum covariance determinant, which outliers
-        among the rows do not move, and ``spherical`` the mean variance times I. An estimate that
-        is not positive definite in float64 (fewer rows than dimensions, a dead or a doubled
-        dimension) gets the smallest ridge of 1e-10, 1e-9, … times its mean variance that makes it
-        so.
+        among the rows do not move. ``spherical`` is a multiple of I about 0, as N(0, I) itself: the
+        mean square of the coordinates. An estimate that is not positive definite in float64 (fewer
+        rows than dimensions, a dead or a doubled dimension) gets the smallest ridge of 1e-10,
+        1e-9, … times its mean variance that makes it so.
 
         Args:
             z: (n, d) embeddings of normals, n >= 2; more than 2·d for ``mcd``.
@@ -228,7 +228,7 @@ def _estimate(rows: Scores, estimator: str, seed: int) -> tuple[Scores, Scores]:
     if estimator == "ledoit-wolf":
         return _ledoit_wolf(rows)
     if estimator == "spherical":
-        return rows.mean(axis=0), rows.var(axis=0, ddof=1).mean() * np.eye(rows.shape[1])
+        return np.zeros(rows.shape[1]), np.square(rows).mean() * np.eye(rows.shape[1])
     return _minimum_determinant(rows, seed)
 
 

@@ -11,6 +11,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anoean_cli.calibration.gaussian import COVARIANCES
 from anoean_cli.errors import FileFormatError, PluginError
@@ -68,6 +69,19 @@ def try_graph(runner: GraphRunner, rows: FloatRows, output: str) -> None:
     alone = np.concatenate([runner(rows[[at]]) for at in some])
     if np.abs(alone - together[some]).max() > NEGLIGIBLE * np.abs(together).max():
         raise FileFormatError("the graph gives a row alone another result than among others")
+
+
+def check_held_out(held_out: object, normals: NDArray[np.float32]) -> None:
+    """Look whether embeddings can stand for those that the graph gives of the selection normals.
+
+    Raises:
+        FileFormatError: they cannot.
+    """
+    if not isinstance(held_out, np.ndarray) or held_out.shape != normals.shape:
+        told = getattr(held_out, "shape", type(held_out).__name__)
+        raise FileFormatError(f"its held_out is {told}, not the {normals.shape} of the graph")
+    if not np.issubdtype(held_out.dtype, np.floating) or not np.isfinite(held_out).all():
+        raise FileFormatError("its held_out has what are not finite floating-point numbers")
 
 
 def _breaches(fitted: Any) -> Iterator[str]:

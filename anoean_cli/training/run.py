@@ -51,7 +51,7 @@ from anoean_cli.interfaces import (
 )
 from anoean_cli.storage.checkpoint import Checkpoint
 from anoean_cli.training.columns import told_of_columns
-from anoean_cli.training.contract import blaming_for_graph, checked, try_graph
+from anoean_cli.training.contract import blaming_for_graph, check_held_out, checked, try_graph
 from anoean_cli.training.mislabelled import is_asked_for, without_doubtful
 from anoean_cli.training.settings import AUTO_INPUTS
 
@@ -561,6 +561,9 @@ def _calibrated_model(
     }
     selection = kept["selection"]
     normals = selection.output[~selection.is_anomaly]
+    if fitted.held_out is not None:
+        check_held_out(fitted.held_out, normals)
+        selection.output[~selection.is_anomaly] = normals = fitted.held_out
     estimator = None
     if fitted.output == "embedding":
         estimator = request.covariance or _chosen_estimator(normals, fitted, watcher)

@@ -60,7 +60,7 @@ def some(seed: int, normals: int = 400, anomalies: int = 40) -> Rows:
 
 def embedder(parameters: AnoeanParameters, train: Rows) -> Callable[[FloatRows], FloatRows]:
     rng = np.random.default_rng(0)
-    graph, _ = graph_with_experts(Blind(), train, some(1), SPEC, parameters, rng)
+    graph = graph_with_experts(Blind(), train, some(1), SPEC, parameters, rng).onnx
     session = onnxruntime.InferenceSession(graph)
     return lambda rows: session.run(["embedding"], {"rows": rows})[0]
 
@@ -116,17 +116,21 @@ def test_a_larger_weight_moves_more_and_directions_stay():
     np.testing.assert_allclose(steps[1] / lengths[1], steps[0] / lengths[0], atol=1e-3)
 
 
-class Calm(nn.Module):
-    """Experts that nothing surprises."""
+class Experts(nn.Module):
+    """All that they see surprises them as much."""
+
+    def __init__(self, surprise: float = 0.0) -> None:
+        super().__init__()
+        self.surprise = surprise
 
     def forward(self, rows: torch.Tensor, votes: None) -> torch.Tensor:
-        return torch.zeros(len(rows), dtype=torch.float64)
+        return torch.full((len(rows),), self.surprise, dtype=torch.float64)
 
 
 def radii(z: np.ndarray, weight: float) -> np.ndarray:
     """How far out the encoder alone, of that weight, has rows whose embeddings are z."""
     gaussian = Gaussian.from_embeddings(z)
-    moved = Moved(nn.Identity(), z, gaussian, weight, Calm())(torch.tensor(z).float())
+    moved = Moved(nn.Identity(), z, gaussian, weight, Experts())(torch.tensor(z).float())
     return np.linalg.norm(moved.numpy(), axis=1)
 
 
@@ -141,9 +145,22 @@ def test_the_encoders_surprise_counts_by_its_weight(weight: float):
 
 def test_moved_normals_spread_alike_in_all_directions():
     z = np.random.default_rng(0).normal(size=(5000, 2)) @ [[9, 4], [0, 0.1]] + 7
-    moved = Moved(nn.Identity(), z, Gaussian.from_embeddings(z), 1, Calm())(torch.tensor(z).float())
+    moved = Moved(nn.Identity(), z, Gaussian.from_embeddings(z), 1, Experts())(
+        torch.tensor(z).float()
+    )
     covariance = np.cov(moved.numpy().T)
     np.testing.assert_allclose(covariance / covariance[0, 0], np.eye(2), atol=0.1)
+
+
+def test_a_row_at_the_centre_is_moved_as_far_as_the_nearest_normal():
+    z = np.random.default_rng(0).normal(size=(500, 2))
+    gaussian = Gaussian.from_embeddings(z)
+    nearest = z[gaussian.mahalanobis(z).argmin()]
+    module = Moved(nn.Identity(), z, gaussian, 1, Experts(surprise=30))
+    moved = module(torch.tensor(np.stack([gaussian.mean, nearest])).float())
+    at_centre, normal = np.linalg.norm(moved.numpy(), axis=1)
+    assert at_centre == pytest.approx(normal, rel=1e-3)
+    assert normal > 1
 
 
 def test_normals_that_are_all_as_far_are_moved_by_the_experts_alone():
@@ -183,8 +200,8 @@ def test_a_density_is_an_expert_where_rows_are_few_or_no_anomaly_is_known(
 ):
     rng = np.random.default_rng(0)
     train = some(0, normals, anomalies)
-    found, _ = graph_with_experts(Blind(), train, some(1), SPEC, BOTH, rng)
-    graph = onnx.load_model_from_string(found)
+    found = graph_with_experts(Blind(), train, some(1), SPEC, BOTH, rng)
+    graph = onnx.load_model_from_string(found.onnx)
     assert ("ReduceLogSumExp" in {node.op_type for node in graph.graph.node}) == expected
 
 
@@ -263,6 +280,37 @@ def test_rows_that_are_next_to_equal_are_no_reason_to_warn():
 def test_experts_that_see_all_rows_alike_stay_finite():
     flat = Rows(np.zeros((30, 4), np.float32), np.repeat([False, True], [25, 5]))
     assert np.isfinite(embedder(BOTH, flat)(KNOWN)).all()
+
+
+def lengths_by(graph: bytes, rows: FloatRows) -> NDArray[np.float64]:
+    embeddings = onnxruntime.InferenceSession(graph).run(None, {"rows": rows})[0]
+    return np.linalg.norm(embeddings, axis=1)
+
+
+@pytest.mark.parametrize(("normals", "are_shared"), [(60, False), (19, True)])
+@pytest.mark.parametrize("anomalies", [0, 10])
+def test_held_out_normals_are_as_far_out_as_new_ones(
+    normals: int, are_shared: bool, anomalies: int
+):
+    """By the graph itself those that experts learnt from would be closer, and nothing normal."""
+    train = some(0, normals, anomalies)
+    selection = some(0, normals, 0) if are_shared else some(1)
+    graph = graph_with_experts(Blind(), train, selection, SPEC, BOTH, np.random.default_rng(0))
+    assert graph.held_out is not None
+    held_out = np.median(np.linalg.norm(graph.held_out, axis=1))
+    learnt = np.median(lengths_by(graph.onnx, selection.normals))
+    new = np.median(lengths_by(graph.onnx, some(2, 2000).normals))
+    assert learnt < 0.8 * new
+    assert abs(held_out - new) < 0.7 * (new - learnt)
+
+
+def test_a_sphere_that_is_asked_for_is_the_one_that_is_made_unasked():
+    asked, unasked = (
+        graph_with_experts(Blind(), some(0), some(1), SPEC, parameters, np.random.default_rng(0))
+        for parameters in (replace(BOTH, covariance="spherical"), BOTH)
+    )
+    assert unasked.covariance == "spherical"
+    np.testing.assert_array_equal(asked.held_out, unasked.held_out)
 
 
 def test_a_handful_of_rows_is_enough():

@@ -18,7 +18,7 @@ from anoean_cli.data.splits import SplitRequest
 from anoean_cli.errors import FileFormatError, PluginError
 from anoean_cli.inference.runner import GraphRunner
 from anoean_cli.interfaces import ExampleSpec, Fitted, FloatRows, LoadRequest
-from anoean_cli.training.contract import checked, try_graph
+from anoean_cli.training.contract import check_held_out, checked, try_graph
 from anoean_cli.training.run import TrainRequest, train_model
 
 FEATURES = 4
@@ -131,6 +131,20 @@ def test_a_graph_that_takes_each_row_by_itself_passes(bytes_of_graph, output, n)
 def test_a_graph_that_gives_something_else_is_refused(bytes_of_graph, output, told) -> None:
     with pytest.raises(FileFormatError, match=told):
         try_graph(GraphRunner(bytes_of_graph, SPEC), rows(), output)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "told"),
+    [
+        ("none", r"its held_out is str, not the \(3, 2\)"),
+        (np.zeros((1, 2)), r"its held_out is \(1, 2\), not the \(3, 2\)"),
+        (np.full((3, 2), np.nan), "are not finite"),
+        (np.zeros((3, 2), np.int64), "are not finite"),
+    ],
+)
+def test_held_out_embeddings_of_other_shape_or_kind_are_refused(held_out, told: str) -> None:
+    with pytest.raises(FileFormatError, match=told):
+        check_held_out(held_out, np.zeros((3, 2), np.float32))
 
 
 @pytest.mark.parametrize(

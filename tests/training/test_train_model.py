@@ -185,13 +185,25 @@ def test_no_anomalies_train_against_artificial_ones():
     assert b"TreeEnsemble" not in model.graph
 
 
-@pytest.mark.parametrize("normals", [3, 29, 30, 99, 100])
+@pytest.mark.parametrize("normals", [3, 19, 20, 99, 100])
 def test_the_fewest_rows_still_give_a_model(normals):
     dataset = made_up(normals, 6)
     model = train_model(dataset, request(dataset))
     scores = model.anomaly_score(dataset.examples)
     assert np.isfinite(scores).all()
     assert model.calibration.exact == (normals >= 100)
+
+
+@pytest.mark.parametrize(("normals", "anomalies"), [(12, 6), (40, 0), (60, 6)])
+def test_new_normals_are_flagged_as_rarely_as_few_references_allow(normals: int, anomalies: int):
+    """Three times the rate is what so few references may miss it by."""
+    dataset = made_up(normals, anomalies)
+    model = train_model(dataset, request(dataset))
+    rng = np.random.default_rng(1)
+    new = pa.table({name: rng.normal(size=2000) for name in ("x", "y")})
+    found = model.score(new)
+    assert found.is_anomaly.mean() < 3 * model.calibration.rule["fpr"]
+    assert 0.25 < np.median(found.p_values) < 0.75
 
 
 def test_a_test_that_leaves_one_normal_is_refused():

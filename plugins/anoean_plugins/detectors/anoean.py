@@ -53,13 +53,12 @@ class Detector:
             if parameters.generated > 0:
                 outskirts = Outskirts.of(density, selection.normals)
         module, run = fit_encoder(learnt, held, encoder, how, rng, monitor, outskirts)
-        graph, fitting = graph_with_experts(
-            module, train, selection, spec, parameters, rng, density
-        )
+        graph = graph_with_experts(module, train, selection, spec, parameters, rng, density)
         return Fitted(
-            graph=graph,
+            graph=graph.onnx,
             output="embedding",
-            covariance=parameters.covariance or fitting,
+            covariance=parameters.covariance or graph.covariance,
+            held_out=graph.held_out,
             weights=weights_of(module),
             metadata={"best_epoch": run.best_epoch, "artificial_anomalies": artificial},
             history=run.history,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from itertools import islice, product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -55,21 +55,22 @@ ENOUGH_NORMALS = 2000  # with fewer E counts for less, and more is done for the 
 ENOUGH_ANOMALIES = 100  # with fewer E counts for less, unless there is none
 SMALLEST_DISTANCE = 1e-6
 LEAST_SCALE = 0.1  # of log odds, distances, rarities: normals may all have the same
+LEAST_TAIL = 0.01  # of E's log distances, which differ less
 CPU = torch.device("cpu")
 
 
 class Moved(nn.Module):
     """z′ = u·log(1 + exp(λ·(log a − m)/τ + Σ wᵢsᵢ)): embeddings as far out as they are surprising.
 
-    a = ‖(z − μ)·W‖ is the Mahalanobis distance of z, and u = (z − μ)·W/a its direction. m is the
-    median of normals' log a and τ the scale of its tail, so that E's surprise and those of the
-    experts add up in one unit, as Fisher (1932, Statistical methods for research workers) combines
-    independent tests. Normals spread alike in all directions of z′, none of them far more than the
-    rest, or few rows would not tell their mean and covariance.
+    a = ‖(z − μ)·W‖ is the Mahalanobis distance of z, no less than the least of normals, and u the
+    direction of (z − μ)·W, of length 1. m is the median of normals' log a and τ the scale of its
+    tail, so that E's surprise and those of the experts add up in one unit, as Fisher (1932,
+    Statistical methods for research workers) combines independent tests. z′ has the normals' centre
+    at 0 and spreads alike in all directions, so that ‖z′‖ ranks rows as that sum does.
 
     Args:
         encoder: from (n, features) to (n, d).
-        normals: (n, d) embeddings.
+        normals: (m, d) embeddings.
         gaussian: of these.
         weight: λ, of E's own surprise.
         experts: whose weighted surprises are added.
@@ -77,6 +78,7 @@ class Moved(nn.Module):
 
     centre: Tensor
     whitener: Tensor
+    nudge: Tensor
 
     def __init__(
         self,
@@ -87,23 +89,48 @@ class Moved(nn.Module):
         experts: Experts,
     ) -> None:
         super().__init__()
-        logs = np.log(np.maximum(gaussian.mahalanobis(normals), SMALLEST_DISTANCE))
+        distances = np.maximum(gaussian.mahalanobis(normals), SMALLEST_DISTANCE)
+        logs = np.log(distances)
         self.encoder = encoder
         self.register_buffer("centre", tensor(gaussian.mean))
         self.register_buffer("whitener", tensor(gaussian.whitener))
+        # The centre itself has no direction, and experts may find a row there surprising.
+        self.register_buffer("nudge", SMALLEST_DISTANCE * torch.eye(1, len(gaussian.mean))[0])
+        self.least = float(distances.min())
         self.typical = float(np.median(logs))
-        self.rate = weight / (tail_scale(logs) or 1.0)
+        self.rate = weight / max(tail_scale(logs), LEAST_TAIL)
         self.experts = experts
 
     def forward(self, rows: Tensor, votes: Tensor | None = None) -> Tensor:
-        white = (self.encoder(rows) - self.centre) @ self.whitener
+        """(n, features) and, where there is a forest, its (n, 1) votes → (n, d) float32."""
+        return self.moved(self.encoder(rows), self.experts(rows, votes))
+
+    def moved(self, z: Tensor, surprise: Tensor) -> Tensor:
+        """(n, d) embeddings and the experts' (n,) surprises → (n, d) float32."""
+        white = (z - self.centre) @ self.whitener + self.nudge
         distance = white.square().sum(dim=1).sqrt().clamp_min(SMALLEST_DISTANCE)
-        own = self.rate * (distance.double().log() - self.typical)
-        surprise = own + self.experts(rows, votes)
+        own = self.rate * (distance.clamp_min(self.least).double().log() - self.typical)
+        total = own + surprise
         # Exact for large ones, whose exponential would overflow.
-        radius = surprise.clamp_min(0) + (1 + (-surprise.abs()).exp()).log()
+        radius = total.clamp_min(0) + (1 + (-total.abs()).exp()).log()
         moved: Tensor = white * (radius.float() / distance).unsqueeze(1)
         return moved
+
+
+class Graph(NamedTuple):
+    """What scores, and what calibration has to know of it.
+
+    Attributes:
+        onnx: from (n, *shape) float32 rows to their (n, d) embeddings.
+        covariance: the estimator that suits these: moved by experts they spread alike in all
+            directions, and all that few rows would tell beyond that is noise.
+        held_out: (m, d) embeddings of the selection normals, moved by experts who have not learnt
+            from them; None where these have not, or where of so many rows it makes no difference.
+    """
+
+    onnx: bytes
+    covariance: str = DEFAULT_COVARIANCE
+    held_out: FloatRows | None = None
 
 
 def graph_with_experts(
@@ -114,18 +141,18 @@ def graph_with_experts(
     parameters: AnoeanParameters,
     rng: np.random.Generator,
     density: nn.Module | None = None,
-) -> tuple[bytes, str]:
-    """The ONNX model that maps rows to their embeddings, moved as far out as they are surprising.
-
-    Beside it, which estimator of the covariance suits these: once moved they spread alike in all
-    directions, and all that few rows would tell beyond that is noise.
+) -> Graph:
+    """The model that maps rows to their embeddings, moved as far out as they are surprising.
 
     Args:
+        encoder: from (n, *shape) rows to (n, d).
         train: what E learned from; without known anomalies there is no forest. Images have no
             forest, and no novelty without a density.
         selection: whose normals give μ, W, m and τ. The experts on tables pick nothing by these
             rows, and learn from them as well, from at most 20,000 of each class.
+        spec: of the rows.
         parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
+        rng: of folds, forests and centres.
         density: of images, fitted without those of ``selection``; tables have one of their own.
     """
     experts, forest = Experts(), None
@@ -135,17 +162,30 @@ def graph_with_experts(
         depths = embed(density, selection.normals, CPU).astype(np.float64)
         experts = Experts([Expert(density, depths, parameters.novelty, LEAST_SCALE)])
     if len(experts) == 0:
-        return onnx_graph(encoder, spec.shape), DEFAULT_COVARIANCE
+        return Graph(onnx_graph(encoder, spec.shape))
     z = embed(encoder, selection.normals, CPU)
-    gaussian = Gaussian.from_embeddings(z, fitting_estimator(z, parameters.covariance))
+    gaussian = Gaussian.from_embeddings(z, _whitening(z, parameters.covariance))
     weight = _weight_of_encoder(len(train.normals), int(train.is_anomaly.sum()))
     module = Moved(encoder, z, gaussian, weight, experts).eval()
-    graph = (
+    held_out = None
+    if spec.kind == "table" and _are_few(train):
+        surprises = experts.of_normals()[-len(z) :]
+        held_out = module.moved(tensor(z), tensor(surprises, np.float64)).numpy()
+    onnx = (
         onnx_graph(module, spec.shape)
         if forest is None
         else forest_graph(forest, spec.shape, module, "embedding", spec.plain)
     )
-    return graph, "spherical"
+    return Graph(onnx, "spherical", held_out)
+
+
+def _whitening(z: FloatRows, covariance: str | None) -> str:
+    """The estimator of W: the one asked for, but that E's embeddings are no sphere."""
+    return fitting_estimator(z, None if covariance == "spherical" else covariance)
+
+
+def _are_few(train: Rows) -> bool:
+    return len(train.normals) < ENOUGH_NORMALS
 
 
 def _experts_on_tables(
@@ -162,9 +202,9 @@ def _experts_on_tables(
     """
     on_rows: list[Expert] = []
     on_votes, forest = None, None
-    few = len(train.normals) < ENOUGH_NORMALS
+    few = _are_few(train)
     any_anomaly = bool(train.is_anomaly.any())
-    known = at_most_of_each(_joined(train, selection), MOST_ROWS, rng)
+    known = at_most_of_each(_known(train, selection), MOST_ROWS, rng)
     if parameters.forest > 0 and any_anomaly:
         forest = _forest(known, spec, rng, few)
         half_a_vote = 0.5 / len(forest.estimators_)
@@ -191,10 +231,13 @@ def _weight_of_encoder(normals: int, anomalies: int) -> float:
     return weight
 
 
-def _joined(*parts: Rows) -> Rows:
+def _known(train: Rows, selection: Rows) -> Rows:
+    """All rows, each once: very few normals are those of both roles. Selection's come last."""
+    shared = np.array_equal(train.normals, selection.normals, equal_nan=True)
+    more = selection.is_anomaly | (not shared)
     return Rows(
-        np.concatenate([part.examples for part in parts]),
-        np.concatenate([part.is_anomaly for part in parts]),
+        np.concatenate([train.examples, selection.examples[more]]),
+        np.concatenate([train.is_anomaly, selection.is_anomaly[more]]),
     )
 
 
@@ -237,7 +280,8 @@ def _forest(known: Rows, spec: ExampleSpec, rng: np.random.Generator, few: bool)
 def rarity(
     normals: FloatRows, folds: int, spec: ExampleSpec, rng: np.random.Generator
 ) -> tuple[nn.Module, NDArray[np.float64]]:
-    """How rare a row is among (n, features) normals, and that of normals left out of the fit.
+    """How rare a row is among (n, features) normals, and that of normals left out of the fit, in
+    the order of the rows.
 
     Of 1, 2, 4 … 30 Gaussians as many are mixed as make those left out likeliest: of few rows more
     would describe these alone.
@@ -248,19 +292,21 @@ def rarity(
     from sklearn.model_selection import KFold
 
     folded = KFold(min(FOLDS, len(normals)), shuffle=True, random_state=random_state(rng))
-    parts = [(normals[kept], normals[left]) for kept, left in islice(folded.split(normals), folds)]
+    parts = list(islice(folded.split(normals), folds))
+    in_order = np.argsort(np.concatenate([left for _, left in parts]))
     most = max(1, len(normals) // FEWEST_ROWS)
     fitted = {
-        mixed: [log_density(kept, spec, rng, mixed) for kept, _ in parts]
+        mixed: [log_density(normals[kept], spec, rng, mixed) for kept, _ in parts]
         for mixed in MIXED
         if mixed <= most
     }
 
     def of_left_out(opinions: Iterable[nn.Module]) -> NDArray[np.float64]:
         told = [
-            embed(opinion, left, CPU) for opinion, (_, left) in zip(opinions, parts, strict=True)
+            embed(opinion, normals[left], CPU)
+            for opinion, (_, left) in zip(opinions, parts, strict=True)
         ]
-        return np.concatenate(told).astype(np.float64)
+        return np.concatenate(told)[in_order].astype(np.float64)
 
     mixed = min(fitted, key=lambda mixed: _without_far_ones(of_left_out(fitted[mixed])))
     rarities = of_left_out(LogRarity(density) for density in fitted[mixed])

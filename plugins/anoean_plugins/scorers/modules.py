@@ -269,6 +269,9 @@ class Expert(nn.Module):
         of_normals: (m,) opinions of normals that it has not learnt from.
         weight: factor on the surprise.
         least_scale: as `Surprise` takes it.
+
+    Attributes:
+        at_normals: (m,) the weighted surprise at each of these.
     """
 
     def __init__(
@@ -282,6 +285,7 @@ class Expert(nn.Module):
         self.opinion = opinion
         self.surprise = Surprise(of_normals, least_scale)
         self.weight = weight
+        self.at_normals = weight * self.surprise(tensor(of_normals, np.float64)).numpy()
 
     def forward(self, seen: Tensor) -> Tensor:
         surprise: Tensor = self.weight * self.surprise(self.opinion(seen))
@@ -304,6 +308,12 @@ class Experts(nn.Module):
     def __len__(self) -> int:
         return len(self.on_rows) + (self.on_votes is not None)
 
+    def of_normals(self) -> NDArray[np.float64]:
+        """(m,) what they say of the normals which all have the opinions of."""
+        experts = [*self.on_rows, *([] if self.on_votes is None else [self.on_votes])]
+        said: NDArray[np.float64] = np.sum([expert.at_normals for expert in experts], axis=0)
+        return said
+
     def forward(self, rows: Tensor, votes: Tensor | None = None) -> Tensor:
         """(n, features) and, where there is a forest, (n, 1) → (n,) float64."""
         of_votes = [] if self.on_votes is None else [self.on_votes(votes)]
@@ -312,6 +322,7 @@ class Experts(nn.Module):
 
 TAIL_SHARE = 0.1
 KNOTS = 16
+FEWEST_APART = 10  # to tell a tail apart by
 
 
 def tail_scale(references: NDArray[np.float64]) -> float:
@@ -325,10 +336,28 @@ def tail_scale(references: NDArray[np.float64]) -> float:
 def _surprise_knots(
     references: NDArray[np.float64], least_scale: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where −log p bends, and by how much its slope grows there."""
-    shares = np.geomspace(1, TAIL_SHARE, KNOTS)
-    knots, first = np.unique(np.quantile(references, 1 - shares), return_index=True)
-    heights = -np.log(shares[first])
-    scale = max(tail_scale(references) or float(np.ptp(references)), least_scale)
+    """Where −log p bends, and by how much its slope grows there.
+
+    Where all but the tail tie, as of a table of doubles, it is told apart within the tail: the
+    step from the tie to it is no unit for what lies beyond.
+    """
+    knots, heights = _quantile_knots(references)
+    tail = references
+    apart = references[references > knots[0]]
+    if len(knots) == 1 and len(apart) >= FEWEST_APART:
+        tail = apart
+        more, higher = _quantile_knots(apart)
+        knots = np.append(knots, more)
+        heights = np.append(heights, higher - np.log(len(apart) / len(references)))
+    scale = max(tail_scale(tail) or float(np.ptp(references)), least_scale)
     slopes = np.append(np.diff(heights) / np.diff(knots), 1 / scale)
     return knots, np.diff(slopes, prepend=0.0)
+
+
+def _quantile_knots(
+    references: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distinct quantiles of the references and −log of the share at least as high as each."""
+    shares = np.geomspace(1, TAIL_SHARE, KNOTS)
+    knots, first = np.unique(np.quantile(references, 1 - shares), return_index=True)
+    return knots, -np.log(shares[first])
