@@ -195,7 +195,7 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         if share is not None:
             return float(np.percentile(-scores, 100 * share))
         calibration = self.model_.calibration
-        if not calibration.exact:  # few rows, which the model all knows better than new ones
+        if not calibration.exact:  # few rows: it learned from all, and new ones score higher
             return -calibration.threshold
         return -min(calibration.threshold, float(np.nextafter(scores.max(), -np.inf)))
 

@@ -310,8 +310,8 @@ class Fitted:
         output: ``"embedding"`` when the graph gives (n, latent_dim) float32, to be scored by the
             Gaussian; ``"score"`` when it gives (n,) float raw scores, high for anomalies.
         covariance: estimator of Σ that suits the embedding, unless the user names one.
-        held_out: (m, latent_dim) what the graph would give for the selection normals, had nothing
-            in it learned from them; None where it gives that.
+        held_out: (m, latent_dim) embeddings that the graph would give for the selection normals, in
+            their order, had nothing in it learned from them; None where it gives these.
         arrays: what such a plugin scores by, as named arrays of numbers.
         weights: the encoder's weights by name, for inspection and reuse.
         metadata: JSON that ``info`` shows.

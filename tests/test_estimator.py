@@ -86,6 +86,13 @@ def test_contamination_flags_that_share(rows: Any) -> None:
             AnoEAN(contamination=wrong).fit(X, y)
 
 
+def test_of_few_rows_the_offset_is_the_threshold_that_holds_for_new_ones(rows: Any) -> None:
+    """Those that it learned from lie closer; of many some gave the threshold and are above it."""
+    few = AnoEAN(max_iter=1, random_state=0).fit(rows[0][:50])
+    assert few.offset_ == -few.model_.calibration.threshold
+    assert few.score_samples(rows[0][:50]).min() > few.offset_
+
+
 @pytest.mark.parametrize(("rows_left", "share"), [(50, 0.01), (30, 0.001), (5, 0.1)])
 def test_a_share_of_less_than_a_row_is_a_quantile_too(
     rows: Any, rows_left: int, share: float

@@ -29,7 +29,7 @@ SHARE_SET_ASIDE = 0.1
 ENOUGH_FOR_ONE_PERCENT = 99
 MOST_SET_ASIDE = 20_000
 FEWEST_TO_CALIBRATE = 100
-FEWEST_TO_SELECT = 20
+FEWEST_TO_SELECT = 30
 FEW_ANOMALIES = 25
 FEWEST_NORMALS = 3
 # A shortage up to this share of the training rows leaves the test as large as asked for, so that

@@ -563,7 +563,8 @@ def _calibrated_model(
     normals = selection.output[~selection.is_anomaly]
     if fitted.held_out is not None:
         check_held_out(fitted.held_out, normals)
-        selection.output[~selection.is_anomaly] = normals = fitted.held_out
+        normals = fitted.held_out.astype(normals.dtype)
+        selection.output[~selection.is_anomaly] = normals
     estimator = None
     if fitted.output == "embedding":
         estimator = request.covariance or _chosen_estimator(normals, fitted, watcher)

@@ -443,16 +443,19 @@ def test_surprise_is_minus_log_p_and_goes_on_rising_beyond_the_references():
     np.testing.assert_allclose(Surprise(references)(at), at, rtol=0.1)
 
 
-def test_surprise_tells_a_tail_apart_though_all_else_ties():
-    """The step from the tie is no unit: log distances of equal rows are far below all others."""
+@pytest.mark.parametrize("several", [0, 1, 900])
+def test_surprise_tells_a_tail_apart_though_all_else_is_far_from_it(several: int):
+    """The step is no unit: log distances of equal rows are far below all others."""
     import torch
     from anoean_plugins.scorers.modules import Surprise
 
     tail = np.random.default_rng(0).exponential(size=50)
-    surprise = Surprise(np.concatenate([np.full(950, -1000.0), tail]))
-    found = surprise(torch.tensor([-1000.0, 0.0, 1.0, 2.0, 6.0])).numpy()
-    expected = np.array([0, *(np.log(20) + np.array([0, 1, 2, 6]))])
-    np.testing.assert_allclose(found, expected, rtol=0.25)
+    rest = np.full(950, -1000.0)
+    rest[:several] -= np.arange(several) / 100
+    surprise = Surprise(np.concatenate([rest, tail]))
+    found = surprise(torch.tensor([-2000.0, 0.0, 1.0, 2.0, 6.0])).numpy()
+    np.testing.assert_allclose(found[1:], np.log(20) + np.array([0, 1, 2, 6]), rtol=0.25)
+    assert found[0] == 0
 
 
 def test_at_most_draws_a_sample_and_says_so():

@@ -304,6 +304,24 @@ def test_held_out_normals_are_as_far_out_as_new_ones(
     assert abs(held_out - new) < 0.7 * (new - learnt)
 
 
+def mixed(rows: Rows, seed: int) -> Rows:
+    order = np.random.default_rng(seed).permutation(len(rows.is_anomaly))
+    return Rows(rows.examples[order], rows.is_anomaly[order])
+
+
+@pytest.mark.parametrize("parameters", [BOTH, FOREST, NOVELTY])
+def test_held_out_normals_are_in_their_order(parameters: AnoeanParameters):
+    selection = mixed(some(1), 1)
+    rng = np.random.default_rng(0)
+    graph = graph_with_experts(Blind(), mixed(some(0), 0), selection, SPEC, parameters, rng)
+    session = onnxruntime.InferenceSession(graph.onnx)
+    learnt = session.run(None, {"rows": selection.normals})[0]
+    lengths = [np.linalg.norm(some, axis=1) for some in (graph.held_out, learnt)]
+    directions = graph.held_out / lengths[0][:, None], learnt / lengths[1][:, None]
+    np.testing.assert_allclose(*directions, atol=1e-3)
+    assert np.corrcoef(*lengths)[0, 1] > 0.7
+
+
 def test_a_sphere_that_is_asked_for_is_the_one_that_is_made_unasked():
     asked, unasked = (
         graph_with_experts(Blind(), some(0), some(1), SPEC, parameters, np.random.default_rng(0))

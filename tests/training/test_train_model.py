@@ -15,6 +15,7 @@ from anoean_cli import environment
 from anoean_cli.data.splits import SplitRequest
 from anoean_cli.errors import DataError, PluginError, UsageError
 from anoean_cli.inference.model import load_model
+from anoean_cli.inference.recalibration import Rule, recalibrated
 from anoean_cli.interfaces import Apportionment, Dataset, LoadRequest
 from anoean_cli.storage.checkpoint import Checkpoint
 from anoean_cli.training import run as training
@@ -185,7 +186,7 @@ def test_no_anomalies_train_against_artificial_ones():
     assert b"TreeEnsemble" not in model.graph
 
 
-@pytest.mark.parametrize("normals", [3, 19, 20, 99, 100])
+@pytest.mark.parametrize("normals", [3, 29, 30, 99, 100])
 def test_the_fewest_rows_still_give_a_model(normals):
     dataset = made_up(normals, 6)
     model = train_model(dataset, request(dataset))
@@ -204,6 +205,8 @@ def test_new_normals_are_flagged_as_rarely_as_few_references_allow(normals: int,
     found = model.score(new)
     assert found.is_anomaly.mean() < 3 * model.calibration.rule["fpr"]
     assert 0.25 < np.median(found.p_values) < 0.75
+    again = recalibrated(model, None, Rule(), covariance="spherical")
+    assert again.calibration.threshold == pytest.approx(model.calibration.threshold)
 
 
 def test_a_test_that_leaves_one_normal_is_refused():

@@ -232,7 +232,8 @@ def _weight_of_encoder(normals: int, anomalies: int) -> float:
 
 
 def _known(train: Rows, selection: Rows) -> Rows:
-    """All rows, each once: very few normals are those of both roles. Selection's come last."""
+    """All rows, each once: very few normals are those of both roles. Selection's come last, as
+    `graph_with_experts` takes for granted."""
     shared = np.array_equal(train.normals, selection.normals, equal_nan=True)
     more = selection.is_anomaly | (not shared)
     return Rows(

@@ -338,13 +338,13 @@ def _surprise_knots(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where −log p bends, and by how much its slope grows there.
 
-    Where all but the tail tie, as of a table of doubles, it is told apart within the tail: the
-    step from the tie to it is no unit for what lies beyond.
+    Where the step to the tail is longer than the tail, as of a table of doubles, the tail has
+    quantiles of its own: the step is no unit for what lies beyond.
     """
     knots, heights = _quantile_knots(references)
     tail = references
-    apart = references[references > knots[0]]
-    if len(knots) == 1 and len(apart) >= FEWEST_APART:
+    apart = references[references > knots[-1]]
+    if len(apart) >= FEWEST_APART and apart.min() - knots[-1] > np.ptp(apart):
         tail = apart
         more, higher = _quantile_knots(apart)
         knots = np.append(knots, more)
