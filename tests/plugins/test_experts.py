@@ -58,11 +58,14 @@ def some(seed: int, normals: int = 400, anomalies: int = 40) -> Rows:
     return Rows(np.array([row(x, y) for x, y in values], np.float32), is_anomaly)
 
 
-def embedder(parameters: AnoeanParameters, train: Rows) -> Callable[[FloatRows], FloatRows]:
-    rng = np.random.default_rng(0)
-    graph = graph_with_experts(Blind(), train, some(1), SPEC, parameters, rng).onnx
+def embeddings_by(graph: bytes) -> Callable[[FloatRows], FloatRows]:
     session = onnxruntime.InferenceSession(graph)
     return lambda rows: session.run(["embedding"], {"rows": rows})[0]
+
+
+def embedder(parameters: AnoeanParameters, train: Rows) -> Callable[[FloatRows], FloatRows]:
+    rng = np.random.default_rng(0)
+    return embeddings_by(graph_with_experts(Blind(), train, some(1), SPEC, parameters, rng).onnx)
 
 
 @cache
@@ -116,8 +119,8 @@ def test_a_larger_weight_moves_more_and_directions_stay():
     np.testing.assert_allclose(steps[1] / lengths[1], steps[0] / lengths[0], atol=1e-3)
 
 
-class Experts(nn.Module):
-    """All that they see surprises them as much."""
+class Surprised(nn.Module):
+    """Experts that all they see surprises as much."""
 
     def __init__(self, surprise: float = 0.0) -> None:
         super().__init__()
@@ -130,7 +133,7 @@ class Experts(nn.Module):
 def radii(z: np.ndarray, weight: float) -> np.ndarray:
     """How far out the encoder alone, of that weight, has rows whose embeddings are z."""
     gaussian = Gaussian.from_embeddings(z)
-    moved = Moved(nn.Identity(), z, gaussian, weight, Experts())(torch.tensor(z).float())
+    moved = Moved(nn.Identity(), z, gaussian, weight, Surprised())(torch.tensor(z).float())
     return np.linalg.norm(moved.numpy(), axis=1)
 
 
@@ -145,7 +148,7 @@ def test_the_encoders_surprise_counts_by_its_weight(weight: float):
 
 def test_moved_normals_spread_alike_in_all_directions():
     z = np.random.default_rng(0).normal(size=(5000, 2)) @ [[9, 4], [0, 0.1]] + 7
-    moved = Moved(nn.Identity(), z, Gaussian.from_embeddings(z), 1, Experts())(
+    moved = Moved(nn.Identity(), z, Gaussian.from_embeddings(z), 1, Surprised())(
         torch.tensor(z).float()
     )
     covariance = np.cov(moved.numpy().T)
@@ -156,7 +159,7 @@ def test_a_row_at_the_centre_is_moved_as_far_as_the_nearest_normal():
     z = np.random.default_rng(0).normal(size=(500, 2))
     gaussian = Gaussian.from_embeddings(z)
     nearest = z[gaussian.mahalanobis(z).argmin()]
-    module = Moved(nn.Identity(), z, gaussian, 1, Experts(surprise=30))
+    module = Moved(nn.Identity(), z, gaussian, 1, Surprised(surprise=30))
     moved = module(torch.tensor(np.stack([gaussian.mean, nearest])).float())
     at_centre, normal = np.linalg.norm(moved.numpy(), axis=1)
     assert at_centre == pytest.approx(normal, rel=1e-3)
@@ -282,11 +285,6 @@ def test_experts_that_see_all_rows_alike_stay_finite():
     assert np.isfinite(embedder(BOTH, flat)(KNOWN)).all()
 
 
-def lengths_by(graph: bytes, rows: FloatRows) -> NDArray[np.float64]:
-    embeddings = onnxruntime.InferenceSession(graph).run(None, {"rows": rows})[0]
-    return np.linalg.norm(embeddings, axis=1)
-
-
 @pytest.mark.parametrize(("normals", "are_shared"), [(60, False), (19, True)])
 @pytest.mark.parametrize("anomalies", [0, 10])
 def test_held_out_normals_are_as_far_out_as_new_ones(
@@ -297,9 +295,15 @@ def test_held_out_normals_are_as_far_out_as_new_ones(
     selection = some(0, normals, 0) if are_shared else some(1)
     graph = graph_with_experts(Blind(), train, selection, SPEC, BOTH, np.random.default_rng(0))
     assert graph.held_out is not None
-    held_out = np.median(np.linalg.norm(graph.held_out, axis=1))
-    learnt = np.median(lengths_by(graph.onnx, selection.normals))
-    new = np.median(lengths_by(graph.onnx, some(2, 2000).normals))
+    embeddings = embeddings_by(graph.onnx)
+    held_out, learnt, new = (
+        np.median(np.linalg.norm(z, axis=1))
+        for z in (
+            graph.held_out,
+            embeddings(selection.normals),
+            embeddings(some(2, 2000).normals),
+        )
+    )
     assert learnt < 0.8 * new
     assert abs(held_out - new) < 0.7 * (new - learnt)
 
@@ -314,9 +318,8 @@ def test_held_out_normals_are_in_their_order(parameters: AnoeanParameters):
     selection = mixed(some(1), 1)
     rng = np.random.default_rng(0)
     graph = graph_with_experts(Blind(), mixed(some(0), 0), selection, SPEC, parameters, rng)
-    session = onnxruntime.InferenceSession(graph.onnx)
-    learnt = session.run(None, {"rows": selection.normals})[0]
-    lengths = [np.linalg.norm(some, axis=1) for some in (graph.held_out, learnt)]
+    learnt = embeddings_by(graph.onnx)(selection.normals)
+    lengths = [np.linalg.norm(z, axis=1) for z in (graph.held_out, learnt)]
     directions = graph.held_out / lengths[0][:, None], learnt / lengths[1][:, None]
     np.testing.assert_allclose(*directions, atol=1e-3)
     assert np.corrcoef(*lengths)[0, 1] > 0.7

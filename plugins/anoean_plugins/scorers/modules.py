@@ -269,9 +269,6 @@ class Expert(nn.Module):
         of_normals: (m,) opinions of normals that it has not learnt from.
         weight: factor on the surprise.
         least_scale: as `Surprise` takes it.
-
-    Attributes:
-        at_normals: (m,) the weighted surprise at each of these.
     """
 
     def __init__(
@@ -285,7 +282,12 @@ class Expert(nn.Module):
         self.opinion = opinion
         self.surprise = Surprise(of_normals, least_scale)
         self.weight = weight
-        self.at_normals = weight * self.surprise(tensor(of_normals, np.float64)).numpy()
+        self.of_normals = of_normals
+
+    def at_normals(self) -> NDArray[np.float64]:
+        """(m,) the weighted surprise at each of ``of_normals``."""
+        surprise: Tensor = self.surprise(tensor(self.of_normals, np.float64))
+        return self.weight * surprise.numpy()
 
     def forward(self, seen: Tensor) -> Tensor:
         surprise: Tensor = self.weight * self.surprise(self.opinion(seen))
@@ -309,9 +311,9 @@ class Experts(nn.Module):
         return len(self.on_rows) + (self.on_votes is not None)
 
     def of_normals(self) -> NDArray[np.float64]:
-        """(m,) what they say of the normals which all have the opinions of."""
+        """(m,) their surprises at normals, added; all must have opinions of the same ones."""
         experts = [*self.on_rows, *([] if self.on_votes is None else [self.on_votes])]
-        said: NDArray[np.float64] = np.sum([expert.at_normals for expert in experts], axis=0)
+        said: NDArray[np.float64] = np.sum([expert.at_normals() for expert in experts], axis=0)
         return said
 
     def forward(self, rows: Tensor, votes: Tensor | None = None) -> Tensor:
