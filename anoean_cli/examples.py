@@ -50,6 +50,11 @@ class ExampleSpec:
         return np.setdiff1d(np.arange(int(np.prod(self.shape))), self.bins)
 
 
+def differ(rows: FloatRows) -> bool:
+    """Whether (n, *shape) rows are not all the same one."""
+    return bool((rows != rows[:1]).any())
+
+
 @dataclass(frozen=True)
 class TableOptions:
     """How a text table is to be read; ``None`` means "find out".

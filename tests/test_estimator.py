@@ -93,6 +93,24 @@ def test_of_few_rows_the_offset_is_the_threshold_that_holds_for_new_ones(rows: A
     assert few.score_samples(rows[0][:50]).min() > few.offset_
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_few_normals_of_many_columns_raise_no_more_false_alarms_than_others(seed: int) -> None:
+    """In more dimensions than rows each row lies close to the Gaussian of its own."""
+    rng = np.random.default_rng(seed)
+    normals, new = rng.normal(size=(50, 40)), rng.normal(size=(200, 40))
+    rows = np.concatenate([normals, rng.normal(1, 1, size=(5, 40))])
+    detector = AnoEAN(max_iter=20, random_state=seed).fit(rows, np.repeat([1, -1], [50, 5]))
+    assert (detector.predict(new) == -1).mean() < 0.15
+
+
+@pytest.mark.parametrize("equal", [20, 30, 33])
+def test_normals_that_are_nearly_all_the_same_row_are_learnt(equal: int) -> None:
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([np.ones((equal, 3)), rng.normal(size=(33 - equal, 3)), [[5, 5, 5]] * 3])
+    detector = AnoEAN(max_iter=5, random_state=0).fit(rows, np.repeat([1, -1], [33, 3]))
+    np.testing.assert_array_equal(detector.predict(np.float64([[1, 1, 1], [9, 9, 9]])), [1, -1])
+
+
 @pytest.mark.parametrize(("rows_left", "share"), [(50, 0.01), (30, 0.001), (5, 0.1)])
 def test_a_share_of_less_than_a_row_is_a_quantile_too(
     rows: Any, rows_left: int, share: float

@@ -38,7 +38,13 @@ class Gaussian:
     ridge: float = 0.0
 
     @classmethod
-    def from_embeddings(cls, z: ArrayLike, estimator: str = "empirical", seed: int = 0) -> Gaussian:
+    def from_embeddings(
+        cls,
+        z: ArrayLike,
+        estimator: str = "empirical",
+        seed: int = 0,
+        may_coincide: bool = False,
+    ) -> Gaussian:
         """Estimate μ and Σ.
 
         ``empirical`` is the sample covariance with divisor n − 1, ``ledoit-wolf`` shrinks it
@@ -52,6 +58,8 @@ class Gaussian:
             z: (n, d) embeddings of normals, n >= 2; more than 2·d for ``mcd``.
             estimator: one of ``COVARIANCES``.
             seed: of the subsets that ``mcd`` starts from.
+            may_coincide: whether all embeddings may be the same, as those of equal rows are. Only
+                ``spherical`` has a spread then, unless they are 0.
 
         Raises:
             UsageError: an unknown estimator.
@@ -62,7 +70,8 @@ class Gaussian:
         if estimator not in COVARIANCES:
             raise UsageError(f"no covariance {estimator!r}: choose from {', '.join(COVARIANCES)}")
         rows = _embeddings(z)
-        _refuse_collapse(rows)
+        if not may_coincide:
+            _refuse_collapse(rows)
         mean, covariance = _estimate(rows.astype(np.float64), estimator, seed)
         return cls(mean, *_positive_definite((covariance + covariance.T) / 2))
 
@@ -134,7 +143,11 @@ def fitting_estimator(z: ArrayLike, wanted: str | None = None) -> str:
 
 
 def leave_one_out(
-    z: ArrayLike, estimator: str = "empirical", folds: int | None = None, seed: int = 0
+    z: ArrayLike,
+    estimator: str = "empirical",
+    folds: int | None = None,
+    seed: int = 0,
+    may_coincide: bool = False,
 ) -> Scores:
     """Return the distance of each row under a Gaussian that was fitted without it.
 
@@ -151,6 +164,7 @@ def leave_one_out(
         estimator: one of ``COVARIANCES``.
         folds: number of parts, by default min(n, 20).
         seed: of the parting, and of ``mcd``.
+        may_coincide: as :meth:`Gaussian.from_embeddings` takes it.
 
     Returns:
         (n,) float64, in the order of the rows.
@@ -169,7 +183,7 @@ def leave_one_out(
         distances = _closed_form(rows)
         if distances is not None:
             return distances
-    return _cross_fitted(rows, estimator, folds or min(n, _FOLDS), seed)
+    return _cross_fitted(rows, estimator, folds or min(n, _FOLDS), seed, may_coincide)
 
 
 def _closed_form(rows: NDArray[np.floating]) -> Scores | None:
@@ -184,11 +198,13 @@ def _closed_form(rows: NDArray[np.floating]) -> Scores | None:
     return distances
 
 
-def _cross_fitted(rows: NDArray[np.floating], estimator: str, folds: int, seed: int) -> Scores:
+def _cross_fitted(
+    rows: NDArray[np.floating], estimator: str, folds: int, seed: int, may_coincide: bool
+) -> Scores:
     part = np.random.default_rng(seed).permutation(len(rows)) % folds
     distances = np.empty(len(rows))
     for fold in range(folds):
-        gaussian = Gaussian.from_embeddings(rows[part != fold], estimator, seed)
+        gaussian = Gaussian.from_embeddings(rows[part != fold], estimator, seed, may_coincide)
         distances[part == fold] = gaussian.mahalanobis(rows[part == fold])
     return distances
 

@@ -18,6 +18,7 @@ from torch.nn.functional import softplus
 
 from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator
 from anoean_cli.errors import TrainingError
+from anoean_cli.examples import differ
 from anoean_cli.interfaces import Encoder, Kind, Monitor, Rows
 from anoean_cli.training import progress
 from anoean_cli.training import selection as figures
@@ -233,8 +234,9 @@ def _discriminator_steps(run: Run, steps: int, z: Tensor, sizes: Sequence[int]) 
 def _figures(
     module: nn.Module, selection: Rows, device: torch.device, covariance: str | None
 ) -> dict[str, float]:
-    """The selection figures of one epoch; none where the selection rows lack a class."""
-    if selection.is_anomaly.all() or not selection.is_anomaly.any():
+    """The selection figures of one epoch; none where the selection rows lack a class, or where
+    its normals are all the same, which have no Gaussian."""
+    if not selection.is_anomaly.any() or not differ(selection.normals):
         return {}
     z = embed(module, selection.examples, device)
     if not np.isfinite(z).all():

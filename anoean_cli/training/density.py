@@ -144,8 +144,9 @@ def log_density(
         flat = features(torch.from_numpy(normals)).flatten(1).numpy().astype(np.float64)
     seed = int(rng.integers(2**31))
     pca = PCA(min(COMPONENTS, *flat.shape), random_state=seed)
-    # Threads that share matrices as small as a Gaussian's wait for each other most of the time.
-    with warnings.catch_warnings(), threadpool_limits(1):
+    # Threads that share matrices as small as a Gaussian's wait for each other most of the time; and
+    # of normals that are all the same a component has no share of the variance.
+    with warnings.catch_warnings(), threadpool_limits(1), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore", ConvergenceWarning)  # few passes are enough
         u = pca.fit_transform(flat)
         default = min(MIXED, max(1, len(u) // FEWEST_ROWS))

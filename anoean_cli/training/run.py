@@ -33,6 +33,7 @@ from anoean_cli.data.preprocessing import (
 from anoean_cli.data.schema import TableSchema, infer_schema
 from anoean_cli.data.splits import Split, SplitRequest, draw
 from anoean_cli.errors import PluginError, SettingError, TrainingError, UsageError, blaming
+from anoean_cli.examples import differ
 from anoean_cli.inference.contents import ROLES
 from anoean_cli.inference.model import KeptRows, Model, as_columns, raw_scores
 from anoean_cli.inference.recalibration import by_rate
@@ -568,16 +569,19 @@ def _calibrated_model(
     estimator = None
     if fitted.output == "embedding":
         estimator = request.covariance or _chosen_estimator(normals, fitted, watcher)
-    gaussian = None if estimator is None else Gaussian.from_embeddings(normals, estimator)
+    equal = not differ(rows_of(split.selection).normals)
+    gaussian = None
+    if estimator is not None:
+        gaussian = Gaussian.from_embeddings(normals, estimator, may_coincide=equal)
     if "calibration" in kept:
         reference = raw_scores(kept["calibration"].output, gaussian)
     elif estimator is not None:
-        reference = leave_one_out(normals, estimator)
+        reference = leave_one_out(normals, estimator, may_coincide=equal)
     else:
         reference = raw_scores(normals, None)
     about: dict[str, Any] = {} if estimator is None else {"covariance": estimator}
     scores = raw_scores(selection.output, gaussian)
-    if len(np.unique(scores)) == 1 and _differ(rows_of(split.selection).examples):
+    if len(np.unique(scores)) == 1 and differ(rows_of(split.selection).examples):
         raise TrainingError(_collapse(request.detector, scores, bool(fitted.history)))
     return Model(
         config={},
@@ -647,10 +651,6 @@ def _chosen_estimator(normals: NDArray[np.float32], fitted: Fitted, watcher: Wat
             f"it is shrunk ({estimator})"
         )
     return estimator
-
-
-def _differ(examples: FloatRows) -> bool:
-    return len(np.unique(examples, axis=0)) > 1
 
 
 def _collapse(detector: str, scores: NDArray[np.float64], learns_in_steps: bool) -> str:

@@ -145,6 +145,15 @@ def test_a_collapsed_encoder_is_told(estimator, value, dtype):
         Gaussian.from_embeddings(z, estimator)
 
 
+def test_equal_rows_have_a_spread_about_0_where_they_may_coincide():
+    z = np.full((100, 3), 2.0)
+    gaussian = Gaussian.from_embeddings(z, "spherical", may_coincide=True)
+    np.testing.assert_allclose(gaussian.covariance, 4 * np.eye(3))
+    np.testing.assert_allclose(leave_one_out(z, "spherical", may_coincide=True), 3**0.5)
+    with pytest.raises(DataError, match="positive definite"):
+        Gaussian.from_embeddings(z, "empirical", may_coincide=True)
+
+
 @pytest.mark.parametrize(
     ("z", "estimator", "error", "message"),
     [

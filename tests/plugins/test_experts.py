@@ -22,10 +22,12 @@ from anoean_plugins.scorers.experts import (
     rarity,
 )
 from anoean_plugins.scorers.modules import NearestDistance, NeighbourDistance
+from anoean_plugins.scorers.trees import bagged_trees
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from anoean_cli.calibration.gaussian import Gaussian
+from anoean_cli.calibration.gaussian import Gaussian, leave_one_out
 from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
 from anoean_cli.training.density import LogRarity
 from anoean_cli.training.settings import AnoeanParameters
@@ -130,11 +132,15 @@ class Surprised(nn.Module):
         return torch.full((len(rows),), self.surprise, dtype=torch.float64)
 
 
+def mover(z: np.ndarray, weight: float = 1, surprise: float = 0.0) -> Moved:
+    """What moves embeddings of which z are those of normals."""
+    gaussian = Gaussian.from_embeddings(z)
+    return Moved(nn.Identity(), gaussian, leave_one_out(z), weight, Surprised(surprise))
+
+
 def radii(z: np.ndarray, weight: float) -> np.ndarray:
     """How far out the encoder alone, of that weight, has rows whose embeddings are z."""
-    gaussian = Gaussian.from_embeddings(z)
-    moved = Moved(nn.Identity(), z, gaussian, weight, Surprised())(torch.tensor(z).float())
-    return np.linalg.norm(moved.numpy(), axis=1)
+    return np.linalg.norm(mover(z, weight)(torch.tensor(z).float()).numpy(), axis=1)
 
 
 @pytest.mark.parametrize("weight", [0.25, 0.5, 1.0])
@@ -148,10 +154,7 @@ def test_the_encoders_surprise_counts_by_its_weight(weight: float):
 
 def test_moved_normals_spread_alike_in_all_directions():
     z = np.random.default_rng(0).normal(size=(5000, 2)) @ [[9, 4], [0, 0.1]] + 7
-    moved = Moved(nn.Identity(), z, Gaussian.from_embeddings(z), 1, Surprised())(
-        torch.tensor(z).float()
-    )
-    covariance = np.cov(moved.numpy().T)
+    covariance = np.cov(mover(z)(torch.tensor(z).float()).numpy().T)
     np.testing.assert_allclose(covariance / covariance[0, 0], np.eye(2), atol=0.1)
 
 
@@ -159,8 +162,7 @@ def test_a_row_at_the_centre_is_moved_as_far_as_the_nearest_normal():
     z = np.random.default_rng(0).normal(size=(500, 2))
     gaussian = Gaussian.from_embeddings(z)
     nearest = z[gaussian.mahalanobis(z).argmin()]
-    module = Moved(nn.Identity(), z, gaussian, 1, Surprised(surprise=30))
-    moved = module(torch.tensor(np.stack([gaussian.mean, nearest])).float())
+    moved = mover(z, surprise=30)(torch.tensor(np.stack([gaussian.mean, nearest])).float())
     at_centre, normal = np.linalg.norm(moved.numpy(), axis=1)
     assert at_centre == pytest.approx(normal, rel=1e-3)
     assert normal > 1
@@ -208,11 +210,46 @@ def test_a_density_is_an_expert_where_rows_are_few_or_no_anomaly_is_known(
     assert ("ReduceLogSumExp" in {node.op_type for node in graph.graph.node}) == expected
 
 
+def within(seed: int) -> Rows:
+    """Known anomalies are where normals lie densest: no distance to these, only a forest tells."""
+    rows = some(seed)
+    rows.examples[rows.is_anomaly, 2] = np.random.default_rng(seed).normal(size=40) / 20
+    return rows
+
+
+def test_an_expert_that_cannot_tell_known_anomalies_hardly_counts_and_still_sees_what_is_new():
+    test = within(2)
+    with_both, by_the_forest = (
+        distances_by(embedder(p, within(0)), np.concatenate([test.examples, FAR]))
+        for p in (BOTH, FOREST)
+    )
+    areas = [roc_auc_score(test.is_anomaly, d[:-1]) for d in (with_both, by_the_forest)]
+    assert areas[0] > areas[1] - 0.01
+    assert with_both[-1] > with_both[:-1][~test.is_anomaly].max() > 0
+
+
+def test_a_single_anomaly_does_not_silence_an_expert():
+    rows = within(0)
+    few = Rows(rows.examples[:401], rows.is_anomaly[:401])
+    typical, new = distances_by(embedder(BOTH, few), np.concatenate([TYPICAL, NEW]))
+    assert new > 2 * typical
+
+
 def test_normals_do_not_surprise_whether_or_not_the_experts_learnt_from_them():
     """In-bag votes, or a row's distance to itself, would make new normals look like anomalies."""
     for count in (400, MOST_POINTS + 300, ENOUGH_NORMALS + 300):
         old, new = (distances(BOTH, some(seed, count).normals, count) for seed in (0, 2))
         assert np.median(new) < 1.5 * np.median(old)
+
+
+def test_of_few_rows_there_are_votes_on_each_by_trees_grown_without_it():
+    rows = within(0)
+    votes = bagged_trees(rows.examples[:, SPEC.plain], rows.is_anomaly, 100, 0)
+    of_normals, of_anomalies = (
+        votes.oob_decision_function_[rows.is_anomaly == each, 1] for each in (False, True)
+    )
+    assert of_anomalies.min() > 0 < of_normals.max() < 1
+    assert np.median(of_normals) < np.median(of_anomalies)
 
 
 @pytest.mark.parametrize(("normals", "folds"), [(400, FOLDS), (600, FOLDS), (2500, 1)])

@@ -9,8 +9,10 @@ its embedding away from the normals' centre by how surprising they find it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import islice, product
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +20,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from anoean_cli.calibration.gaussian import DEFAULT_COVARIANCE, Gaussian, fitting_estimator
+from anoean_cli.calibration.gaussian import (
+    DEFAULT_COVARIANCE,
+    Gaussian,
+    fitting_estimator,
+    leave_one_out,
+)
+from anoean_cli.errors import DataError, TrainingError
+from anoean_cli.examples import differ
 from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
 from anoean_cli.training.density import LogRarity, log_density, plain_features
 from anoean_cli.training.export import onnx_graph
@@ -36,13 +45,18 @@ from anoean_plugins.scorers.modules import (
     tensor,
 )
 from anoean_plugins.scorers.rows import random_state
-from anoean_plugins.scorers.trees import fitted_forest, forest_graph
+from anoean_plugins.scorers.trees import bagged_trees, fitted_forest, forest_graph
 
 TREES = 64  # no other part takes longer to score; more tell hardly more
 TREES_BEGUN, TREES_OF_FEW = 100, 300  # which are small where rows are few
-SHARES_OF_FEW = ("sqrt", 0.3)  # of features, tried a split: more where few of many tell anything
+SHARES_OF_FEATURES = (
+    "sqrt",
+    0.3,
+)  # of features, tried a split: more where few of many tell anything
 MOST_TRIED = 100  # features a split: more take long in wide tables and tell no more
 LEAVES_OF_FEW = (1, 3)  # rows at least in a leaf: more where classes overlap
+LEAF = 3  # the same of many rows, where classes are weighted
+CLEARLY = 0.02  # of AUC-PR
 FOLDS = 5
 MOST_POINTS = 1000  # that are kept one by one; of more there are centres
 CENTRES = 500
@@ -54,8 +68,11 @@ FAR = 10.0  # times as far as the highest tenth, depths count no more
 ENOUGH_NORMALS = 2000  # with fewer E counts for less, and more is done for the forest
 ENOUGH_ANOMALIES = 100  # with fewer E counts for less, unless there is none
 SMALLEST_DISTANCE = 1e-6
+ROUNDING = 1e-6  # of graphs: a row that is like a normal is never further out than that
 LEAST_SCALE = 0.1  # of log odds, distances, rarities: normals may all have the same
 LEAST_TAIL = 0.01  # of E's log distances, which differ less
+AREAS = (0.51, 0.95)  # under ROC curves: worse tells nothing, better is good enough
+ANOMALIES_OF_DOUBT, DOUBTED_AREA = 10, 0.75  # what an area is thought to be before any is seen
 CPU = torch.device("cpu")
 
 
@@ -64,14 +81,15 @@ class Moved(nn.Module):
 
     a = ‖(z − μ)·W‖ is the Mahalanobis distance of z, no less than the least of normals, and u the
     direction of (z − μ)·W, of length 1. m is the median of normals' log a and τ the scale of its
-    tail, so that E's surprise and those of the experts add up in one unit, as Fisher (1932,
-    Statistical methods for research workers) combines independent tests. z′ has the normals' centre
-    at 0 and spreads alike in all directions, so that ‖z′‖ ranks rows as that sum does.
+    tail, each normal being measured by the Gaussian of the others, so that E's surprise and those
+    of the experts add up in one unit, as Fisher (1932, Statistical methods for research workers)
+    combines independent tests. z′ has the normals' centre at 0 and spreads alike in all
+    directions, so that ‖z′‖ ranks rows as that sum does.
 
     Args:
         encoder: from (n, features) to (n, d).
-        normals: (m, d) embeddings.
-        gaussian: of these.
+        gaussian: of normals' embeddings.
+        distances: (m,) theirs, each under the Gaussian of the others.
         weight: λ, of E's own surprise.
         experts: whose weighted surprises are added.
     """
@@ -83,20 +101,19 @@ class Moved(nn.Module):
     def __init__(
         self,
         encoder: nn.Module,
-        normals: FloatRows,
         gaussian: Gaussian,
+        distances: NDArray[np.float64],
         weight: float,
         experts: Experts,
     ) -> None:
         super().__init__()
-        distances = np.maximum(gaussian.mahalanobis(normals), SMALLEST_DISTANCE)
-        logs = np.log(distances)
+        logs = np.log(np.maximum(distances, SMALLEST_DISTANCE))
         self.encoder = encoder
         self.register_buffer("centre", tensor(gaussian.mean))
         self.register_buffer("whitener", tensor(gaussian.whitener))
         # The centre itself has no direction, and experts may find a row there surprising.
         self.register_buffer("nudge", SMALLEST_DISTANCE * torch.eye(1, len(gaussian.mean))[0])
-        self.least = float(distances.min())
+        self.least = float(np.exp(logs.min()))
         self.typical = float(np.median(logs))
         self.rate = weight / max(tail_scale(logs), LEAST_TAIL)
         self.experts = experts
@@ -164,19 +181,37 @@ def graph_with_experts(
     if len(experts) == 0:
         return Graph(onnx_graph(encoder, spec.shape))
     z = embed(encoder, selection.normals, CPU)
-    gaussian = Gaussian.from_embeddings(z, _whitening(z, parameters.covariance))
     weight = _weight_of_encoder(len(train.normals), int(train.is_anomaly.sum()))
-    module = Moved(encoder, z, gaussian, weight, experts).eval()
+    if differ(selection.normals):
+        estimator = _whitening(z, parameters.covariance)
+        gaussian = Gaussian.from_embeddings(z, estimator)
+        distances = _by_others(z, gaussian, estimator)
+    else:  # E spreads them in no way that could be learnt from: the experts speak alone
+        gaussian, weight = Gaussian.from_arrays(z[0], np.eye(z.shape[1])), 0.0
+        distances = gaussian.mahalanobis(z)
+    module = Moved(encoder, gaussian, distances, weight, experts).eval()
     held_out = None
     if spec.kind == "table" and _are_few(train):
         surprises = experts.of_normals()[-len(z) :]
-        held_out = module.moved(tensor(z), tensor(surprises, np.float64)).numpy()
+        as_far = distances / np.maximum(gaussian.mahalanobis(z), SMALLEST_DISTANCE)
+        apart = gaussian.mean + as_far[:, None] * (z - gaussian.mean)
+        moved = module.moved(tensor(apart), tensor(surprises, np.float64))
+        held_out = ((1 + ROUNDING) * moved).numpy()
     onnx = (
         onnx_graph(module, spec.shape)
         if forest is None
         else forest_graph(forest, spec.shape, module, "embedding", spec.plain)
     )
     return Graph(onnx, "spherical", held_out)
+
+
+def _by_others(z: FloatRows, gaussian: Gaussian, estimator: str) -> NDArray[np.float64]:
+    """(m,) distances of (m, d) normals, each under the Gaussian of the others: few rows lie close
+    to that of their own. So they do where the others are too few or too alike to have one."""
+    try:
+        return leave_one_out(z, estimator)
+    except (DataError, TrainingError):
+        return gaussian.mahalanobis(z)
 
 
 def _whitening(z: FloatRows, covariance: str | None) -> str:
@@ -200,25 +235,82 @@ def _experts_on_tables(
     There is a density where normals are few, or where there is no forest. Elsewhere it costs where
     anomalies lie close to normals, which the nearest centres tell and Gaussians do not.
     """
-    on_rows: list[Expert] = []
-    on_votes, forest = None, None
+    heard: list[_Heard] = []
+    forest = None
     few = _are_few(train)
-    any_anomaly = bool(train.is_anomaly.any())
     known = at_most_of_each(_known(train, selection), MOST_ROWS, rng)
-    if parameters.forest > 0 and any_anomaly:
+    anomalies = known.examples[known.is_anomaly & train.is_anomaly.any()]
+    if parameters.forest > 0 and len(anomalies):
         forest = _forest(known, spec, rng, few)
         half_a_vote = 0.5 / len(forest.estimators_)
-        votes = forest.oob_decision_function_[~known.is_anomaly, 1]
-        odds = log_odds(tensor(votes), half_a_vote).numpy()
-        on_votes = Expert(LogOddsOfVotes(half_a_vote), odds, parameters.forest, LEAST_SCALE)
+        odds = log_odds(tensor(forest.oob_decision_function_[:, 1]), half_a_vote).numpy()
+        of_both = odds[~known.is_anomaly], odds[known.is_anomaly]
+        heard.append(_Heard(LogOddsOfVotes(half_a_vote), *of_both, parameters.forest))
     if parameters.novelty > 0:
-        distance, distances = novelty(known.normals[:, spec.plain], rng, odd=any_anomaly)
-        of_plain = nn.Sequential(plain_features(spec), distance)
-        on_rows.append(Expert(of_plain, distances, parameters.novelty, LEAST_SCALE))
+        normals = known.normals
+        distance, distances = novelty(normals[:, spec.plain], rng, odd=len(anomalies) > 0)
+        of_plain: nn.Module = nn.Sequential(plain_features(spec), distance)
+        on_rows = [(of_plain, distances)]
         if few or forest is None:
-            density, rarities = rarity(known.normals, FOLDS if few else 1, spec, rng)
-            on_rows.append(Expert(density, rarities, parameters.novelty, LEAST_SCALE))
-    return Experts(on_rows, on_votes), forest
+            on_rows.append(rarity(normals, FOLDS if few else 1, spec, rng))
+        heard += [
+            _Heard(opinion, of_normals, _said(opinion, anomalies), parameters.novelty)
+            for opinion, of_normals in on_rows
+        ]
+    experts = [
+        Expert(each.opinion, each.of_normals, each.weight, LEAST_SCALE, share)
+        for each, share in zip(heard, _shares(heard), strict=True)
+    ]
+    on_votes = None if forest is None else experts.pop(0)
+    return Experts(experts, on_votes), forest
+
+
+class _Heard(NamedTuple):
+    """What an expert says, and what it says of rows that it has not learnt from.
+
+    Attributes:
+        opinion: as `Expert` takes it.
+        of_normals: (m,) opinions.
+        of_anomalies: (k,) opinions.
+        weight: of its surprise.
+    """
+
+    opinion: nn.Module
+    of_normals: NDArray[np.float64]
+    of_anomalies: NDArray[np.float64]
+    weight: float
+
+
+def _said(opinion: nn.Module, rows: FloatRows) -> NDArray[np.float64]:
+    """(n,) of (n, *shape) rows, which may be none."""
+    return embed(opinion, rows, CPU).astype(np.float64) if len(rows) else np.empty(0)
+
+
+def _shares(heard: Sequence[_Heard]) -> NDArray[np.float64]:
+    """What is left of each one's surprises: (d′ / max d′)², by how well it tells known anomalies.
+
+    d′ = √2·Φ⁻¹(AUC) is how many standard deviations apart two normal distributions of the same
+    spread have such an area under the ROC curve (Green and Swets, 1966, Signal detection theory
+    and psychophysics), and its square what an observation tells of which of them it is from. Few
+    anomalies hardly tell experts apart.
+    """
+    apart = np.array([_separation(each) for each in heard if len(each.of_anomalies)])
+    if len(apart) == 0:
+        return np.ones(len(heard))
+    shares: NDArray[np.float64] = (apart / apart.max()) ** 2
+    return shares
+
+
+def _separation(heard: _Heard) -> float:
+    """d′ / √2 of an expert, positive and bounded."""
+    from sklearn.metrics import roc_auc_score
+
+    count = len(heard.of_anomalies)
+    is_anomaly = np.repeat([False, True], [len(heard.of_normals), count])
+    opinions = np.concatenate([heard.of_normals, heard.of_anomalies])
+    area = count * roc_auc_score(is_anomaly, opinions) + ANOMALIES_OF_DOUBT * DOUBTED_AREA
+    low, high = AREAS
+    return NormalDist().inv_cdf(min(max(area / (count + ANOMALIES_OF_DOUBT), low), high))
 
 
 def _weight_of_encoder(normals: int, anomalies: int) -> float:
@@ -245,37 +337,44 @@ def _known(train: Rows, selection: Rows) -> Rows:
 def _forest(known: Rows, spec: ExampleSpec, rng: np.random.Generator, few: bool) -> Any:
     """A forest with the votes on each row by the trees grown without it.
 
-    Of few rows four are begun, with fewer or more features tried a split and smaller or larger
-    leaves, and the one goes on growing whose such votes rank the known anomalies highest. Classes
-    are not weighted: the bootstrap draws by weight, and would leave hardly a tree without a row of
-    a rare class.
+    Of few rows, trees whose classes are weighted are begun in four ways, with fewer or more
+    features tried a split and smaller or larger leaves, and are grown to the end in the one whose
+    votes rank the known anomalies highest. Of many, plain trees cost least on what is new, and
+    the others take their place only where they rank the known ones clearly higher.
     """
-    from sklearn.metrics import average_precision_score
-
     rows = known.examples[:, spec.plain]
     most = MOST_TRIED / rows.shape[1]
-    forests = [
-        fitted_forest(
-            rows,
-            known.is_anomaly,
-            class_weight=None,
-            n_estimators=TREES_BEGUN if few else TREES,
-            max_features=share if share == "sqrt" else min(share, most),
-            min_samples_leaf=leaf,
-            oob_score=True,
-            random_state=random_state(rng),
-        )
-        for share, leaf in (product(SHARES_OF_FEW, LEAVES_OF_FEW) if few else (("sqrt", 1),))
-    ]
-    best = max(
-        forests,
-        key=lambda forest: average_precision_score(
-            known.is_anomaly, forest.oob_decision_function_[:, 1]
-        ),
-    )
+    shares = [share if share == "sqrt" else min(share, most) for share in SHARES_OF_FEATURES]
+    seed = random_state(rng)
+    grown = partial(bagged_trees, rows, known.is_anomaly, random_state=seed)
     if few:
-        best.set_params(n_estimators=TREES_OF_FEW, warm_start=True).fit(rows, known.is_anomaly)
-    return best
+        ways = [
+            {"max_features": share, "min_samples_leaf": leaf}
+            for share, leaf in product(shares, LEAVES_OF_FEW)
+        ]
+        best = max(ways, key=lambda way: _rank(grown(TREES_BEGUN, **way), known))
+        return grown(TREES_OF_FEW, **best)
+    plain = fitted_forest(
+        rows,
+        known.is_anomaly,
+        class_weight=None,
+        n_estimators=TREES,
+        oob_score=True,
+        random_state=seed,
+    )
+    if known.is_anomaly.sum() < ENOUGH_ANOMALIES:
+        return plain
+    others = [grown(TREES, max_features=share, min_samples_leaf=LEAF) for share in shares]
+    best = max(others, key=lambda forest: _rank(forest, known))
+    return best if _rank(best, known) > _rank(plain, known) + CLEARLY else plain
+
+
+def _rank(forest: Any, known: Rows) -> float:
+    """AUC-PR of votes by trees grown without a row."""
+    from sklearn.metrics import average_precision_score
+
+    votes = forest.oob_decision_function_[:, 1]
+    return float(average_precision_score(known.is_anomaly, votes))
 
 
 def rarity(
