@@ -13,23 +13,29 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from common import Cells, parser, tell
+from numpy.typing import NDArray
 
 DETECTORS = ("anoean", "random-forest", "knn", "isolation-forest")
 WITHOUT = "anoean without anomalies"
 LEAST = 0.02  # by how much AUC-PR may be below knn or the isolation forest
 
 
-def sets() -> dict[str, dict[str, Any]]:
-    """What makes each table: a loader of scikit-learn and its normal class, or sizes."""
-    made: dict[str, dict[str, Any]] = {"breast_cancer": {"load": "breast_cancer", "normal": 1}}
-    made |= {f"wine {k}": {"load": "wine", "normal": k} for k in range(3)}
-    made |= {f"digits {k}": {"load": "digits", "normal": k} for k in (0, 3, 5, 8)}
+Table: TypeAlias = tuple[NDArray[np.float64], NDArray[np.bool_]]
+Maker: TypeAlias = Callable[[int], Table]
+
+
+def tables() -> dict[str, Maker]:
+    """By name, what gives a seed's rows and which of them are anomalies."""
+    made = {"breast_cancer": partial(loaded, "breast_cancer", 1)}
+    made |= {f"wine {k}": partial(loaded, "wine", k) for k in range(3)}
+    made |= {f"digits {k}": partial(loaded, "digits", k) for k in (0, 3, 5, 8)}
     for rows, width, informative, clusters in (
         (50, 2, 2, 1),
         (50, 20, 5, 2),
@@ -44,30 +50,31 @@ def sets() -> dict[str, dict[str, Any]]:
         (20000, 30, 10, 4),
         (50000, 20, 10, 3),
     ):
-        sizes = {"rows": rows, "width": width, "informative": informative, "clusters": clusters}
-        made[f"made up {rows} x {width}"] = sizes
+        how = {"n_features": width, "n_informative": informative, "n_clusters_per_class": clusters}
+        made[f"made up {rows} x {width}"] = partial(classes, n_samples=rows, **how)
     return made
 
 
-def table(about: Mapping[str, Any], seed: int) -> tuple[Any, ...]:
-    """X and y to learn from (1 normal, -1 anomaly), X and is_anomaly of the test."""
+def loaded(name: str, normal: int, seed: int) -> Table:
+    """A set of scikit-learn's, of which one class is normal."""
     from sklearn import datasets
 
-    if "load" in about:
-        found = getattr(datasets, f"load_{about['load']}")()
-        examples, is_anomaly = found.data.astype(float), found.target != about["normal"]
-    else:
-        examples, labels = datasets.make_classification(
-            n_samples=about["rows"],
-            n_features=about["width"],
-            n_informative=about["informative"],
-            n_redundant=0,
-            n_clusters_per_class=about["clusters"],
-            weights=[0.85],
-            flip_y=0,
-            random_state=1000 + seed,
-        )
-        is_anomaly = labels == 1
+    found = getattr(datasets, f"load_{name}")()
+    return found.data.astype(float), found.target != normal
+
+
+def classes(seed: int, **how: Any) -> Table:
+    """Two classes of `make_classification`, the rarer one anomalies."""
+    from sklearn.datasets import make_classification
+
+    usual: dict[str, Any] = {"n_redundant": 0, "weights": [0.85], "flip_y": 0}
+    examples, labels = make_classification(**usual | how, random_state=1000 + seed)
+    return examples, labels == 1
+
+
+def parted(table: Table, seed: int) -> tuple[Any, ...]:
+    """X and y to learn from (1 normal, -1 anomaly), X and is_anomaly of the test."""
+    examples, is_anomaly = table
     rng = np.random.default_rng(seed)
     normals, anomalies = (rng.permutation(np.flatnonzero(c)) for c in (~is_anomaly, is_anomaly))
     known = round(0.6 * len(normals))
@@ -78,13 +85,13 @@ def table(about: Mapping[str, Any], seed: int) -> tuple[Any, ...]:
     return examples[train], np.where(is_anomaly[train], -1, 1), examples[test], is_anomaly[test]
 
 
-def cell(name: str, detector: str, seed: int) -> dict[str, Any]:
+def cell(name: str, maker: Maker, detector: str, seed: int) -> dict[str, Any]:
     """Fit and score one detector on one table."""
     from sklearn.metrics import average_precision_score
 
     from anoean_cli import AnoEAN
 
-    examples, y, test, is_anomaly = table(sets()[name], seed)
+    examples, y, test, is_anomaly = parted(maker(seed), seed)
     plugin = "anoean" if detector == WITHOUT else detector
     if detector == WITHOUT:
         examples, y = examples[y == 1], None
@@ -99,10 +106,15 @@ def cell(name: str, detector: str, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    options = parser(__doc__ or "")
+    compared(__doc__ or "", "Small and odd tables", tables(), "small-tables")
+
+
+def compared(about: str, title: str, makers: Mapping[str, Maker], kept_as: str) -> None:
+    """Run what is missing of the tables' cells, and write the page."""
+    options = parser(about)
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--detectors", default=",".join([*DETECTORS, WITHOUT]))
-    options.add_argument("--cells", type=Path, default=Path(".reproduce/small-tables.jsonl"))
+    options.add_argument("--cells", type=Path, default=Path(f".reproduce/{kept_as}.jsonl"))
     options.add_argument("--so-far", action="store_true", help="the page of what is finished")
     options.add_argument("--jobs", type=int, default=1)
     given = options.parse_args()
@@ -111,9 +123,9 @@ def main() -> None:
     names = given.detectors.split(",")
     kept = Cells(given.cells)
     asked = {
-        f"{name}, {detector}, {seed}": (name, detector, seed)
+        f"{table}, {detector}, {seed}": (table, maker, detector, seed)
         for seed in range(given.seeds)
-        for name in sets()
+        for table, maker in makers.items()
         for detector in names
     }
     missing = [] if given.so_far else list(kept.missing(list(asked)))
@@ -123,17 +135,24 @@ def main() -> None:
     for number, (key, values) in enumerate(done, start=1):
         kept.add(key, values)
         print(f"{number} of {len(missing)}: {key}: {values['auc_pr']:.3f}", file=sys.stderr)
-    page(given.out, names, [kept.done[key] for key in asked if key in kept.done])
+    results = [kept.done[key] for key in asked if key in kept.done]
+    page(given.out, title, list(makers), names, results)
 
 
-def _keyed(key: str, what: tuple[str, str, int]) -> tuple[str, dict[str, Any]]:
+def _keyed(key: str, what: tuple[str, Maker, str, int]) -> tuple[str, dict[str, Any]]:
     return key, cell(*what)
 
 
-def page(out: Path | None, names: Sequence[str], results: Sequence[Mapping[str, Any]]) -> None:
+def page(
+    out: Path | None,
+    title: str,
+    tables: Sequence[str],
+    names: Sequence[str],
+    results: Sequence[Mapping[str, Any]],
+) -> None:
     rows = []
     means: dict[str, list[float]] = {name: [] for name in names}
-    for about in sets():
+    for about in tables:
         own = {
             name: [r["auc_pr"] for r in results if (r["table"], r["detector"]) == (about, name)]
             for name in names
@@ -154,7 +173,7 @@ def page(out: Path | None, names: Sequence[str], results: Sequence[Mapping[str, 
         f"{100 * LEAST:.0f} points behind the better of `knn` and `isolation-forest`, which use no "
         "anomalies. An embedding or score that collapses would be an error.",
     ]
-    tell(out, "Small and odd tables", notes, ["table", *names, ""], rows, list(results))
+    tell(out, title, notes, ["table", *names, ""], rows, list(results))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import load, machine, ran, store_of
+from common import load, machine, ran, spread, store_of
 
 from anoean_cli.commands.compare import contenders_of, requests_of
 from anoean_cli.commands.train import DataFlags, LearningFlags, split_request
@@ -254,6 +254,32 @@ def detectors_in(results: Mapping[str, list[Any]]) -> list[str]:
     return list(dict.fromkeys(row["detector"] for some in results.values() for row in some))
 
 
+def of_unseen_types(results: Mapping[str, list[Any]], names: Sequence[str], axis: str) -> list[str]:
+    """The same table of anomalies whose types training did not show; nothing where there are none.
+
+    In its last column is the mean of the points at which there are some.
+    """
+    found = {
+        name: [
+            [100 * r["metrics"]["unseen"]["auc_pr"] for r in some if _has_unseen(r, name)]
+            for some in results.values()
+        ]
+        for name in names
+    }
+    rows = []
+    for name, at in found.items():
+        if not any(at):
+            continue
+        whole = f"{statistics.mean(statistics.mean(values) for values in at if values):.2f}"
+        rows.append([name, *map(spread, at), whole])
+    told = "Of normals and anomalies of types that training did not show alone:"
+    return [told, "", *markdown([axis, *results, "mean"], rows)] if rows else []
+
+
+def _has_unseen(result: Mapping[str, Any], name: str) -> bool:
+    return result["detector"] == name and "unseen" in result.get("metrics", {})
+
+
 def curve_page(
     given: argparse.Namespace,
     title: str,
@@ -281,6 +307,7 @@ def curve_page(
         "",
     ]
     lines += markdown([axis, *results, "mean"], rows)
+    lines += of_unseen_types(results, names, axis)
     for some in results.values():
         lines += failures(comparison.summarise(some))
     write(given, title, results, lines)
