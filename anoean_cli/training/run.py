@@ -569,7 +569,7 @@ def _calibrated_model(
     estimator = None
     if fitted.output == "embedding":
         estimator = request.covariance or _chosen_estimator(normals, fitted, watcher)
-    equal = not differ(rows_of(split.selection).normals)
+    equal = estimator == "spherical" and not differ(rows_of(split.selection).normals)
     gaussian = None
     if estimator is not None:
         gaussian = Gaussian.from_embeddings(normals, estimator, may_coincide=equal)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import islice, product
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ from anoean_plugins.scorers.modules import (
     tensor,
 )
 from anoean_plugins.scorers.rows import random_state
-from anoean_plugins.scorers.trees import bagged_trees, fitted_forest, forest_graph
+from anoean_plugins.scorers.trees import Grown, forest_graph, plain_trees, weighted_trees
 
 TREES = 64  # no other part takes longer to score; more tell hardly more
 TREES_BEGUN, TREES_OF_FEW = 100, 300  # which are small where rows are few
@@ -200,7 +200,7 @@ def graph_with_experts(
     onnx = (
         onnx_graph(module, spec.shape)
         if forest is None
-        else forest_graph(forest, spec.shape, module, "embedding", spec.plain)
+        else forest_graph(forest.model, spec.shape, module, "embedding", spec.plain)
     )
     return Graph(onnx, "spherical", held_out)
 
@@ -229,88 +229,67 @@ def _experts_on_tables(
     spec: ExampleSpec,
     parameters: AnoeanParameters,
     rng: np.random.Generator,
-) -> tuple[Experts, Any]:
+) -> tuple[Experts, Grown | None]:
     """The experts on tables, and the forest whose votes one of them takes; None if there is none.
 
     There is a density where normals are few, or where there is no forest. Elsewhere it costs where
     anomalies lie close to normals, which the nearest centres tell and Gaussians do not.
     """
-    heard: list[_Heard] = []
-    forest = None
     few = _are_few(train)
     known = at_most_of_each(_known(train, selection), MOST_ROWS, rng)
     anomalies = known.examples[known.is_anomaly & train.is_anomaly.any()]
+    forest = None
     if parameters.forest > 0 and len(anomalies):
         forest = _forest(known, spec, rng, few)
-        half_a_vote = 0.5 / len(forest.estimators_)
-        odds = log_odds(tensor(forest.oob_decision_function_[:, 1]), half_a_vote).numpy()
-        of_both = odds[~known.is_anomaly], odds[known.is_anomaly]
-        heard.append(_Heard(LogOddsOfVotes(half_a_vote), *of_both, parameters.forest))
+    on_rows: list[Expert] = []
     if parameters.novelty > 0:
-        normals = known.normals
-        distance, distances = novelty(normals[:, spec.plain], rng, odd=len(anomalies) > 0)
-        of_plain: nn.Module = nn.Sequential(plain_features(spec), distance)
-        on_rows = [(of_plain, distances)]
+        opinions = [_distance(known.normals, spec, rng, odd=len(anomalies) > 0)]
         if few or forest is None:
-            on_rows.append(rarity(normals, FOLDS if few else 1, spec, rng))
-        heard += [
-            _Heard(opinion, of_normals, _said(opinion, anomalies), parameters.novelty)
-            for opinion, of_normals in on_rows
-        ]
-    experts = [
-        Expert(each.opinion, each.of_normals, each.weight, LEAST_SCALE, share)
-        for each, share in zip(heard, _shares(heard), strict=True)
-    ]
-    on_votes = None if forest is None else experts.pop(0)
-    return Experts(experts, on_votes), forest
+            opinions.append(rarity(known.normals, FOLDS if few else 1, spec, rng))
+        on_rows = [Expert(*opinion, parameters.novelty, LEAST_SCALE) for opinion in opinions]
+    if forest is None:
+        return Experts(on_rows), None
+    half_a_vote = 0.5 / len(forest.model.estimators_)
+    odds = log_odds(tensor(forest.votes), half_a_vote).numpy()
+    of_normals, of_anomalies = odds[~known.is_anomaly], odds[known.is_anomaly]
+    others = [separation(each.of_normals, embed(each.opinion, anomalies, CPU)) for each in on_rows]
+    weight = parameters.forest * share_of_forest(separation(of_normals, of_anomalies), others)
+    on_votes = Expert(LogOddsOfVotes(half_a_vote), of_normals, weight, LEAST_SCALE)
+    return Experts(on_rows, on_votes), forest
 
 
-class _Heard(NamedTuple):
-    """What an expert says, and what it says of rows that it has not learnt from.
+def _distance(
+    normals: FloatRows, spec: ExampleSpec, rng: np.random.Generator, odd: bool
+) -> tuple[nn.Module, NDArray[np.float64]]:
+    """`novelty` of rows as networks get them."""
+    distance, distances = novelty(normals[:, spec.plain], rng, odd)
+    return nn.Sequential(plain_features(spec), distance), distances
 
-    Attributes:
-        opinion: as `Expert` takes it.
-        of_normals: (m,) opinions.
-        of_anomalies: (k,) opinions.
-        weight: of its surprise.
+
+def share_of_forest(of_forest: float, of_others: Sequence[float]) -> float:
+    """What is left of a forest's weight where others tell known anomalies better: (d′ / max d′)².
+
+    The others have no such share: they need no anomaly to be learnt, and what is new may be what
+    they alone see.
     """
-
-    opinion: nn.Module
-    of_normals: NDArray[np.float64]
-    of_anomalies: NDArray[np.float64]
-    weight: float
+    return min(1.0, of_forest / max(of_others, default=of_forest)) ** 2
 
 
-def _said(opinion: nn.Module, rows: FloatRows) -> NDArray[np.float64]:
-    """(n,) of (n, *shape) rows, which may be none."""
-    return embed(opinion, rows, CPU).astype(np.float64) if len(rows) else np.empty(0)
-
-
-def _shares(heard: Sequence[_Heard]) -> NDArray[np.float64]:
-    """What is left of each one's surprises: (d′ / max d′)², by how well it tells known anomalies.
+def separation(of_normals: NDArray[np.floating], of_anomalies: NDArray[np.floating]) -> float:
+    """d′ / √2 of opinions on rows that these were not learnt from, positive and bounded.
 
     d′ = √2·Φ⁻¹(AUC) is how many standard deviations apart two normal distributions of the same
     spread have such an area under the ROC curve (Green and Swets, 1966, Signal detection theory
-    and psychophysics), and its square what an observation tells of which of them it is from. Few
-    anomalies hardly tell experts apart.
+    and psychophysics), and its square what an observation tells of which of them it is from.
     """
-    apart = np.array([_separation(each) for each in heard if len(each.of_anomalies)])
-    if len(apart) == 0:
-        return np.ones(len(heard))
-    shares: NDArray[np.float64] = (apart / apart.max()) ** 2
-    return shares
-
-
-def _separation(heard: _Heard) -> float:
-    """d′ / √2 of an expert, positive and bounded."""
     from sklearn.metrics import roc_auc_score
 
-    count = len(heard.of_anomalies)
-    is_anomaly = np.repeat([False, True], [len(heard.of_normals), count])
-    opinions = np.concatenate([heard.of_normals, heard.of_anomalies])
-    area = count * roc_auc_score(is_anomaly, opinions) + ANOMALIES_OF_DOUBT * DOUBTED_AREA
+    count = len(of_anomalies)
+    is_anomaly = np.repeat([False, True], [len(of_normals), count])
+    area = count * roc_auc_score(is_anomaly, np.concatenate([of_normals, of_anomalies]))
+    doubted = (area + ANOMALIES_OF_DOUBT * DOUBTED_AREA) / (count + ANOMALIES_OF_DOUBT)
     low, high = AREAS
-    return NormalDist().inv_cdf(min(max(area / (count + ANOMALIES_OF_DOUBT), low), high))
+    return NormalDist().inv_cdf(min(max(doubted, low), high))
 
 
 def _weight_of_encoder(normals: int, anomalies: int) -> float:
@@ -334,19 +313,19 @@ def _known(train: Rows, selection: Rows) -> Rows:
     )
 
 
-def _forest(known: Rows, spec: ExampleSpec, rng: np.random.Generator, few: bool) -> Any:
-    """A forest with the votes on each row by the trees grown without it.
+def _forest(known: Rows, spec: ExampleSpec, rng: np.random.Generator, few: bool) -> Grown:
+    """The forest whose votes are heard.
 
     Of few rows, trees whose classes are weighted are begun in four ways, with fewer or more
-    features tried a split and smaller or larger leaves, and are grown to the end in the one whose
-    votes rank the known anomalies highest. Of many, plain trees cost least on what is new, and
-    the others take their place only where they rank the known ones clearly higher.
+    features tried a split and smaller or larger leaves, and are grown in the one that ranks the
+    known anomalies highest. Of many, plain trees cost least on what is new, and the others take
+    their place only where they rank the known ones clearly higher.
     """
     rows = known.examples[:, spec.plain]
+    seed = random_state(rng)
     most = MOST_TRIED / rows.shape[1]
     shares = [share if share == "sqrt" else min(share, most) for share in SHARES_OF_FEATURES]
-    seed = random_state(rng)
-    grown = partial(bagged_trees, rows, known.is_anomaly, random_state=seed)
+    grown = partial(weighted_trees, rows, known.is_anomaly, random_state=seed)
     if few:
         ways = [
             {"max_features": share, "min_samples_leaf": leaf}
@@ -354,27 +333,20 @@ def _forest(known: Rows, spec: ExampleSpec, rng: np.random.Generator, few: bool)
         ]
         best = max(ways, key=lambda way: _rank(grown(TREES_BEGUN, **way), known))
         return grown(TREES_OF_FEW, **best)
-    plain = fitted_forest(
-        rows,
-        known.is_anomaly,
-        class_weight=None,
-        n_estimators=TREES,
-        oob_score=True,
-        random_state=seed,
-    )
+    plain = plain_trees(rows, known.is_anomaly, TREES, seed)
     if known.is_anomaly.sum() < ENOUGH_ANOMALIES:
         return plain
+    to_beat = _rank(plain, known) + CLEARLY
     others = [grown(TREES, max_features=share, min_samples_leaf=LEAF) for share in shares]
-    best = max(others, key=lambda forest: _rank(forest, known))
-    return best if _rank(best, known) > _rank(plain, known) + CLEARLY else plain
+    rank, best_of_them = max((_rank(other, known), at) for at, other in enumerate(others))
+    return others[best_of_them] if rank > to_beat else plain
 
 
-def _rank(forest: Any, known: Rows) -> float:
+def _rank(forest: Grown, known: Rows) -> float:
     """AUC-PR of votes by trees grown without a row."""
     from sklearn.metrics import average_precision_score
 
-    votes = forest.oob_decision_function_[:, 1]
-    return float(average_precision_score(known.is_anomaly, votes))
+    return float(average_precision_score(known.is_anomaly, forest.votes))
 
 
 def rarity(

@@ -222,18 +222,14 @@ class Surprise(nn.Module):
     Args:
         references: (n,) scores of normals.
         least_scale: of the tail, however alike they are.
-        share: what is left of −log p as far as log n; what exceeds that, as hardly a normal's
-            does, is added whole.
     """
 
     knots: Tensor
     bends: Tensor
 
-    def __init__(
-        self, references: NDArray[np.float64], least_scale: float = TIED, share: float = 1.0
-    ) -> None:
+    def __init__(self, references: NDArray[np.float64], least_scale: float = TIED) -> None:
         super().__init__()
-        knots, bends = _surprise_knots(references, least_scale, share)
+        knots, bends = _surprise_knots(references, least_scale)
         self.register_buffer("knots", tensor(knots, np.float64))
         self.register_buffer("bends", tensor(bends[:, None], np.float64))
 
@@ -272,7 +268,7 @@ class Expert(nn.Module):
         opinion: from rows, or from a forest's (n, 1) votes on them, to (n,).
         of_normals: (m,) opinions of normals that it has not learnt from.
         weight: factor on the surprise.
-        least_scale, share: as `Surprise` takes them.
+        least_scale: as `Surprise` takes it.
     """
 
     def __init__(
@@ -281,11 +277,10 @@ class Expert(nn.Module):
         of_normals: NDArray[np.float64],
         weight: float = 1.0,
         least_scale: float = TIED,
-        share: float = 1.0,
     ) -> None:
         super().__init__()
         self.opinion = opinion
-        self.surprise = Surprise(of_normals, least_scale, share)
+        self.surprise = Surprise(of_normals, least_scale)
         self.weight = weight
         self.of_normals = of_normals
 
@@ -341,7 +336,7 @@ def tail_scale(references: NDArray[np.float64]) -> float:
 
 
 def _surprise_knots(
-    references: NDArray[np.float64], least_scale: float, share: float
+    references: NDArray[np.float64], least_scale: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where −log p bends, and by how much its slope grows there.
 
@@ -357,10 +352,7 @@ def _surprise_knots(
         knots = np.append(knots, more)
         heights = np.append(heights, higher - np.log(len(apart) / len(references)))
     scale = max(tail_scale(tail) or float(np.ptp(references)), least_scale)
-    slopes = share * np.append(np.diff(heights) / np.diff(knots), 1 / scale)
-    if share < 1:
-        beyond = max(0.0, np.log(len(references)) - heights[-1])
-        knots, slopes = np.append(knots, knots[-1] + beyond * scale), np.append(slopes, 1 / scale)
+    slopes = np.append(np.diff(heights) / np.diff(knots), 1 / scale)
     return knots, np.diff(slopes, prepend=0.0)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,24 +181,58 @@ def fitted_forest(
     return model.fit(rows, is_anomaly)
 
 
-def bagged_trees(
+class Grown(NamedTuple):
+    """A forest, and the votes on each of its rows by the trees grown without it.
+
+    Attributes:
+        model: has ``estimators_``, each a tree of both classes, and ``predict_proba``.
+        votes: (n,) shares of these trees' votes that take the row for an anomaly.
+    """
+
+    model: Any
+    votes: NDArray[np.float64]
+
+
+def plain_trees(
+    rows: FloatRows, is_anomaly: NDArray[np.bool_], count: int, random_state: int
+) -> Grown:
+    """Trees whose classes count by their rows alone."""
+    model = fitted_forest(
+        rows,
+        is_anomaly,
+        class_weight=None,
+        n_estimators=count,
+        oob_score=True,
+        random_state=random_state,
+    )
+    return Grown(model, model.oob_decision_function_[:, 1])
+
+
+def weighted_trees(
     rows: FloatRows,
     is_anomaly: NDArray[np.bool_],
-    n_estimators: int,
+    count: int,
     random_state: int,
     **of_tree: Any,
-) -> Any:
-    """The same with classes weighted in each tree, not in the bootstrap.
+) -> Grown:
+    """Trees whose classes count alike, each from rows that are drawn alike.
 
-    A bootstrap that draws by weight leaves hardly a tree without a row of a rare class, and so no
-    votes on it by trees grown without it.
+    A bootstrap that draws by weight, as scikit-learn's forests do, leaves hardly a tree without a
+    row of a rare class, and so no votes on it. Votes are counted here as `BaggingClassifier` fails
+    at a tree that has drawn every one of very few rows.
     """
     from sklearn.ensemble import BaggingClassifier
     from sklearn.tree import DecisionTreeClassifier
 
     tree = DecisionTreeClassifier(class_weight="balanced", **of_tree)
-    model = BaggingClassifier(tree, n_estimators, oob_score=True, random_state=random_state)
-    return model.fit(rows, is_anomaly)
+    model = BaggingClassifier(tree, count, random_state=random_state).fit(rows, is_anomaly)
+    votes, voters = np.zeros(len(rows)), np.zeros(len(rows))
+    for each, drawn in zip(model.estimators_, model.estimators_samples_, strict=True):
+        left = np.setdiff1d(np.arange(len(rows)), drawn)
+        if len(left):
+            votes[left] += each.predict_proba(rows[left])[:, 1]
+            voters[left] += 1
+    return Grown(model, votes / np.maximum(voters, 1))
 
 
 def forest_graph(
