@@ -49,10 +49,7 @@ from anoean_plugins.scorers.trees import Grown, forest_graph, plain_trees, weigh
 
 TREES = 64  # no other part takes longer to score; more tell hardly more
 TREES_BEGUN, TREES_OF_FEW = 100, 300  # which are small where rows are few
-SHARES_OF_FEATURES = (
-    "sqrt",
-    0.3,
-)  # of features, tried a split: more where few of many tell anything
+FEATURES_TRIED = ("sqrt", 0.3)  # share of them, a split: more where few of many tell anything
 MOST_TRIED = 100  # features a split: more take long in wide tables and tell no more
 LEAVES_OF_FEW = (1, 3)  # rows at least in a leaf: more where classes overlap
 LEAF = 3  # the same of many rows, where classes are weighted
@@ -206,8 +203,8 @@ def graph_with_experts(
 
 
 def _by_others(z: FloatRows, gaussian: Gaussian, estimator: str) -> NDArray[np.float64]:
-    """(m,) distances of (m, d) normals, each under the Gaussian of the others: few rows lie close
-    to that of their own. So they do where the others are too few or too alike to have one."""
+    """(m,) distances of (m, d) normals, each under the Gaussian of the others, as few rows lie
+    close to one of their own; under that where the others are too few or too alike to have one."""
     try:
         return leave_one_out(z, estimator)
     except (DataError, TrainingError):
@@ -324,7 +321,7 @@ def _forest(known: Rows, spec: ExampleSpec, rng: np.random.Generator, few: bool)
     rows = known.examples[:, spec.plain]
     seed = random_state(rng)
     most = MOST_TRIED / rows.shape[1]
-    shares = [share if share == "sqrt" else min(share, most) for share in SHARES_OF_FEATURES]
+    shares = [share if share == "sqrt" else min(share, most) for share in FEATURES_TRIED]
     grown = partial(weighted_trees, rows, known.is_anomaly, random_state=seed)
     if few:
         ways = [
