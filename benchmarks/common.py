@@ -149,6 +149,36 @@ class Cells:
     def missing(self, keys: Sequence[str]) -> Iterator[str]:
         return (key for key in keys if key not in self.done)
 
+    def run(
+        self,
+        asked: Mapping[str, Sequence[Any]],
+        work: Callable[..., Mapping[str, Any]],
+        jobs: int,
+        told: Callable[[Mapping[str, Any]], str],
+    ) -> None:
+        """Do what is missing in so many processes; each cell is kept, and told, once it is done.
+
+        Args:
+            asked: what `work` takes, by the keys of the cells.
+            told: a cell in a few words.
+        """
+        from joblib import Parallel, delayed
+
+        missing = list(self.missing(list(asked)))
+        done = Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered")(
+            delayed(_keyed)(key, work, asked[key]) for key in missing
+        )
+        for number, (key, values) in enumerate(done, start=1):
+            self.add(key, values)
+            told_of = f"{number} of {len(missing)}: {key}: {told(values)}"
+            print(told_of, file=sys.stderr, flush=True)
+
+
+def _keyed(
+    key: str, work: Callable[..., Mapping[str, Any]], what: Sequence[Any]
+) -> tuple[str, Mapping[str, Any]]:
+    return key, work(*what)
+
 
 def store_of(rows: Any, given: argparse.Namespace) -> Any:
     """Where cells of these rows are kept: in ``given.cells``."""

@@ -11,7 +11,6 @@ Cells are kept.
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,8 +42,10 @@ def cell(digit: str, detector: str, copies: int, seed: int) -> dict[str, Any]:
         split_request(rows, DataFlags(normal=digit)), detector=detector, seed=seed, threads=1
     )
     began = time.perf_counter()
-    score = _trained if _distorts_itself(detector) else _on_copies
-    scores, is_anomaly, types, seen = score(rows, request, copies)
+    found = (
+        _trained(rows, request) if _distorts_itself(detector) else _on_copies(rows, request, copies)
+    )
+    scores, is_anomaly, types, seen = found
     seconds = time.perf_counter() - began
     figures: dict[str, Any] = evaluate_with_types(
         scores, is_anomaly, types, seen, None, bootstrap=0
@@ -60,7 +61,7 @@ def _distorts_itself(detector: str) -> bool:
     return hasattr(registry.get("detectors", detector).Parameters, "distortion")
 
 
-def _trained(rows: Any, request: Any, copies: int) -> tuple[Any, ...]:
+def _trained(rows: Any, request: Any) -> tuple[Any, ...]:
     """Scores of the test rows by what `anoean train` gives, their labels and the types shown."""
     from anoean_cli.evaluation.run import score_rows_set_aside
     from anoean_cli.training.run import train_model
@@ -79,6 +80,7 @@ def _on_copies(rows: Any, request: Any, copies: int) -> tuple[Any, ...]:
     from anoean_cli.data.splits import draw
     from anoean_cli.inference.runner import GraphRunner
     from anoean_cli.interfaces import Rows
+    from anoean_cli.training.run import learns_from
 
     for_split, for_fit, for_copies = (  # of which the first is what `train_model` draws by
         np.random.default_rng(s) for s in np.random.SeedSequence(request.seed).spawn(3)
@@ -90,12 +92,9 @@ def _on_copies(rows: Any, request: Any, copies: int) -> tuple[Any, ...]:
         return Rows(images.transform(rows.examples[role]), split.is_anomaly[role])
 
     detector = registry.get("detectors", request.detector)
-    learns_from = split.training
-    if not getattr(detector, "uses_selection", True):
-        learns_from = np.concatenate([learns_from, split.selection])
     settings = {"max_rows": 200_000} if hasattr(detector.Parameters, "max_rows") else {}
     fitted = detector.fit(
-        _with_copies(part(learns_from), copies, for_copies),
+        _with_copies(part(learns_from(split, detector)), copies, for_copies),
         part(split.selection),
         None,
         detector.Parameters(**settings),
@@ -131,8 +130,6 @@ def main() -> None:
     options.add_argument("--so-far", action="store_true", help="the page of what is finished")
     options.add_argument("--jobs", type=int, default=1)
     given = options.parse_args()
-    from joblib import Parallel, delayed
-
     kept = Cells(given.cells)
     digits, names = given.digits.split(","), given.detectors.split(",")
     asked = {
@@ -141,19 +138,13 @@ def main() -> None:
         for digit in digits
         for name in names
     }
-    missing = [] if given.so_far else list(kept.missing(list(asked)))
-    done = Parallel(n_jobs=given.jobs, backend="loky", return_as="generator_unordered")(
-        delayed(_keyed)(key, asked[key]) for key in missing
-    )
-    for number, (key, values) in enumerate(done, start=1):
-        kept.add(key, values)
-        told = f"{values['all']:.4f}, {values['unseen']:.4f} in {values['seconds']:.0f} s"
-        print(f"{number} of {len(missing)}: {key}: {told}", file=sys.stderr)
+    if not given.so_far:
+        kept.run(asked, cell, given.jobs, told_in_short)
     page(given, [kept.done[key] for key in asked if key in kept.done])
 
 
-def _keyed(key: str, what: tuple[str, str, int, int]) -> tuple[str, dict[str, Any]]:
-    return key, cell(*what)
+def told_in_short(values: Mapping[str, Any]) -> str:
+    return f"{values['all']:.4f}, {values['unseen']:.4f} in {values['seconds']:.0f} s"
 
 
 def page(given: Any, results: Sequence[Mapping[str, Any]]) -> None:

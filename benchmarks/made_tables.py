@@ -1,8 +1,8 @@
 """Tables by which experts are weighed: scikit-learn's generators, and anomalies of several kinds.
 
-The shares of experts that tell known anomalies badly, and how a forest of few rows is grown, were
-chosen on two other draws of tables of these kinds, whose anomalies lie around, between, among and
-within normals. Parted, trained and told as small_tables.py does; cells are kept.
+How much is heard of a forest that tells known anomalies badly, and how one of few rows is grown,
+were chosen on two other draws of tables of these kinds, whose anomalies lie around, between, among
+and within normals. Parted, trained and told as small_tables.py does; cells are kept.
 
     python benchmarks/made_tables.py --jobs 2 --out docs/results/made-tables.md
 """

@@ -10,8 +10,8 @@ Run again with the same --out to go on.
 from __future__ import annotations
 
 import statistics
-import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +81,6 @@ def main() -> None:
 
     import os
 
-    from joblib import Parallel, delayed
-
     asked = {
         "split": given.split,
         "train_size": given.train_size,
@@ -103,29 +101,16 @@ def main() -> None:
                     normal,
                     seed,
                     preset,
+                    asked,
                 )
     cells = Cells((given.out or Path("quality.md")).with_suffix(".jsonl"))
-    missing = list(cells.missing(list(keys)))
-    # A generator, so that each cell is stored as soon as it is done; loky runs one a process.
-    done = Parallel(n_jobs=given.jobs, backend="loky", return_as="generator_unordered")(
-        delayed(_keyed)(key, keys[key], asked) for key in missing
-    )
-    for number, (key, values) in enumerate(done, start=1):
-        cells.add(key, values)
-        print(f"{number} of {len(missing)}: {_brief(values)}", file=sys.stderr, flush=True)
+    cells.run(keys, cell, given.jobs, _brief)
     results = [cells.done[key] for key in keys]
     _tell(given.out, given.dataset, results)
 
 
-def _keyed(key: str, what: tuple[Any, ...], asked: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    return key, cell(*what, asked)
-
-
-def _brief(values: dict[str, Any]) -> str:
-    return (
-        f"{values['dataset']} {values['normal']} seed {values['seed']} {values['preset']}: "
-        f"auc_pr {values['auc_pr']:.4f} in {values['fit_seconds']:.0f} s"
-    )
+def _brief(values: Mapping[str, Any]) -> str:
+    return f"auc_pr {values['auc_pr']:.4f} in {values['fit_seconds']:.0f} s"
 
 
 def _tell(out: Path | None, dataset: str, results: list[dict[str, Any]]) -> None:

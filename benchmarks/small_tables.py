@@ -10,7 +10,6 @@ the scikit-learn estimator, with and without the known anomalies. Cells are kept
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -118,8 +117,6 @@ def compared(about: str, title: str, makers: Mapping[str, Maker], kept_as: str) 
     options.add_argument("--so-far", action="store_true", help="the page of what is finished")
     options.add_argument("--jobs", type=int, default=1)
     given = options.parse_args()
-    from joblib import Parallel, delayed
-
     names = given.detectors.split(",")
     kept = Cells(given.cells)
     asked = {
@@ -128,19 +125,10 @@ def compared(about: str, title: str, makers: Mapping[str, Maker], kept_as: str) 
         for table, maker in makers.items()
         for detector in names
     }
-    missing = [] if given.so_far else list(kept.missing(list(asked)))
-    done = Parallel(n_jobs=given.jobs, backend="loky", return_as="generator_unordered")(
-        delayed(_keyed)(key, asked[key]) for key in missing
-    )
-    for number, (key, values) in enumerate(done, start=1):
-        kept.add(key, values)
-        print(f"{number} of {len(missing)}: {key}: {values['auc_pr']:.3f}", file=sys.stderr)
+    if not given.so_far:
+        kept.run(asked, cell, given.jobs, lambda values: f"{values['auc_pr']:.3f}")
     results = [kept.done[key] for key in asked if key in kept.done]
     page(given.out, title, list(makers), names, results)
-
-
-def _keyed(key: str, what: tuple[str, Maker, str, int]) -> tuple[str, dict[str, Any]]:
-    return key, cell(*what)
 
 
 def page(

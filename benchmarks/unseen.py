@@ -13,7 +13,6 @@ normal ones. Cells are kept.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,19 +44,15 @@ def main() -> None:
     options.add_argument("--cells", type=Path, help="default: .reproduce/unseen-DATASET.jsonl")
     options.add_argument("--so-far", action="store_true", help="the page of what is finished")
     given = options.parse_args()
-    from joblib import Parallel, delayed
-
     kept = Cells(given.cells or Path(f".reproduce/unseen-{given.dataset}.jsonl"))
     names = [each for some in (given.detectors, given.variants) for each in some.split(",") if each]
-    asked = {f"{name}, {seed}": (name, seed) for seed in range(given.seeds) for name in names}
-    missing = [] if given.so_far else list(kept.missing(list(asked)))
-    done = Parallel(n_jobs=given.jobs, backend="loky", return_as="generator_unordered")(
-        delayed(cell)(given.dataset, *asked[key]) for key in missing
-    )
-    for number, values in enumerate(done, start=1):
-        key = f"{values['detector']}, {values['seed']}"
-        kept.add(key, values)
-        print(f"{number} of {len(missing)}: {key}: {values['unseen']:.4f}", file=sys.stderr)
+    asked = {
+        f"{name}, {seed}": (given.dataset, name, seed)
+        for seed in range(given.seeds)
+        for name in names
+    }
+    if not given.so_far:
+        kept.run(asked, cell, given.jobs, lambda values: f"{values['unseen']:.4f}")
     page(given, names, [kept.done[key] for key in asked if key in kept.done])
 
 

@@ -186,9 +186,9 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
     culprit = f"detector plugin {detector.name!r}"
     with _torch_threads(config["threads"]), blaming(culprit):
         line = _Line(watcher, config)
-        learns_from = _learns_from(split, detector)
+        rows_to_learn = learns_from(split, detector)
         given = detector.fit(
-            rows_of(learns_from),
+            rows_of(rows_to_learn),
             rows_of(split.selection),
             encoder,
             detector_parameters,
@@ -203,7 +203,7 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
         )
     metadata = {
         **fitted.metadata,
-        "rows": len(learns_from),
+        "rows": len(rows_to_learn),
         "interrupted": line.stopped,
         "epochs": len(fitted.history),
     }
@@ -218,7 +218,7 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
     )
 
 
-def _learns_from(split: Split, detector: DetectorPlugin) -> NDArray[np.int64]:
+def learns_from(split: Split, detector: DetectorPlugin) -> NDArray[np.int64]:
     """The training rows, and the selection rows where nobody else needs them.
 
     Without a calibration base the selection normals give the reference scores, which must come
@@ -553,14 +553,13 @@ def _calibrated_model(
 ) -> Model:
     """Score with what was fitted: μ, Σ from selection normals, references from calibration."""
     runner = _runner(fitted, request.detector, preprocessor.spec)
+    rows = rows_of(split.selection)
     if isinstance(runner, GraphRunner):
-        try_graph(runner, rows_of(split.selection).examples, fitted.output)
-    kept = {
-        role: _kept(dataset, rows_of(rows), rows, runner)
-        for role, rows in (("selection", split.selection), ("calibration", split.calibration))
-        if len(rows)
-    }
-    selection = kept["selection"]
+        try_graph(runner, rows.examples, fitted.output)
+    selection = _kept(dataset, rows, split.selection, runner)
+    kept = {"selection": selection}
+    if len(split.calibration):
+        kept["calibration"] = _kept(dataset, rows_of(split.calibration), split.calibration, runner)
     normals = selection.output[~selection.is_anomaly]
     if fitted.held_out is not None:
         check_held_out(fitted.held_out, normals)
@@ -569,7 +568,7 @@ def _calibrated_model(
     estimator = None
     if fitted.output == "embedding":
         estimator = request.covariance or _chosen_estimator(normals, fitted, watcher)
-    equal = estimator == "spherical" and not differ(rows_of(split.selection).normals)
+    equal = estimator == "spherical" and not differ(rows.normals)
     gaussian = None
     if estimator is not None:
         gaussian = Gaussian.from_embeddings(normals, estimator, may_coincide=equal)
@@ -581,7 +580,7 @@ def _calibrated_model(
         reference = raw_scores(normals, None)
     about: dict[str, Any] = {} if estimator is None else {"covariance": estimator}
     scores = raw_scores(selection.output, gaussian)
-    if len(np.unique(scores)) == 1 and differ(rows_of(split.selection).examples):
+    if len(np.unique(scores)) == 1 and differ(rows.examples):
         raise TrainingError(_collapse(request.detector, scores, bool(fitted.history)))
     return Model(
         config={},
@@ -593,7 +592,7 @@ def _calibrated_model(
         calibration=by_rate(np.sort(reference), "calibration" in kept, **about),
         kept=kept,
         split=_positions(split),
-        typical=_typical(rows_of(split.selection), scores),
+        typical=_typical(rows, scores),
         arrays=fitted.arrays,
         weights=fitted.weights,
         history=_columns(fitted.history),

@@ -218,14 +218,14 @@ def within(seed: int) -> Rows:
     return rows
 
 
+AROUND = np.array([row(x, y) for x in (-4, 0, 4) for y in (-4, 4)], np.float32)
+
+
 def test_what_is_new_is_seen_though_known_anomalies_lie_among_normals():
     """Distances that tell the known ones worse than chance does are heard as before."""
     embeddings = embedder(BOTH, within(0))
     of_normals, new = (distances_by(embeddings, x) for x in (some(2).normals, AROUND))
     assert (new > 1.5 * np.quantile(of_normals, 0.99)).mean() > 0.8
-
-
-AROUND = np.array([row(x, y) for x in (-4, 0, 4) for y in (-4, 4)], np.float32)
 
 
 def test_a_forest_counts_less_where_others_tell_known_anomalies_better():
