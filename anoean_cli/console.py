@@ -6,7 +6,6 @@ Importing this module imports no rich: it is needed only for tables and bars.
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from anoean_cli.process import tell
 
 SECONDS_BETWEEN_LINES = 5.0
 BETWEEN_COLUMNS = "  "
-SELECTION = ("auc_pr", "ranking")  # figures of an epoch; the last that there is picks by default
+SELECTION = ("auc_pr", "ranking")  # figures of an epoch
 
 
 class Console:
@@ -146,18 +145,16 @@ class _Lines(TrainingProgress):
         self._console = console
         self._told = time.monotonic()
         self._first: tuple[float, float] | None = None  # epoch and time; before it was no training
-        self._best = _Best()
 
     def show(self, record: Mapping[str, float], epochs: int) -> None:
         now = time.monotonic()
         if self._first is None:
             self._first = record["epoch"], now
-        best = self._best.after(record)
         if now - self._told < SECONDS_BETWEEN_LINES and record["epoch"] < epochs:
             return
         self._told = now
         done = record["epoch"] - self._first[0]
-        text = _epoch_text(record, epochs) + best
+        text = _epoch_text(record, epochs)
         if done:
             left = (now - self._first[1]) / done * (epochs - record["epoch"])
             text += f", at most {left:.0f} s left"
@@ -172,35 +169,19 @@ def _bar() -> Iterator[TrainingProgress]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
         task = progress.add_task("training", total=None)
-        best = _Best()
 
         class Bar(TrainingProgress):
             def show(self, record: Mapping[str, float], epochs: int) -> None:
-                text = _epoch_text(record, epochs) + best.after(record)
+                text = _epoch_text(record, epochs)
                 progress.update(task, completed=record["epoch"], total=epochs, description=text)
 
         yield Bar()
-
-
-class _Best:
-    """The best selection figure so far, and its epoch."""
-
-    def __init__(self) -> None:
-        self._figure = -math.inf
-        self._epoch = 0.0
-
-    def after(self, record: Mapping[str, float]) -> str:
-        """Take one epoch's figures; of equal ones the later is the best, as in training."""
-        names = [name for name in SELECTION if name in record]
-        if not names:
-            return ""
-        if record[names[-1]] >= self._figure:
-            self._figure, self._epoch = record[names[-1]], record["epoch"]
-        return f" (best {self._figure:.4f}, epoch {self._epoch:.0f})"
 
 
 def _epoch_text(record: Mapping[str, float], epochs: int) -> str:
     figures = "".join(
         f", selection {name} {record[name]:.4f}" for name in SELECTION if name in record
     )
-    return f"epoch {record['epoch']:.0f} of {epochs}{figures}"
+    is_chosen = figures and "best_epoch" in record  # not all plugins tell
+    best = f" (best: {record['best_epoch']:.0f})" if is_chosen else ""
+    return f"epoch {record['epoch']:.0f} of {epochs}{figures}{best}"

@@ -251,7 +251,7 @@ def _breach(module: Any, spec: ExampleSpec, latent_dim: int) -> str | None:
         return f"its module gives {tuple(z.shape)} for {TRIAL_ROWS} rows in {latent_dim} dimensions"
     if not z.isfinite().all():
         return "its module gives numbers that are not finite, before any training"
-    if (alone - z[:1]).abs().max() > NEGLIGIBLE * z.abs().max():
+    if not (alone - z[:1]).abs().max() <= NEGLIGIBLE * z.abs().max():  # NaN too
         return "its module gives a row alone another embedding than among others"
     return None
 
@@ -284,7 +284,10 @@ class Monitor(Protocol):
     """A detector's line to whoever started the training."""
 
     def report(self, record: Mapping[str, float], epochs: int) -> None:
-        """Take the figures of one finished epoch out of at most ``epochs``."""
+        """Take the figures of one finished epoch out of at most ``epochs``.
+
+        ``epoch`` counts from 1; ``best_epoch`` is the one that would be taken if it ended now.
+        """
 
     def warn(self, message: str) -> None:
         """Tell the user something."""

@@ -13,13 +13,14 @@ from anoean_cli.console import Console
 EPOCHS = 5
 
 
-def test_progress_tells_the_best_figure_and_its_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_tells_which_epoch_would_be_taken(capsys: pytest.CaptureFixture[str]) -> None:
     with Console().training() as progress:
         for epoch, ranking in enumerate([-0.4, -0.1, -0.1, -0.2, -0.3], 1):
-            progress.show({"epoch": epoch, "auc_pr": 1.0, "ranking": ranking}, EPOCHS)
+            record = {"epoch": epoch, "auc_pr": 1.0, "ranking": ranking, "best_epoch": 3}
+            progress.show(record, EPOCHS)
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("epoch 5 of 5, selection auc_pr 1.0000, selection ranking -0.3000")
-    assert "(best -0.1000, epoch 3), at most 0 s left" in last
+    assert "(best: 3), at most 0 s left" in last
 
 
 def test_time_left_of_a_run_that_goes_on(

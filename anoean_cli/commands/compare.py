@@ -303,7 +303,9 @@ def compare(
             if note not in told:
                 told.add(note)
                 console.warn(note)
-        left = comparison.seconds_left(results.values(), missing, jobs)
+        left = None  # of a cluster: how many cells it works at is for it to say
+        if scheduler is None:
+            left = comparison.seconds_left(results.values(), missing, jobs)
         console.note(_progress(cell, result, len(results), len(cells), left))
 
     comparison.run_cells(rows, list(missing), finished, jobs=jobs, scheduler=scheduler)

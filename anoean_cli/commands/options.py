@@ -42,7 +42,7 @@ def complete_list_of_detectors(incomplete: str) -> list[str]:
 
 def complete_presets() -> list[str]:
     """Those of anoean: to know others', plugins would have to be imported for a key stroke."""
-    return ["default", "paper"]
+    return ["default", "small", "paper"]
 
 
 def _names(role: Literal["datasets", "encoders", "detectors"]) -> list[str]:

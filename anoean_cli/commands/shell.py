@@ -28,7 +28,7 @@ from typer.core import TyperCommand
 from anoean_cli import process
 from anoean_cli.commands import options
 from anoean_cli.console import Console
-from anoean_cli.errors import AnoeanError, ExitStatus
+from anoean_cli.errors import AnoeanError, ExitStatus, in_one_line
 from anoean_cli.process import forget, tell
 
 Function = Callable[..., ExitStatus | None]
@@ -182,7 +182,7 @@ def _told(console: Console, error: Exception) -> ExitStatus:
     if isinstance(error, OSError) and error.errno in BAD_PATH:
         console.error(f"{error.filename}: {BAD_PATH[error.errno]}")
         return ExitStatus.USAGE
-    what = " ".join(f"{type(error).__name__}: {error}".split())
+    what = in_one_line(error)
     console.error(f"a bug of anoean: {what}; please report it with --debug")
     return ExitStatus.BUG
 

@@ -302,6 +302,9 @@ def run(
         console.note(f"stopped early: {model} is the best so far; --resume goes on")
         return ExitStatus(128 + signals[0])
     show_model(console, replace(trained, digest=digest), model, json)
+    if signals:
+        console.note(f"{model} is complete: no epoch was left to stop after")
+        return ExitStatus(128 + signals[0])
     return ExitStatus.OK
 
 
@@ -578,10 +581,12 @@ def _anomaly_types(
 def _graceful(console: Console) -> Iterator[list[int]]:
     """The first Ctrl-C or SIGTERM is taken down, the second one ends the command.
 
-    Yields the list of signals that came.
+    What is ignored, as in what a shell starts in the background, stays so. Yields the list of
+    signals that came.
     """
     came: list[int] = []
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {n: handler for n, handler in handlers.items() if handler is not signal.SIG_IGN}
 
     def take(number: int, frame: FrameType | None) -> None:
         for each, handler in previous.items():

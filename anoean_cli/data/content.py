@@ -10,9 +10,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anoean_cli.data.dates import in_microseconds
 from anoean_cli.errors import DataError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from anoean_cli.interfaces import Dataset
 
 CHUNK = 1 << 20
+# Of SplitMix64 (Steele, Lea and Flood, 2014, Fast splittable pseudorandom number generators)
+MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
 
 @contextmanager
@@ -76,6 +79,44 @@ def digest_of_rows(dataset: Dataset) -> str:
             _add_column(digest, column)
     _add_column(digest, pa.chunked_array([pa.array(dataset.labels, pa.string())]))
     return digest.hexdigest()
+
+
+def row_hashes(examples: NDArray[Any] | pa.Table) -> NDArray[np.uint64]:
+    """(n,) a number for each row, the same for rows that are equal in every column.
+
+    Rows that differ have the same one in 1 of 2^64 pairs; a missing value equals another.
+    """
+    hashes = np.zeros(len(examples), np.uint64)
+    if isinstance(examples, np.ndarray):
+        columns = iter(examples.reshape(len(examples), -1).astype(np.uint64).T)
+    else:
+        columns = map(_codes, examples.columns)
+    for codes in columns:
+        hashes ^= codes
+        for shift, factor in MIXING:
+            hashes = (hashes ^ (hashes >> np.uint64(shift))) * np.uint64(factor)
+    return hashes
+
+
+def _codes(column: pa.ChunkedArray) -> NDArray[np.uint64]:
+    """(n,) what tells the values of a column apart."""
+    import pyarrow as pa
+
+    if pa.types.is_floating(column.type):
+        values = np.where(column.is_null(), np.nan, column.to_numpy()) + 0.0  # one NaN, one zero
+        return _bits(values)
+    if pa.types.is_timestamp(column.type):
+        times = column.cast("int64").fill_null(np.iinfo(np.int64).min)
+        return _bits(times.to_numpy())
+    coded = column.cast("string").combine_chunks().dictionary_encode(null_encoding="encode")
+    texts = [repr(text).encode() for text in coded.dictionary.to_pylist()]
+    digests = [hashlib.blake2b(text, digest_size=8).digest() for text in texts]
+    return _bits(np.frombuffer(b"".join(digests), "<u8")[coded.indices.to_numpy()])
+
+
+def _bits(values: NDArray[Any]) -> NDArray[np.uint64]:
+    """(n,) values of 64 bits as these bits."""
+    return values.view(np.uint64)
 
 
 def _add_column(digest: hashlib._Hash, column: pa.ChunkedArray) -> None:

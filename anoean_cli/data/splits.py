@@ -341,9 +341,12 @@ def _assign(
 
 def _publisher_test(pool: _Pool, size: float, rng: np.random.Generator) -> Positions:
     everything = np.concatenate([pool.normals, pool.anomalies])
-    if size < 1:  # "none set aside" of the drawn scheme: here the partition is the test
+    if size == 0:  # "none set aside" of the drawn scheme: here the partition is the test
         return everything
-    return rng.permutation(everything)[: int(size)]
+    if size >= 1:
+        return rng.permutation(everything)[: int(size)]
+    classes = (rng.permutation(rows) for rows in (pool.normals, pool.anomalies))
+    return np.concatenate([rows[: round(size * len(rows))] for rows in classes])
 
 
 def _shrunk(

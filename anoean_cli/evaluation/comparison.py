@@ -12,7 +12,6 @@ import json
 import math
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from anoean_cli import registry
-from anoean_cli.errors import AnoeanError, OutputError
+from anoean_cli.errors import AnoeanError, OutputError, in_one_line
 from anoean_cli.evaluation.metrics import nadeau_bengio
 from anoean_cli.evaluation.report import numbers
 from anoean_cli.evaluation.run import Labelled, figures, score_rows_set_aside
@@ -34,9 +33,6 @@ Result = dict[str, Json]
 
 PRIMARY = "auc_pr"
 NOISE = 0.05
-# Training sets torch's threads and seeds its initialisers, both of which belong to the process:
-# a Dask worker with several threads must not train two cells at once.
-_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -80,14 +76,14 @@ def run_cell(dataset: Dataset, cell: Cell) -> Result:
     about: Result = {"detector": cell.label, "seed": cell.seed}
     notes: list[str] = []
     try:
-        with _ONE_AT_A_TIME:
-            return {**about, **_trained_and_tested(dataset, cell.request, notes), "notes": notes}
+        return {**about, **_trained_and_tested(dataset, cell.request, notes), "notes": notes}
     except OutputError:
         raise
     except AnoeanError as error:
-        return {**about, "error": str(error)}
+        told = str(error)
     except Exception as error:
-        return {**about, "error": f"a bug: {' '.join(f'{type(error).__name__}: {error}'.split())}"}
+        told = f"a bug: {in_one_line(error)}"
+    return {**about, "error": told, "notes": notes}
 
 
 def _trained_and_tested(dataset: Dataset, request: TrainRequest, notes: list[str]) -> Result:

@@ -9,7 +9,7 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.data.content import digest_of_rows
+from anoean_cli.data.content import digest_of_rows, row_hashes
 from anoean_cli.data.inputs import Piece
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.data.splits import is_anomaly
@@ -35,6 +35,8 @@ class Labelled:
         files: (n,) the file of each, where rows were given in files.
         output: (n, d) embeddings, or (n, 1) raw scores, where they were asked for.
         positions: (n,) rising, among all rows of an input, of which some may have no label.
+        hashes: (n,) the same for rows that are equal, which intervals draw together; None: all
+            rows are distinct.
     """
 
     scores: Scores
@@ -45,6 +47,7 @@ class Labelled:
     files: Sequence[str] | None = None
     output: NDArray[np.float32] | None = None
     positions: NDArray[np.intp] | None = None
+    hashes: NDArray[np.uint64] | None = None
 
 
 def rows_set_aside(model: Model) -> NDArray[np.int64]:
@@ -94,10 +97,12 @@ def score_rows_set_aside(model: Model, dataset: Dataset, with_output: bool = Fal
         UsageError: it set none aside.
     """
     rows = rows_set_aside(model)
-    scores, output = [], []
+    scores, hashes, output = [], [], []
     for at in range(0, len(rows), ROWS_AT_ONCE):
-        scored = model.score(take(dataset, model.schema, rows[at : at + ROWS_AT_ONCE]))
+        examples = take(dataset, model.schema, rows[at : at + ROWS_AT_ONCE])
+        scored = model.score(examples)
         scores.append(scored.scores)
+        hashes.append(row_hashes(examples))
         output += [scored.output] if with_output else []
     anomalous = is_anomaly(dataset, model.config["normal"])
     return Labelled(
@@ -105,8 +110,9 @@ def score_rows_set_aside(model: Model, dataset: Dataset, with_output: bool = Fal
         anomalous[rows],
         dataset.labels[rows],
         model.split.get("test_multiplicity"),
-        rows=rows + 1,
+        rows=dataset.places()[rows] + 1,
         output=np.concatenate(output) if output else None,
+        hashes=np.concatenate(hashes),
     )
 
 
@@ -123,13 +129,14 @@ class ScoredInput:
     """Scored rows of an input whose labels are still to be understood.
 
     Attributes:
-        scores, labels: (n,); a row without a label has ``""``.
+        scores, labels, hashes: (n,), as of `Labelled`; a row without a label has ``""``.
         rows: (n,) their numbers, from 1, in their file.
         files, output: (n,) and (n, d), where details were asked for.
     """
 
     scores: Scores
     labels: NDArray[np.str_]
+    hashes: NDArray[np.uint64]
     rows: NDArray[np.int64]
     files: list[str] | None
     output: NDArray[np.float32] | None
@@ -144,6 +151,7 @@ class ScoredInput:
             files=None if self.files is None else list(compress(self.files, known.tolist())),
             output=None if self.output is None else self.output[known],
             positions=np.flatnonzero(known),
+            hashes=self.hashes[known],
         )
 
 
@@ -156,12 +164,13 @@ def score_pieces(model: Model, pieces: Iterable[Piece], details: bool = False) -
     Raises:
         DataError: no row has a label.
     """
-    scores, found, rows, output = [], [], [], []
+    scores, found, hashes, rows, output = [], [], [], [], []
     files: list[str] = []
     for piece in pieces:
         scored = model.score(piece.examples)
         scores.append(scored.scores)
         found.append(np.array(piece.labels or [], dtype=np.str_))
+        hashes.append(row_hashes(piece.examples))
         names, numbers = piece.identities()
         rows.append(numbers)
         if details:
@@ -173,6 +182,7 @@ def score_pieces(model: Model, pieces: Iterable[Piece], details: bool = False) -
     return ScoredInput(
         np.concatenate(scores),
         labels,
+        np.concatenate(hashes),
         np.concatenate(rows),
         files if details else None,
         np.concatenate(output) if details else None,
@@ -190,13 +200,24 @@ def figures(model: Model, labelled: Labelled, bootstrap: int = 1000) -> dict[str
     """
     threshold = model.calibration.threshold
     seen = model.config["seen_types"]
-    found: dict[str, Json] = evaluate_with_types(
-        labelled.scores, labelled.is_anomaly, labelled.types, seen, threshold, bootstrap=bootstrap
-    )
     times, anomalous = labelled.multiplicity, labelled.is_anomaly
+    found: dict[str, Json] = evaluate_with_types(
+        labelled.scores,
+        anomalous,
+        labelled.types,
+        seen,
+        threshold,
+        groups=labelled.hashes,
+        bootstrap=bootstrap,
+    )
     if times is not None and (times != 1).any():
         repeated = evaluate_scores(
-            labelled.scores, anomalous, threshold, weights=times, bootstrap=bootstrap
+            labelled.scores,
+            anomalous,
+            threshold,
+            groups=labelled.hashes,
+            weights=times,
+            bootstrap=bootstrap,
         )
         counts = {"n_normals": times[~anomalous].sum(), "n_anomalies": times[anomalous].sum()}
         found["with_duplicates"] = repeated | {name: int(n) for name, n in counts.items()}

@@ -70,8 +70,9 @@ BLOCK_BYTES = 128 * 2**10
 ATTRIBUTES = ("anoean_version", "checksum", "created", "digest", "format", "format_version")
 DESCRIPTIONS = {
     "anoean-model": "a model",
-    "anoean-dataset": "a prepared dataset",
+    "anoean-prepared": "a prepared dataset",
     "anoean-embeddings": "a file of embeddings",
+    "anoean-checkpoint": "a checkpoint of a training",
 }
 PART_NAMES = {"strings": ("/offsets", "/bytes")}
 

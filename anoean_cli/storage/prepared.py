@@ -43,6 +43,7 @@ class _Further(TypedDict, total=False):
     """What the JSON of a file may hold."""
 
     firsts: dict[str, First]
+    vouched: list[str]
 
 
 class Description(_Further):
@@ -180,6 +181,7 @@ class PreparedReader:
             columns=tuple(about["columns"]),
             label_column=about["label_column"],
             positions=self._positions(start, stop) if "positions" in names else None,
+            vouched=tuple(about.get("vouched", ())),
         )
 
     def _positions(self, start: int, stop: int) -> NDArray[np.int64]:
@@ -224,6 +226,7 @@ def _description(dataset: Dataset) -> dict[str, Any]:
         "columns": list(dataset.columns),
         "label_column": dataset.label_column,
         **({"firsts": firsts} if firsts else {}),
+        **({"vouched": list(dataset.vouched)} if dataset.vouched else {}),
     }
 
 

@@ -67,7 +67,7 @@ def try_graph(runner: GraphRunner, rows: FloatRows, output: str) -> None:
         raise FileFormatError("the graph gives numbers that are not finite")
     some = sorted({0, len(rows) // 2, len(rows) - 1})
     alone = np.concatenate([runner(rows[[at]]) for at in some])
-    if np.abs(alone - together[some]).max() > NEGLIGIBLE * np.abs(together).max():
+    if not np.abs(alone - together[some]).max() <= NEGLIGIBLE * np.abs(together).max():  # NaN too
         raise FileFormatError("the graph gives a row alone another result than among others")
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -29,8 +30,18 @@ from anoean_cli.training.settings import LoopParameters
 ROWS_AT_ONCE = 1024
 
 
+class Selecting(Protocol):
+    """The parameters that say which epoch is taken: see `LoopParameters`."""
+
+    @property
+    def selection(self) -> str | None: ...
+
+    @property
+    def patience(self) -> int | None: ...
+
+
 @dataclass(kw_only=True)
-class Run:
+class Run(ABC):
     """All that changes while training runs.
 
     A loop adds its networks, optimisers and generators as fields; every one of them is kept in
@@ -41,12 +52,17 @@ class Run:
     best: dict[str, Tensor] = field(default_factory=dict)
     best_figure: float = -math.inf
     best_epoch: int = 0
-    risen_epoch: int = 0  # the last whose figure was the highest so far
+    risen_epoch: int = 0  # the last whose figure was higher than all before
 
     @property
     def epoch(self) -> int:
         """How many epochs are done."""
         return len(self.history)
+
+    @property
+    @abstractmethod
+    def scorer(self) -> nn.Module:
+        """What would score if training ended now."""
 
 
 class Average(AveragedModel):
@@ -212,11 +228,11 @@ def embed(module: nn.Module, examples: FloatRows, device: torch.device) -> Float
 
 
 def close_epoch(
-    run: AveragedRun,
+    run: Run,
     record: Mapping[str, float],
     seconds: float,
     epochs: int,
-    parameters: LoopParameters,
+    parameters: Selecting,
     monitor: Monitor,
 ) -> bool:
     """Note down an epoch, keep the best, report, save; returns whether training is to stop.
@@ -229,21 +245,21 @@ def close_epoch(
     picks = parameters.selection or "ranking"
     figure = record.get(picks, float(run.epoch))
     _keep_best(run, figure, NEGLIGIBLE.get(picks, 0.0))
-    monitor.report(run.history[-1], epochs)
+    monitor.report({**run.history[-1], "best_epoch": float(run.best_epoch)}, epochs)
     is_stopping = monitor.stopping()
     monitor.save(lambda: state_of(run))
     return is_stopping
 
 
-def exhausted(run: Run, parameters: LoopParameters) -> bool:
+def exhausted(run: Run, parameters: Selecting) -> bool:
     """Whether the figure has not become better for as long as patience lasts."""
     patience = parameters.patience
     return patience is not None and run.epoch - run.risen_epoch >= patience
 
 
-def _keep_best(run: AveragedRun, figure: float, negligible: float) -> None:
+def _keep_best(run: Run, figure: float, negligible: float) -> None:
     # An equal figure takes the later epoch: its weights have seen more, in smaller steps.
-    if figure >= run.best_figure:
+    if figure > run.best_figure:
         run.best_figure, run.risen_epoch = figure, run.epoch
     if figure >= run.best_figure - negligible:
         run.best_epoch = run.epoch

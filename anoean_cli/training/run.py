@@ -78,8 +78,8 @@ class TrainRequest:
             no encoder; None: 32, or the number of features besides bins where smaller.
         covariance: estimator of Σ; None: what the detector finds fitting.
         seed: of everything random.
-        threads: for torch; None: for images all cores that are this process's, one for tables,
-            whose networks are too small to share.
+        threads: of each library; None: for images all cores that are this process's, one for
+            tables, whose networks are too small to share.
     """
 
     split: SplitRequest
@@ -150,46 +150,56 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
     """
     watcher = watcher or Watcher()
     began = time.perf_counter()
+    with _at_most(_threads(request, dataset.kind)):
+        model = _trained(dataset, request, watcher)
+    return replace(model, timing={"fit_seconds": time.perf_counter() - began})
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A data set's rows as a detector gets them: parted, and preprocessed by the training rows.
+
+    Attributes:
+        schema: None for images.
+    """
+
+    dataset: Dataset
+    split: Split
+    schema: TableSchema | None
+    preprocessor: Preprocessor
+
+    def rows(self, positions: NDArray[np.int64]) -> Rows:
+        examples = self.preprocessor.transform(take(self.dataset, self.schema, positions))
+        return Rows(examples, self.split.is_anomaly[positions])
+
+
+def _trained(dataset: Dataset, request: TrainRequest, watcher: Watcher) -> Model:
     split_rng, fit_rng, filter_rng = (
         np.random.default_rng(seed) for seed in np.random.SeedSequence(request.seed).spawn(3)
     )
+    detector: DetectorPlugin = registry.get("detectors", request.detector)
+    encoder_name = encoder_for(detector, request.encoder, dataset.kind)
     split = draw(dataset, request.split, split_rng)
     for note in split.notes:
         watcher.warn(note)
-
-    detector: DetectorPlugin = registry.get("detectors", request.detector)
-    encoder_name = encoder_for(detector, request.encoder, dataset.kind)
     detector_parameters, encoder_parameters = _built(request, detector, encoder_name)
-    inputs = _inputs(detector_parameters, split)
-    schema, preprocessor = _fit_preprocessing(dataset, split, inputs)
-
-    def rows_of(role: NDArray[np.int64]) -> Rows:
-        return Rows(preprocessor.transform(take(dataset, schema, role)), split.is_anomaly[role])
-
-    # Without a calibration base the selection normals give the references, and those that a forest
-    # likes would keep no rate.
-    if is_asked_for(detector, detector_parameters, dataset.kind) and len(split.calibration):
-        least_vote, plain = detector_parameters.label_filter, preprocessor.spec.plain
-        drawn = split
-        split = without_doubtful(split, rows_of, plain, least_vote, filter_rng, detector.name)
-        for note in split.notes[len(drawn.notes) :]:
-            watcher.warn(note)
-        if len(split.doubtful):
-            schema, preprocessor = _fit_preprocessing(dataset, split, inputs)
-    if schema is not None and isinstance(preprocessor, TablePreprocessor):
-        for told in told_of_columns(schema, preprocessor):
+    prepared = _prepared(dataset, split, detector, detector_parameters, filter_rng)
+    for note in prepared.split.notes[len(split.notes) :]:
+        watcher.warn(note)
+    if prepared.schema is not None and isinstance(prepared.preprocessor, TablePreprocessor):
+        for told in told_of_columns(prepared.schema, prepared.preprocessor):
             watcher.warn(told)
-    encoder = _encoder(encoder_name, encoder_parameters, preprocessor, request)
-    config = _config(dataset, request, split, detector, detector_parameters, encoder)
+    encoder = _encoder(encoder_name, encoder_parameters, prepared.preprocessor, request)
+    config = _config(dataset, request, prepared.split, detector, detector_parameters, encoder)
     watcher.begin(config)
 
     culprit = f"detector plugin {detector.name!r}"
-    with _torch_threads(config["threads"]), blaming(culprit):
-        line = _Line(watcher, config)
-        rows_to_learn = learns_from(split, detector)
+    line = _Line(watcher, config)
+    rows_to_learn = learns_from(prepared.split, detector)
+    with blaming(culprit):
         given = detector.fit(
-            rows_of(rows_to_learn),
-            rows_of(split.selection),
+            prepared.rows(rows_to_learn),
+            prepared.rows(prepared.split.selection),
             encoder,
             detector_parameters,
             fit_rng,
@@ -208,14 +218,32 @@ def train_model(dataset: Dataset, request: TrainRequest, watcher: Watcher | None
         "epochs": len(fitted.history),
     }
     with blaming_for_graph(culprit):
-        model = _calibrated_model(
-            fitted, dataset, split, rows_of, preprocessor, schema, request, watcher
-        )
+        model = _calibrated_model(fitted, prepared, request, watcher)
     return replace(
-        model,
-        config={**config, "detector": {**config["detector"], "metadata": metadata}},
-        timing={"fit_seconds": time.perf_counter() - began},
+        model, config={**config, "detector": {**config["detector"], "metadata": metadata}}
     )
+
+
+def _prepared(
+    dataset: Dataset,
+    split: Split,
+    detector: DetectorPlugin,
+    detector_parameters: Any,
+    rng: np.random.Generator,
+) -> _Prepared:
+    """Preprocessing of the training rows, without those whose labels look wrong if the detector
+    leaves such out."""
+    inputs = _inputs(detector_parameters, split)
+    prepared = _Prepared(dataset, split, *_fit_preprocessing(dataset, split, inputs))
+    # Without a calibration base the selection normals give the references, and those that a forest
+    # likes would keep no rate.
+    if not is_asked_for(detector, detector_parameters, dataset.kind) or not len(split.calibration):
+        return prepared
+    least_vote, plain = detector_parameters.label_filter, prepared.preprocessor.spec.plain
+    split = without_doubtful(split, prepared.rows, plain, least_vote, rng, detector.name)
+    if len(split.doubtful) == 0:
+        return prepared
+    return _Prepared(dataset, split, *_fit_preprocessing(dataset, split, inputs))
 
 
 def learns_from(split: Split, detector: DetectorPlugin) -> NDArray[np.int64]:
@@ -435,7 +463,7 @@ def _config(
         },
         "covariance": request.covariance,
         "seed": request.seed,
-        "threads": request.threads or (environment.own_cores() if dataset.kind == "image" else 1),
+        "threads": _threads(request, dataset.kind),
         "notes": list(split.notes),
         "versions": {name: _version(name) for name in LIBRARIES},
     }
@@ -525,52 +553,57 @@ def _as_json(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
+def _threads(request: TrainRequest, kind: Kind) -> int:
+    return request.threads or (environment.own_cores() if kind == "image" else 1)
+
+
 @contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    """Torch's thread count belongs to the process: it is put back afterwards."""
+def _at_most(threads: int) -> Iterator[None]:
+    """No library works with more threads than that; what they worked with before is put back.
+
+    A model would else depend on the number of cores: torch, BLAS and scikit-learn's OpenMP add up
+    in another order with each number of threads, and some in another order each time.
+    """
+    import sklearn.cluster  # noqa: F401  (a pool can be limited only once it is loaded)
     import torch
+    from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    with threadpool_limits(threads):
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 # --------------------------------------------------------------------------- calibration
 
 
 def _calibrated_model(
-    fitted: Fitted,
-    dataset: Dataset,
-    split: Split,
-    rows_of: Callable[[NDArray[np.int64]], Rows],
-    preprocessor: Preprocessor,
-    schema: TableSchema | None,
-    request: TrainRequest,
-    watcher: Watcher,
+    fitted: Fitted, prepared: _Prepared, request: TrainRequest, watcher: Watcher
 ) -> Model:
     """Score with what was fitted: μ, Σ from selection normals, references from calibration."""
-    runner = _runner(fitted, request.detector, preprocessor.spec)
-    rows = rows_of(split.selection)
+    split, spec = prepared.split, prepared.preprocessor.spec
+    runner = _runner(fitted, request.detector, spec)
+    rows = prepared.rows(split.selection)
     if isinstance(runner, GraphRunner):
         try_graph(runner, rows.examples, fitted.output)
-    selection = _kept(dataset, rows, split.selection, runner)
+    selection = _kept(prepared, rows, split.selection, runner)
     kept = {"selection": selection}
     if len(split.calibration):
-        kept["calibration"] = _kept(dataset, rows_of(split.calibration), split.calibration, runner)
+        calibration = prepared.rows(split.calibration)
+        kept["calibration"] = _kept(prepared, calibration, split.calibration, runner)
     normals = selection.output[~selection.is_anomaly]
     if fitted.held_out is not None:
         check_held_out(fitted.held_out, normals)
         normals = fitted.held_out.astype(normals.dtype)
         selection.output[~selection.is_anomaly] = normals
-    estimator = None
+    estimator, gaussian = None, None
+    equal = not differ(rows.normals)
     if fitted.output == "embedding":
         estimator = request.covariance or _chosen_estimator(normals, fitted, watcher)
-    equal = estimator == "spherical" and not differ(rows.normals)
-    gaussian = None
-    if estimator is not None:
+        equal = equal and estimator == "spherical"
         gaussian = Gaussian.from_embeddings(normals, estimator, may_coincide=equal)
     if "calibration" in kept:
         reference = raw_scores(kept["calibration"].output, gaussian)
@@ -584,8 +617,8 @@ def _calibrated_model(
         raise TrainingError(_collapse(request.detector, scores, bool(fitted.history)))
     return Model(
         config={},
-        schema=schema,
-        preprocessor=preprocessor,
+        schema=prepared.schema,
+        preprocessor=prepared.preprocessor,
         graph=fitted.graph,
         output=fitted.output,
         gaussian=gaussian,
@@ -632,10 +665,12 @@ def _positions(split: Split) -> dict[str, NDArray[np.int64]]:
     return positions
 
 
-def _kept(dataset: Dataset, rows: Rows, positions: NDArray[np.int64], runner: Runner) -> KeptRows:
+def _kept(
+    prepared: _Prepared, rows: Rows, positions: NDArray[np.int64], runner: Runner
+) -> KeptRows:
     return KeptRows(
         as_columns(runner(rows.examples)),
-        dataset.labels[positions].tolist(),
+        prepared.dataset.labels[positions].tolist(),
         rows.is_anomaly,
         positions,
     )

@@ -242,6 +242,8 @@ import sys
 import time
 from dataclasses import dataclass
 
+from anoean_plugins.detectors.knn import Detector as Knn
+
 @dataclass(frozen=True)
 class Parameters:
     pass
@@ -330,6 +332,14 @@ class Detector:
     def fit(self, train, selection, encoder, parameters, rng, monitor):
         return 1 / 0
 
+class Resting(Knn):
+    """Learns in no epochs, and takes its time."""
+    name = "resting"
+    def fit(self, *given):
+        print("pausing at fit", file=sys.stderr, flush=True)
+        time.sleep(1)
+        return super().fit(*given)
+
 class Dataset:
     name = "dropping"
     summary = "for tests"
@@ -353,6 +363,7 @@ absent = third_party_that_is_not_there:Encoder
 
 [anoean.detectors]
 dividing = third_party:Detector
+resting = third_party:Resting
 
 [anoean.datasets]
 dropping = third_party:Dataset

@@ -6,6 +6,7 @@ data, in batches of ten, make 61 calls an epoch.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -129,6 +130,33 @@ def test_one_signal_leaves_the_best_so_far_and_resume_goes_on(
     assert complete.returncode == 0
     assert "complete" in complete.stderr
     assert complete.json["digest"] == uninterrupted
+
+
+def test_a_signal_after_which_no_epoch_comes_ends_with_a_whole_model(
+    anoean: Run, start: Start, third_party: dict[str, str]
+) -> None:
+    process = start("train --dataset toy --detector resting --json")
+    wait_for_line(process, b"pausing at fit")
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate()
+    assert process.returncode == 130, stderr
+    assert b"anoean.h5 is complete" in stderr
+    assert json.loads(stdout)["digest"] == anoean("info --json", env=third_party).json["digest"]
+    assert names() == {"anoean.h5"}
+
+
+def test_a_signal_that_is_ignored_stays_so(start: Start) -> None:
+    """As Ctrl-C is by what a script starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = start("train --dataset toy --detector resting --json")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    wait_for_line(process, b"pausing at fit")
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    assert b"stopping" not in stderr
 
 
 def test_a_second_signal_writes_nothing(start: Start) -> None:

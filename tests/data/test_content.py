@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from anoean_cli.data.content import digest_of_rows
+from anoean_cli.data.content import digest_of_rows, row_hashes
 from anoean_cli.interfaces import Dataset
 
 TABLE = pa.table({"x": [1.0, None, 3.0], "c": ["a", None, "b"]})
@@ -56,3 +58,37 @@ def test_other_labels_and_other_pixels_are_told() -> None:
     dataset = Dataset("d", images, LABELS, {"source": "here"})
     moved = replace(dataset, name="e", provenance={"source": "there"})
     assert digest_of_rows(dataset) == digest_of_rows(moved)
+
+
+ROWS = st.tuples(
+    st.one_of(st.none(), st.sampled_from([0.0, -0.0, 1.0, 2.0, 1e300])),
+    st.one_of(st.none(), st.sampled_from(["", "a", "b", "None"])),
+    st.one_of(st.none(), st.datetimes()),
+)
+
+
+@given(st.lists(ROWS, min_size=1, max_size=20))
+def test_rows_have_the_same_hash_where_they_are_equal_and_nowhere_else(rows: list) -> None:
+    types = (pa.float64(), pa.string(), pa.timestamp("us"))
+    columns = [
+        pa.array(each, kind) for each, kind in zip(zip(*rows, strict=True), types, strict=True)
+    ]
+    hashes = row_hashes(pa.table(columns, names=["x", "c", "at"]))
+    by_row = set(zip(rows, hashes.tolist(), strict=True))
+    assert len(by_row) == len(set(hashes.tolist())) == len(set(rows))
+
+
+def test_a_row_has_the_same_hash_in_any_piece() -> None:
+    table = pa.table({"x": [1.0, 2.0, 3.0], "c": ["a", None, "b"]})
+    whole = row_hashes(table)
+    assert (
+        np.concatenate([row_hashes(table[at:])[:1] for at in range(3)]).tolist() == whole.tolist()
+    )
+
+
+def test_images_that_differ_in_a_pixel_have_other_hashes() -> None:
+    images = np.zeros((4, 1, 3, 3), np.uint8)
+    images[1, 0, 2, 2], images[2, 0, 0, 0] = 1, 1
+    hashes = row_hashes(images)
+    assert hashes[0] == hashes[3]
+    assert len(set(hashes.tolist())) == 3

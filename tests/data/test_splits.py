@@ -350,6 +350,9 @@ def test_the_publishers_test_may_be_thinned():
     found = split(PARTED, Apportionment(test_size=60), scheme="publisher")
     assert len(found.test) == 60
     assert found.test.min() >= 250
+    share = split(PARTED, Apportionment(test_size=0.3), scheme="publisher")
+    assert share.test.min() >= 250
+    assert np.bincount(share.is_anomaly[share.test]).tolist() == [60, 15]
 
 
 def test_drawn_rows_come_from_the_training_partition_unless_pooled():

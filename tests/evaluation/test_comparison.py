@@ -153,7 +153,7 @@ def test_a_cell_is_what_train_and_evaluate_give(toy: Dataset, cell: Cell):
 def test_a_failing_cell_says_why_and_raises_nothing(toy: Dataset, cell: Cell):
     asked = replace(cell.request, settings={"epochs": "many"})
     found = comparison.run_cell(toy, replace(cell, request=asked))
-    assert set(found) == {"detector", "seed", "error"}
+    assert set(found) == {"detector", "seed", "error", "notes"}
     assert "epochs" in found["error"]
 
 

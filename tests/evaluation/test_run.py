@@ -9,7 +9,12 @@ import pytest
 from anoean_cli.data.content import digest_of_rows
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import FileFormatError
-from anoean_cli.evaluation.run import Labelled, figures, score_test_rows
+from anoean_cli.evaluation.run import (
+    Labelled,
+    figures,
+    score_rows_set_aside,
+    score_test_rows,
+)
 from anoean_cli.interfaces import Dataset
 
 MODEL = SimpleNamespace(calibration=SimpleNamespace(threshold=2.0), config={"seen_types": ["leak"]})
@@ -25,6 +30,22 @@ def test_figures_with_duplicates_count_every_copy():
     assert (repeated["n_normals"], repeated["n_anomalies"]) == (5, 12)
     single = Labelled(scores, types != "ok", types, np.ones(4, np.int64))
     assert "with_duplicates" not in figures(MODEL, single)
+
+
+def test_intervals_draw_copies_of_a_row_together():
+    rng = np.random.default_rng(0)
+    scores = np.concatenate([rng.normal(size=30), rng.normal(1, size=30)])
+    types = np.repeat(["ok", "leak"], 30)
+    hashes = np.arange(60, dtype=np.uint64)
+
+    def interval(times: int, hashes: np.ndarray | None) -> float:
+        copies = [np.tile(each, times) for each in (scores, types != "ok", types)]
+        told = None if hashes is None else np.tile(hashes, times)
+        found = figures(MODEL, Labelled(*copies, hashes=told))
+        return found["auc_pr_high"] - found["auc_pr_low"]
+
+    assert interval(9, hashes) == pytest.approx(interval(1, None))
+    assert interval(9, None) < interval(9, hashes) / 2
 
 
 @pytest.mark.parametrize(
@@ -46,3 +67,16 @@ def test_a_model_that_names_what_its_data_has_not_is_refused(rows, schema):
     )
     with pytest.raises(FileFormatError, match="small"):
         score_test_rows(model, dataset)
+
+
+def test_rows_of_a_drawn_table_are_told_by_where_they_stand_in_the_file():
+    examples = pa.table({"size": [1.0, 2.0, 3.0]})
+    labels, drawn = np.array(["n", "n", "x"]), np.array([10, 40, 70])
+    dataset = Dataset("small", examples, labels, {"files": {}}, positions=drawn)
+    model = SimpleNamespace(
+        split={"test": np.array([1, 2])},
+        config={"normal": ["n"]},
+        schema=TableSchema({"size": "numeric"}),
+        score=lambda rows: SimpleNamespace(scores=np.zeros(rows.num_rows), output=None),
+    )
+    assert score_rows_set_aside(model, dataset).rows.tolist() == [41, 71]

@@ -26,6 +26,7 @@ from anoean_plugins.scorers.experts import (
 from anoean_plugins.scorers.modules import NearestDistance, NeighbourDistance
 from anoean_plugins.scorers.trees import weighted_trees
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from anoean_cli.calibration.gaussian import Gaussian, leave_one_out
@@ -308,6 +309,16 @@ def test_a_tenth_of_new_normals_is_as_far_off_as_a_tenth_of_those_of_other_folds
     distance, references = novelty(old, rng, odd=True)
     beyond = distance(torch.from_numpy(new)).numpy() > np.quantile(references, 0.9)
     assert 0.05 < beyond.mean() < 0.2
+
+
+def test_distances_are_the_same_each_time_and_on_any_number_of_cores():
+    normals = np.random.default_rng(0).normal(size=(6000, 40)).astype(np.float32)
+
+    def references(threads: int) -> FloatRows:
+        with threadpool_limits(threads):
+            return novelty(normals, np.random.default_rng(1), odd=True)[1]
+
+    assert len({references(threads).tobytes() for threads in (1, 4, 4)}) == 1
 
 
 def test_normals_like_odd_ones_are_not_far_off():

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from anoean_cli.errors import FileFormatError
-from anoean_cli.storage import hdf5, structure, values
+from anoean_cli.storage import checkpoint, embeddings, hdf5, model, prepared, structure, values
 from anoean_cli.storage.hdf5 import Content, Json, Reader, Value, Writer, digest_of
 
 FORMAT = "anoean-model"
@@ -299,10 +299,16 @@ def test_a_device_is_refused_without_being_opened() -> None:
 
 
 def test_another_format_is_named(path: Path) -> None:
-    hdf5.write(path, format="anoean-dataset", version=1, values=SMALL)
-    with pytest.raises(FileFormatError, match="this is a prepared dataset, not a model"):
-        read(path)
-    assert hdf5.kind_of(path) == "anoean-dataset"
+    for format, told in {
+        model.FORMAT: "a model",
+        prepared.FORMAT: "a prepared dataset",
+        embeddings.FORMAT: "a file of embeddings",
+        checkpoint.FORMAT: "a checkpoint of a training",
+    }.items():
+        hdf5.write(path, format=format, version=1, values=SMALL)
+        with pytest.raises(FileFormatError, match=f": this is {told}, not a file of the format"):
+            hdf5.Reader(path, format="another", version=1)
+        assert hdf5.kind_of(path) == format
 
 
 def test_a_newer_version_is_refused_and_an_older_one_is_read(path: Path) -> None:

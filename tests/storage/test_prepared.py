@@ -98,6 +98,12 @@ def test_what_was_written_is_read(whole: Path) -> None:
     assert (found.normal, found.apportionment) == (DATASET.normal, DATASET.apportionment)
 
 
+def test_columns_that_were_called_features_stay_so(tmp_path: Path) -> None:
+    path = tmp_path / "p.h5"
+    write_prepared(replace(DATASET, vouched=("size",)), path, overwrite=False)
+    assert read_prepared(path).vouched == ("size",)
+
+
 @pytest.mark.parametrize(
     "numbers",
     [

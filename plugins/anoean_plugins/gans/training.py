@@ -32,7 +32,6 @@ LATENT_DIM = 32
 FEWEST_STEPS, MOST_STEPS = 50, 500
 SPREAD_DRAWS = 64
 LEAST_SPREAD = 1e-3
-ROWS_AT_ONCE = 1024
 
 # --------------------------------------------------------------------------- losses
 
@@ -91,12 +90,7 @@ def module_scorer(module: nn.Module) -> Scorer:
     """Scores by a module from rows to (n,)."""
 
     def score(rows: FloatRows) -> Scores:
-        with torch.no_grad():
-            parts = [
-                module(torch.from_numpy(rows[at : at + ROWS_AT_ONCE])).double().numpy()
-                for at in range(0, len(rows), ROWS_AT_ONCE)
-            ]
-        return np.concatenate(parts)
+        return progress.embed(module, rows, torch.device("cpu")).astype(np.float64)
 
     return score
 
@@ -113,6 +107,11 @@ class Run(progress.Run):
     critic_adam: torch.optim.Adam
     maker_adam: torch.optim.Adam
     seed: int
+
+    @property
+    def scorer(self) -> nn.ModuleDict:
+        """All players, their weights averaged and plain."""
+        return _folded_players(self.averaged)
 
 
 def train(
@@ -147,28 +146,18 @@ def train(
     progress.restore(run, monitor.restore())
 
     epochs = parameters.epochs or epochs
-    patience = parameters.patience or epochs
-    while run.epoch < epochs and run.epoch - run.best_epoch < patience:
+    while run.epoch < epochs and not progress.exhausted(run, parameters):
         began = time.perf_counter()
         # A seed for each epoch: nothing of the random state has to go into a checkpoint.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed + run.epoch)
             terms = _epoch(game, run, normals, batch, steps, d, parameters.averaging)
-        plain = _folded_players(run.averaged)
-        record = {"epoch": run.epoch + 1.0, **terms, **_figures(game.scorer(plain), selection)}
-        record["seconds"] = time.perf_counter() - began
-        run.history.append(record)
-        figure = record.get(parameters.selection, float(run.epoch))
-        if figure > run.best_figure:
-            run.best_figure, run.best_epoch = figure, run.epoch
-            run.best = {name: t.detach().clone() for name, t in plain.state_dict().items()}
-        monitor.report(record, epochs)
-        is_stopping = monitor.stopping()
-        monitor.save(lambda: progress.state_of(run))
-        if is_stopping:
+        record = {**terms, **_figures(game.scorer(run.scorer), selection)}
+        seconds = time.perf_counter() - began
+        if progress.close_epoch(run, record, seconds, epochs, parameters, monitor):
             break
 
-    players = _folded_players(run.averaged)
+    players = run.scorer
     players.load_state_dict(run.best)
     _refuse_one_row(players, normals, d, run.seed)
     return players, run

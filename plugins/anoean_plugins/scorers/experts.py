@@ -427,6 +427,7 @@ def _centres(normals: FloatRows, count: int, rng: np.random.Generator, odd: bool
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
     distinct = np.unique(normals, axis=0)
     if len(distinct) <= count:
@@ -439,7 +440,8 @@ def _centres(normals: FloatRows, count: int, rng: np.random.Generator, odd: bool
         max_iter=PASSES,
         random_state=random_state(rng),
     )
-    with warnings.catch_warnings():
+    # With several threads sums come in another order each time, and so do the means.
+    with warnings.catch_warnings(), threadpool_limits(1):
         # Rows that are next to equal make fewer means than asked for, which is fine.
         warnings.simplefilter("ignore", ConvergenceWarning)
         means.fit(distinct)
