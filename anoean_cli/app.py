@@ -95,7 +95,7 @@ def _run() -> ExitStatus:
     # Building the options of all commands takes as long as scoring a row; one is run, or all
     # are listed.
     if sys.argv[1:] in LISTING:
-        app = built(made=shell.listed)
+        app = built(made=shell.stub)
     else:
         app = built(first if first and first[0] in COMMANDS else COMMANDS)
     try:

@@ -128,11 +128,6 @@ def _aligned(rows: Sequence[Sequence[str]], numbers: bool) -> list[str]:
     return [BETWEEN_COLUMNS.join(cells).rstrip() for cells in zip(*columns, strict=True)]
 
 
-def some(names: Sequence[str], most: int = 12) -> str:
-    """Names for people: the first of them, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
 class TrainingProgress:
     """Shows nothing."""
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from anoean_cli.choices import FirstIfOpen
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -19,8 +21,6 @@ Kind: TypeAlias = Literal["image", "table"]
 ColumnKind: TypeAlias = Literal["numeric", "categorical", "datetime", "datetime-utc"]
 First: TypeAlias = Literal["year", "day", "month"]
 """What stands first in the dates of a column; any column may hold some with the year first."""
-FirstIfOpen: TypeAlias = Literal["day-first", "month-first"]
-"""What the user says of columns whose dates leave it open whether the day or the month is first."""
 Json: TypeAlias = Any
 FloatRows: TypeAlias = NDArray[np.float32]
 Scores: TypeAlias = NDArray[np.float64]

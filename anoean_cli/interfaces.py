@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anoean_cli.choices import FirstIfOpen, Output
 from anoean_cli.errors import PluginError, blaming
 from anoean_cli.examples import (
     ColumnKind,
     Drawing,
     ExampleSpec,
     First,
-    FirstIfOpen,
     FloatRows,
     Json,
     Kind,
@@ -322,7 +322,7 @@ class Fitted:
     """
 
     graph: bytes | None = None
-    output: Literal["embedding", "score"] = "embedding"
+    output: Output = "embedding"
     covariance: str = "ledoit-wolf"
     held_out: FloatRows | None = None
     arrays: State = field(default_factory=dict)

@@ -9,10 +9,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from anoean_cli.choices import COVARIANCES
 from anoean_cli.errors import DataError, FileFormatError, TrainingError, UsageError
 from anoean_cli.examples import Scores
-
-COVARIANCES = ("empirical", "ledoit-wolf", "mcd", "spherical")
 
 DEFAULT_COVARIANCE = "ledoit-wolf"
 ROWS_PER_DIMENSION = 4
@@ -76,7 +75,7 @@ class Gaussian:
         return cls(mean, *_positive_definite((covariance + covariance.T) / 2))
 
     @classmethod
-    def from_arrays(cls, mean: ArrayLike, covariance: ArrayLike, ridge: float = 0.0) -> Gaussian:
+    def from_arrays(cls, mean: ArrayLike, covariance: ArrayLike) -> Gaussian:
         """Rebuild a Gaussian from arrays of a file.
 
         Raises:
@@ -96,7 +95,7 @@ class Gaussian:
             raise FileFormatError("the covariance is not symmetric")
         if not _is_positive_definite(spread):
             raise FileFormatError("the covariance is not positive definite")
-        return cls(centre, spread, ridge)
+        return cls(centre, spread)
 
     @cached_property
     def whitener(self) -> Scores:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from anoean_cli.choices import Covariance
 from anoean_cli.commands import options, shell
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
@@ -43,7 +44,7 @@ def run(
     ] = False,
     threshold: Annotated[float | None, typer.Option(help="The threshold itself.")] = None,
     covariance: Annotated[
-        Literal["empirical", "ledoit-wolf", "mcd", "spherical"] | None,
+        Covariance | None,
         typer.Option(help="Estimator of the covariance of normal embeddings."),
     ] = None,
     out: Annotated[

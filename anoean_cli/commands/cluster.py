@@ -21,9 +21,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
+from anoean_cli.choices import OutputFormat
 from anoean_cli.commands.explaining import Why
 from anoean_cli.commands.loading import TABLE_ENDINGS
-from anoean_cli.commands.output import OutputFormat, opened_output, written
+from anoean_cli.commands.output import opened_output, written
 from anoean_cli.commands.scoring import Total, scored
 from anoean_cli.console import Console
 from anoean_cli.data.inputs import Reading, unread_pieces

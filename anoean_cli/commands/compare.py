@@ -125,7 +125,7 @@ def contenders_of(text: str) -> dict[str, tuple[str, str]]:
     if text == "all":
         return {name: (name, "default") for name in _loadable()}
     found: dict[str, tuple[str, str]] = {}
-    for label in options.listed(text):
+    for label in options.split_list(text):
         name, _, preset = label.partition(":")
         if label in found:
             raise UsageError(f"--detectors names {label} twice")
@@ -174,7 +174,7 @@ def _check_anomalies(rows: Dataset, split: SplitRequest) -> None:
     """Raises DataError where no row could be an anomaly of the test."""
     from anoean_cli.data.splits import is_anomaly
 
-    if not is_anomaly(rows, split.normal, split.unlabeled).any():
+    if not is_anomaly(rows, split.normal).any():
         raise DataError(
             f"{rows.name} has no anomalies to test on: compare needs labelled ones "
             "(--label names the column of labels, --normal those that are normal)"

@@ -146,13 +146,13 @@ def _warn_of_other_names(
     data: str, labelled: Labelled, seen: Sequence[str], console: Console
 ) -> None:
     """Types that go by other names than in training would all count as unseen."""
-    from anoean_cli.data.labels import some, spelled
+    from anoean_cli.data.labels import label_list, spelled
 
     anomalies = sorted(set(labelled.types[labelled.is_anomaly].tolist()))
     if seen and anomalies and not spelled(seen, anomalies):
         console.warn(
-            f"{data}: none of its anomalies is of a type that training showed ({some(seen)}); "
-            f"its anomalies are: {some(anomalies)}"
+            f"{data}: none of its anomalies is of a type that training showed "
+            f"({label_list(seen)}); its anomalies are: {label_list(anomalies)}"
         )
 
 

@@ -130,9 +130,9 @@ def heat_maps(folder: Path) -> Iterator[HeatMaps]:
     make_folder(temporary)
     try:
         yield HeatMaps(temporary)
-        with suppress(FileNotFoundError):
-            folder.rmdir()  # an empty one may stand there
         try:
+            with suppress(FileNotFoundError):
+                folder.rmdir()  # an empty one may stand there
             temporary.rename(folder)
         except OSError as error:
             raise _refusal(folder, error) from error

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from anoean_cli.commands import options
-from anoean_cli.console import Console, some
+from anoean_cli.console import Console
+from anoean_cli.wording import some
 
 
 def run(

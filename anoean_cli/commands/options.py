@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from anoean_cli.choices import FirstIfOpen
 from anoean_cli.environment import MOST_THREADS
 from anoean_cli.errors import FileFormatError, UsageError
 
 if TYPE_CHECKING:
-    from anoean_cli.examples import FirstIfOpen, TableOptions
+    from anoean_cli.examples import TableOptions
 
 
 def complete_datasets(incomplete: str) -> list[str]:
@@ -165,7 +166,7 @@ Schema = Annotated[
 ]
 
 Dates = Annotated[
-    Literal["day-first", "month-first"] | None,
+    FirstIfOpen | None,
     typer.Option(
         "--dates",
         help="What stands first in dates such as 03/04/2026 where a column leaves it open.",
@@ -234,10 +235,10 @@ class TableFlags:
             encoding=encoding,
             null_values=None if nulls is None else tuple(nulls),
             label=label,
-            ignore=listed(ignore),
-            numeric=listed(numeric),
-            categorical=listed(categorical),
-            datetime=listed(datetime),
+            ignore=split_list(ignore),
+            numeric=split_list(numeric),
+            categorical=split_list(categorical),
+            datetime=split_list(datetime),
             dates=dates,
         )
 
@@ -261,7 +262,7 @@ def reading_of(trained: Mapping[str, Any]) -> Mapping[str, Any]:
 PART = re.compile(r'\s*(?:"((?:[^"]|"")*+)"\s*|([^,]*))(?:,|$)')
 
 
-def listed(text: str | None) -> tuple[str, ...]:
+def split_list(text: str | None) -> tuple[str, ...]:
     """The parts of a comma-separated option; one that holds a comma is in double quotes."""
     parts = (quoted.replace('""', '"') or bare.strip() for quoted, bare in PART.findall(text or ""))
     return tuple(part for part in parts if part)

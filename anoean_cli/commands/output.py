@@ -6,19 +6,19 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol, TextIO, TypeAlias
+from typing import Any, BinaryIO, Protocol, TextIO
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from anoean_cli.choices import OutputFormat
 from anoean_cli.data.inputs import Piece
 from anoean_cli.errors import UsageError
 from anoean_cli.inference.model import Scored
 from anoean_cli.storage.atomic import replacing
 from anoean_cli.storage.remote import is_remote, uploading
 
-OutputFormat: TypeAlias = Literal["csv", "jsonl", "parquet"]
 OUR_COLUMNS = ("file", "row", "score", "p_value", "anomaly", "reason")
 ROWS_IN_A_GROUP = 1 << 16
 ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}

@@ -7,10 +7,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from anoean_cli.choices import OnError, OutputFormat
 from anoean_cli.commands import options, shell
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PART = "256MiB"
 MOST_JOBS_UNASKED = 8  # more cores wait for the one that reads and writes
-Format = Literal["csv", "jsonl", "parquet"]
 
 
 @shell.without_pandas()
@@ -46,7 +46,8 @@ def run(
         ),
     ] = "-",
     format: Annotated[
-        Format | None, typer.Option("--format", help="By default what --out ends with, or csv.")
+        OutputFormat | None,
+        typer.Option("--format", help="By default what --out ends with, or csv."),
     ] = None,
     keep: Annotated[
         str | None,
@@ -77,9 +78,7 @@ def run(
         bool,
         options.flag("--fail-on-anomaly", help="Exit with 10 when there are anomalies."),
     ] = False,
-    on_error: Annotated[
-        Literal["stop", "flag"], typer.Option(help="What to do about unreadable rows.")
-    ] = "stop",
+    on_error: Annotated[OnError, typer.Option(help="What to do about unreadable rows.")] = "stop",
     summary: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write counts as JSON.")
     ] = None,
@@ -108,7 +107,7 @@ def run(
     from anoean_cli.inference.memory import Bound
     from anoean_cli.inference.model import load_model
 
-    kept = options.listed(keep)
+    kept = options.split_list(keep)
     to = scoring.Targets(
         out, format, embeddings, explain_images, summary, only_anomalies, scheduler, force
     )

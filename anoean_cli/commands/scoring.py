@@ -15,9 +15,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from anoean_cli.choices import OutputFormat
 from anoean_cli.commands.output import (
     Output,
-    OutputFormat,
     opened_output,
     rows_of,
     write_summary,
@@ -29,7 +29,7 @@ from anoean_cli.inference.drift import Drift, Incoming, drift_of
 from anoean_cli.inference.memory import Bound
 from anoean_cli.inference.model import Model, Scored
 from anoean_cli.inference.pipeline import in_order
-from anoean_cli.wording import counted
+from anoean_cli.wording import counted, some
 
 if TYPE_CHECKING:
     from anoean_cli.commands.explaining import HeatMaps, Why
@@ -202,9 +202,10 @@ def _results(
 
     The first one is worked on alone: it loads the graph, and shows what memory a piece takes.
     """
-    for first in islice(unread, 1):
-        if (done := work(first)) is not None:
+    for piece in unread:
+        if (done := work(piece)) is not None:
             yield done
+            break
     in_flight = bound.pieces()
     if in_flight < jobs and console is not None:
         console.note(f"--memory {bound} is enough for {in_flight} of {jobs} jobs")
@@ -283,8 +284,7 @@ def finish(
 def _tell_extras(piece: Piece, told: set[tuple[str, ...]], console: Console) -> None:
     if piece.extras and piece.extras not in told:
         told.add(piece.extras)
-        some = ", ".join(piece.extras[:10]) + (", ..." if len(piece.extras) > 10 else "")
-        console.note(f"{piece.files}: columns that the model does not know: {some}")
+        console.note(f"{piece.files}: columns that the model does not know: {some(piece.extras)}")
 
 
 def _tell(console: Console, drift: Drift, counts: Counts, census: Census) -> None:

@@ -120,7 +120,7 @@ def command(function: Function) -> Callable[..., None]:
     return run
 
 
-def listed(function: Function) -> Callable[..., None]:
+def stub(function: Function) -> Callable[..., None]:
     """A command for typer that can only be listed: it has no options."""
 
     def run() -> None: ...

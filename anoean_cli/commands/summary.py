@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anoean_cli.console import Console, some
+from anoean_cli.console import Console
 from anoean_cli.inference.contents import ROLES
 from anoean_cli.inference.model import Model
-from anoean_cli.wording import counted
+from anoean_cli.wording import counted, some
 
 
 def show_model(console: Console, model: Model, path: Path, as_json: bool) -> None:

@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from anoean_cli.choices import Covariance, Scheme, Unlabelled
 from anoean_cli.commands import options
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
@@ -55,7 +56,7 @@ class DataFlags:
     image_size: options.ImageSize = None
     max_rows: options.MaxRows = None
     unlabeled: Annotated[
-        Literal["drop", "normal"],
+        Unlabelled,
         typer.Option(help="What rows without a label are; if normal, --normal may be left out."),
     ] = "drop"
     anomaly_types: Annotated[
@@ -81,7 +82,7 @@ class DataFlags:
         ),
     ] = None
     split: Annotated[
-        Literal["drawn", "publisher"],
+        Scheme,
         typer.Option(help="Draw the test rows, or take the test partition of the publisher."),
     ] = "drawn"
 
@@ -130,7 +131,7 @@ class DataFlags:
         """Labels that are normal, before it is known which there are: one may hold a comma."""
         text = self.normal or ""
         unlabelled = ("",) if self.unlabeled == "normal" else ()
-        return (*dict.fromkeys([text.strip(), *options.listed(text)]), *unlabelled)
+        return (*dict.fromkeys([text.strip(), *options.split_list(text)]), *unlabelled)
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class LearningFlags:
     batch_size: Annotated[int | None, typer.Option(min=2)] = None
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None
     covariance: Annotated[
-        Literal["empirical", "ledoit-wolf", "mcd", "spherical"] | None,
+        Covariance | None,
         typer.Option(help="Estimator of the covariance of normal embeddings."),
     ] = None
     seed: Annotated[int, typer.Option(min=0)] = 0
@@ -516,14 +517,14 @@ def _check_labelled(dataset: Dataset, normal: str | None) -> None:
 
 def _check_two_classes(dataset: Dataset, normal: tuple[str, ...]) -> None:
     """Labels that tell nothing apart are a mistake; having none at all is one-class training."""
-    from anoean_cli.data.labels import some
+    from anoean_cli.data.labels import label_list
 
     labels = set(dataset.labels.tolist()) - {""}
     has_labels = dataset.label_column is not None or dataset.kind == "image"
     if has_labels and labels and labels <= set(normal):
         raise DataError(
             f"{dataset.name} has no anomalies: all its labels are normal "
-            f"({some(sorted(labels))}); name fewer with --normal, "
+            f"({label_list(sorted(labels))}); name fewer with --normal, "
             "or give --anomaly-fraction 0 to train on normals alone"
         )
 

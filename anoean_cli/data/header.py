@@ -8,11 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import chain, islice, zip_longest
 from typing import NamedTuple
 
+from anoean_cli.choices import FirstIfOpen
 from anoean_cli.data import text
 from anoean_cli.data.dates import FIRSTS
 from anoean_cli.data.text import Dialect, shown
 from anoean_cli.errors import UsageError
-from anoean_cli.examples import First, FirstIfOpen, TableOptions
+from anoean_cli.examples import First, TableOptions
+from anoean_cli.wording import some
 
 _COUNT = re.compile(rb"0|[1-9]\d{0,15}")
 _WHOLE = re.compile(rb"[+-]?\d+")
@@ -31,10 +33,9 @@ def numbered(position: int) -> str:
     return f"column_{position + 1}"
 
 
-def listed(names: Sequence[str], most: int = 10) -> str:
+def column_list(names: Sequence[str]) -> str:
     """Return names for a message."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(shown(name) for name in names[:most]) + more
+    return some([shown(name) for name in names], 10)
 
 
 # ---------------------------------------------------------------------------- recognising one
@@ -289,8 +290,8 @@ class Columns(NamedTuple):
             )
         raise UsageError(
             f"{option} {given}: {self.file} has no such column; it was read as having no header, "
-            f"and its first row holds {listed(self.first)}: if these are names, say --header yes, "
-            f"else count the column, as in {option} {len(self.names)}{alone}"
+            f"and its first row holds {column_list(self.first)}: if these are names, say "
+            f"--header yes, else count the column, as in {option} {len(self.names)}{alone}"
         )
 
 

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anoean_cli.choices import OnError
 from anoean_cli.data.columnar import as_kind
 from anoean_cli.data.images import (
     IMAGE_ENDINGS,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
     from anoean_cli.data.ranges import Range
 
-OnError: TypeAlias = Literal["stop", "flag"]
 
 IMAGES_AT_ONCE = 1024
 STDIN = "-"

@@ -7,15 +7,15 @@ alike wherever they come from.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from anoean_cli.choices import Unlabelled
 from anoean_cli.data.meaning import meaning
 from anoean_cli.errors import DataError, UsageError
-
-Unlabelled: TypeAlias = Literal["drop", "normal"]  # what rows without a label are
+from anoean_cli.wording import some
 
 
 def among(labels: ArrayLike, wanted: Collection[str]) -> NDArray[np.bool_]:
@@ -69,18 +69,18 @@ def normal_labels(
     for label in named:
         require(label, present, source, nulls)
     if not named and text is not None:
-        raise UsageError(f"--normal {text!r} names no label; the labels are: {some(present)}")
+        raise UsageError(f"--normal {text!r} names no label; the labels are: {label_list(present)}")
     if not named and not known and not others_are_normal:
         others = ", or --unlabeled normal if rows without a label are" if "" in distinct else ""
         raise UsageError(
             f"which labels of {source} are normal? Give --normal V[,V...]{others}; "
-            f"the labels are: {some(present)}"
+            f"the labels are: {label_list(present)}"
         )
     found = spelled(named or known, present)
     if not found and not others_are_normal:
         raise DataError(
-            f"no row of {source} has a label that is normal ({some(known)}); "
-            f"the labels are: {some(present)}; name normal ones with --normal"
+            f"no row of {source} has a label that is normal ({label_list(known)}); "
+            f"the labels are: {label_list(present)}; name normal ones with --normal"
         )
     return tuple(found)
 
@@ -136,11 +136,10 @@ def require(label: str, present: Collection[str], source: str, nulls: Collection
         why = ", for it is read as a missing value (--null-values '' reads it as it is)"
     raise DataError(
         f"no row of {source} has the label {label!r} that --normal names{why}; "
-        f"the labels are: {some(sorted(present))}"
+        f"the labels are: {label_list(sorted(present))}"
     )
 
 
-def some(labels: Sequence[str], most: int = 12) -> str:
+def label_list(labels: Sequence[str]) -> str:
     """Return labels for a message, so that blanks and commas in them show."""
-    shown = ", ".join(repr(str(label)) if label else "(none)" for label in labels[:most])
-    return (shown or "none") + (f" and {len(labels) - most} more" if len(labels) > most else "")
+    return some([repr(str(label)) if label else "(none)" for label in labels]) or "none"

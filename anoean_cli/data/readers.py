@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from anoean_cli.choices import OnError
 from anoean_cli.data import text
 from anoean_cli.data.columnar import (
     BLOCK_BYTES,
@@ -46,11 +47,11 @@ from anoean_cli.data.dates import (
 from anoean_cli.data.header import (
     Columns,
     Roles,
+    column_list,
     column_of,
     could_be_header,
     holds_given_name,
     is_doubtful,
-    listed,
     looks_like_header,
     names_features,
     names_of,
@@ -80,7 +81,6 @@ __all__ = [
     "unread",
 ]
 
-OnError: TypeAlias = Literal["stop", "flag"]
 
 _HEADER_ROWS = 1000
 _NEARLY_ALL = 0.95
@@ -484,11 +484,14 @@ def _check_names(names: Sequence[str], file: str, wanted: Wanted) -> None:
         elif wanted.required_label and wanted.label in missing:
             remedy = "; give rows with labels, or name their column with --label"
         raise DataError(
-            f"{file}: has no column {listed(missing)}; its columns are {listed(names)}{remedy}"
+            f"{file}: has no column {column_list(missing)}; "
+            f"its columns are {column_list(names)}{remedy}"
         )
     doubled = [column for column in wanted.read if counts[column] > 1]
     if doubled:
-        raise DataError(f"{file}: has more than one column {listed(doubled)}; rename or drop one")
+        raise DataError(
+            f"{file}: has more than one column {column_list(doubled)}; rename or drop one"
+        )
 
 
 def _order(count: int, file: str, wanted: Wanted, dialect: Dialect) -> tuple[str, ...]:
@@ -501,7 +504,7 @@ def _order(count: int, file: str, wanted: Wanted, dialect: Dialect) -> tuple[str
         needed = order if wanted.required_label else unlabelled
         raise DataError(
             f"{file}: has {counted(count, 'column')}; the model needs {len(needed)} "
-            f"({listed(needed)}), or a header that names them; or say the delimiter "
+            f"({column_list(needed)}), or a header that names them; or say the delimiter "
             f"({shown(dialect.delimiter)} was taken) with --delimiter"
         )
     known = (*order, *wanted.rest)
@@ -512,7 +515,7 @@ def _check_order(order: Sequence[str], file: str, wanted: Wanted) -> None:
     missing = [column for column in wanted.read if column not in order]
     if missing:
         raise DataError(
-            f"{file}: has no header, so column {listed(missing)} cannot be found; "
+            f"{file}: has no header, so column {column_list(missing)} cannot be found; "
             "add a header line (and say --header yes if it is not recognised)"
         )
 
@@ -834,12 +837,12 @@ def _has_header(
     found = looks_like_header(rows[0], rows[1:], dialect, options.label)
     if found and is_doubtful(rows[0], dialect):
         warn(
-            f"{file}: its first row, {listed(names_of(rows[0]))}, is taken for column names; "
+            f"{file}: its first row, {column_list(names_of(rows[0]))}, is taken for column names; "
             "say --header no if it is data"
         )
     if not found and could_be_header(rows[0], rows[1:], dialect):
         warn(
-            f"{file}: its first row, {listed(names_of(rows[0]))}, is taken for data; "
+            f"{file}: its first row, {column_list(names_of(rows[0]))}, is taken for data; "
             "say --header yes if it holds names"
         )
     return found
@@ -849,7 +852,7 @@ def _check_distinct(names: Iterable[str], file: str, is_guess: bool = False) -> 
     doubled = [name for name, count in Counter(names).items() if count > 1]
     if doubled:
         raise DataError(
-            f"{file}: has more than one column {listed(doubled)}; give each its own name"
+            f"{file}: has more than one column {column_list(doubled)}; give each its own name"
             + (", or say --header no if the first row is data" if is_guess else "")
         )
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.data.labels import among, require, some, spelled
+from anoean_cli.choices import Scheme, Unlabelled
+from anoean_cli.data.labels import among, label_list, require, spelled
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import Apportionment, Dataset
 from anoean_cli.wording import counted
@@ -55,8 +56,8 @@ class SplitRequest:
     normal: tuple[str, ...]
     apportionment: Apportionment = Apportionment()
     anomaly_types: tuple[str, ...] | None = None
-    unlabeled: Literal["drop", "normal"] = "drop"
-    scheme: Literal["drawn", "publisher"] = "drawn"
+    unlabeled: Unlabelled = "drop"
+    scheme: Scheme = "drawn"
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,7 @@ class _Pool:
     notes: list[str] = field(default_factory=list)
 
 
-def is_anomaly(
-    dataset: Dataset, normal: Sequence[str], unlabeled: Literal["drop", "normal"] = "drop"
-) -> NDArray[np.bool_]:
+def is_anomaly(dataset: Dataset, normal: Sequence[str]) -> NDArray[np.bool_]:
     """(n,) whether a row's label is one of the anomalies.
 
     Raises:
@@ -122,7 +121,7 @@ def draw(dataset: Dataset, request: SplitRequest, rng: np.random.Generator) -> S
     if len(train_pool.normals) == 0:
         raise DataError(
             f"{dataset.name} has no normal rows to learn from; "
-            f"its labels are: {some(np.unique(dataset.labels).tolist())}"
+            f"its labels are: {label_list(np.unique(dataset.labels).tolist())}"
         )
     seen = _seen_types(dataset, request, train_pool, rng, notes)
     roles = _assign(dataset, request, train_pool, test_pool, seen, rng, notes)
@@ -155,7 +154,7 @@ def _usable(
     if request.unlabeled == "normal":
         note = f"{unknown.sum()} unlabelled rows taken as normal"
         if not request.normal:
-            types = some(np.unique(dataset.labels[anomalous]).tolist())
+            types = label_list(np.unique(dataset.labels[anomalous]).tolist())
             note += f", and all others as anomalies, for want of --normal: {types}"
         return np.ones(len(anomalous), bool), [note]
     return ~unknown, [f"{unknown.sum()} unlabelled rows left out (--unlabeled normal keeps them)"]
@@ -285,7 +284,7 @@ def _named_types(
         if not found:
             raise UsageError(
                 f"--anomaly-types: {name!r} is not an anomaly of {dataset.name}; "
-                f"its anomalies are: {some(present.tolist())}"
+                f"its anomalies are: {label_list(present.tolist())}"
             )
         chosen |= found
     return np.array(sorted(chosen))

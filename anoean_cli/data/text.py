@@ -13,11 +13,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import chain, islice
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from anoean_cli.choices import OnError
 from anoean_cli.data.dates import fault_of, is_date, parsed_dates
 from anoean_cli.data.meaning import BLANKS
 from anoean_cli.data.streams import Read
@@ -439,7 +440,7 @@ class Parsed(NamedTuple):
     bad: Sequence[BadRow] = ()
 
 
-def parse(block: Block, layout: Layout, on_error: Literal["stop", "flag"]) -> Parsed:
+def parse(block: Block, layout: Layout, on_error: OnError) -> Parsed:
     """Turn a block into tables.
 
     Raises:
@@ -449,7 +450,7 @@ def parse(block: Block, layout: Layout, on_error: Literal["stop", "flag"]) -> Pa
     return Parsed(*tables) if tables else _sifted(block, layout, on_error)
 
 
-def _sifted(block: Block, layout: Layout, on_error: Literal["stop", "flag"]) -> Parsed:
+def _sifted(block: Block, layout: Layout, on_error: OnError) -> Parsed:
     """Parse a block some of whose rows are bad: find these, and let Arrow read the others."""
     good: list[bytes] = []
     bad: list[BadRow] = []

@@ -3,12 +3,11 @@
 # No `from __future__ import annotations`: a TypedDict does not see NotRequired in a string.
 
 from dataclasses import dataclass
-from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+from typing import Any, NotRequired, TypeAlias, TypedDict
 
-from anoean_cli.data.labels import Unlabelled
+from anoean_cli.choices import Covariance, Output, Unlabelled
 from anoean_cli.examples import Drawing, TableOptions
 
-Output: TypeAlias = Literal["embedding", "score"]
 ROLES = ("training", "selection", "calibration", "test")
 
 
@@ -85,7 +84,7 @@ class Rule(TypedDict):
     rule: str
     fpr: NotRequired[float]
     confidence: NotRequired[float]
-    covariance: NotRequired[Literal["empirical", "ledoit-wolf", "mcd", "spherical"]]
+    covariance: NotRequired[Covariance]
 
 
 class Settings(TypedDict):

@@ -101,14 +101,14 @@ def _typed(table: pa.Table, schema: TableSchema) -> pa.Table:
     import pyarrow as pa
 
     from anoean_cli.data.columnar import as_kind
-    from anoean_cli.data.header import listed
+    from anoean_cli.data.header import column_list
 
     missing = [name for name in schema.columns if name not in table.column_names]
     if missing:
-        raise DataError(f"X lacks the columns {listed(missing)}")
+        raise DataError(f"X lacks the columns {column_list(missing)}")
     twice = [name for name in schema.columns if table.column_names.count(name) > 1]
     if twice:
-        raise DataError(f"X has the columns {listed(twice)} more than once")
+        raise DataError(f"X has the columns {column_list(twice)} more than once")
     columns = {}
     for name, kind in schema.columns.items():
         try:

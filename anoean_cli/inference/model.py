@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from anoean_cli.calibration.conformal import Calibration, p_values
 from anoean_cli.calibration.gaussian import Gaussian
+from anoean_cli.choices import Output
 from anoean_cli.data.inputs import Expected
 from anoean_cli.data.preprocessing import (
     Census,
@@ -24,7 +25,7 @@ from anoean_cli.data.preprocessing import (
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import FileFormatError
 from anoean_cli.examples import ExampleSpec, FloatRows, Json, Scores, State
-from anoean_cli.inference.contents import ROLES, Config, Output, Settings, Timing
+from anoean_cli.inference.contents import ROLES, Config, Settings, Timing
 from anoean_cli.inference.inputs import as_examples
 from anoean_cli.inference.runner import BLOCK, GraphRunner, PluginRunner, Runner
 from anoean_cli.storage import model as model_file

@@ -120,7 +120,7 @@ def _epoch(
     """One pass of Algorithm 1 over the normals; returns the means of all loss terms."""
     run.encoder.train()
     means = Means()
-    for step, examples in enumerate(batches(plan, normals, anomalies, run.generator)):
+    for step, examples in enumerate(batches(plan, normals, anomalies, run.generator, run.epoch)):
         progress.set_learning_rate(run, plan, step, parameters)
         part = None if lesson is None else lesson.some(len(examples), run.generator)
         examples = distort(examples, distortion, run.generator)

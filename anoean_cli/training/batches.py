@@ -33,7 +33,8 @@ class Plan:
     ) -> Plan:
         """Split a batch between normals and anomalies, and the training into epochs.
 
-        An epoch is one pass over the normals, but no fewer than 20 and no more than 500 steps.
+        An epoch is one pass over the normals, but no fewer than 20 and no more than 500 steps;
+        where these are too few for a pass, it takes as many epochs.
         Without a number of epochs, training takes one pass, and steps that grow with the
         normals from 300 to 3200 for images and 3000 for tables.
 
@@ -54,12 +55,20 @@ class Plan:
 
 
 def batches(
-    plan: Plan, normals: Tensor, anomalies: Tensor, generator: torch.Generator
+    plan: Plan, normals: Tensor, anomalies: Tensor, generator: torch.Generator, epoch: int
 ) -> Iterator[Tensor]:
-    """The batches of one epoch: m_n normals in turn, then m_a anomalies with replacement."""
-    # Passes follow each other until the last batch is full, so that all batches have one size.
-    passes = math.ceil(plan.steps * plan.normals / len(normals))
-    order = torch.cat([torch.randperm(len(normals), generator=generator) for _ in range(passes)])
+    """The batches of one epoch: m_n normals in turn, then m_a anomalies with replacement.
+
+    Args:
+        epoch: from 0; where a pass takes several, each has its own share of the normals.
+    """
+    needed = plan.steps * plan.normals
+    shares = math.ceil(len(normals) / needed)
+    own = torch.arange(epoch % shares, len(normals), shares)
+    # Rounds follow each other until the last batch is full, so that all batches have one size.
+    rounds = math.ceil(needed / len(own))
+    drawn = [torch.randperm(len(own), generator=generator) for _ in range(rounds)]
+    order = own[torch.cat(drawn)]
     for step in range(plan.steps):
         chosen = taken(normals, order[step * plan.normals : (step + 1) * plan.normals])
         if plan.anomalies == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from anoean_cli.data.dates import named_cycles
-from anoean_cli.data.header import listed
+from anoean_cli.data.header import column_list
 from anoean_cli.data.preprocessing import (
     MOST_CATEGORIES,
     CategoricalColumn,
@@ -65,7 +65,8 @@ def _of_dropped(names: list[str], reason: str) -> Iterator[str]:
     option = KEPT_BY.get(reason)
     if len(names) > MOST_LINES:
         kept = f" ({option} keeps what it names)" if option else ""
-        yield f"{len(names):,} columns are dropped, each of which {reason}{kept}: {listed(names)}"
+        count = f"{len(names):,} columns are dropped"
+        yield f"{count}, each of which {reason}{kept}: {column_list(names)}"
         return
     kept = f"; {option} keeps it" if option else ""
     for name in names:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.calibration.gaussian import COVARIANCES
+from anoean_cli.choices import COVARIANCES
 from anoean_cli.errors import FileFormatError, PluginError
 from anoean_cli.inference.runner import GraphRunner
 from anoean_cli.interfaces import Fitted, FloatRows

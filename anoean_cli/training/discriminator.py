@@ -6,17 +6,18 @@ import torch
 from torch import nn
 
 WIDTHS = (32, 16)
+NEGATIVE_SLOPE = 0.2
 
 
 class Discriminator(nn.Module):
     """Gives the logit of the probability that z was drawn from N(0, I), shape (n,)."""
 
-    def __init__(self, latent_dim: int, negative_slope: float = 0.2) -> None:
+    def __init__(self, latent_dim: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         wide = latent_dim
         for units in WIDTHS:
-            layers += [nn.Linear(wide, units), nn.LeakyReLU(negative_slope)]
+            layers += [nn.Linear(wide, units), nn.LeakyReLU(NEGATIVE_SLOPE)]
             wide = units
         self.layers = nn.Sequential(*layers, nn.Linear(wide, 1))
 

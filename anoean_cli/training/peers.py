@@ -78,7 +78,9 @@ def fit_scorer(
         means = progress.Means()
         with progress.noise_after(run.generator):
             run.network.train()
-            for step, examples in enumerate(batches(plan, normals, anomalies, run.generator)):
+            for step, examples in enumerate(
+                batches(plan, normals, anomalies, run.generator, run.epoch)
+            ):
                 progress.set_learning_rate(run, plan, step, parameters)
                 distorted = distort(examples, distortion, run.generator)
                 means.add(_step(run, peer, distorted, plan.normals))

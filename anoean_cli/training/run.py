@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from anoean_cli import environment, parameters, registry
 from anoean_cli.calibration.gaussian import (
-    COVARIANCES,
     Gaussian,
     fitting_estimator,
     leave_one_out,
 )
+from anoean_cli.choices import COVARIANCES
 from anoean_cli.data.content import digest_of_rows
 from anoean_cli.data.preprocessing import (
     ImagePreprocessor,

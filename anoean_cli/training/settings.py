@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from anoean_cli.calibration.gaussian import COVARIANCES
+from anoean_cli.choices import COVARIANCES
 from anoean_cli.data.preprocessing import INPUTS, INPUTS_HELP
 from anoean_cli.parameters import parameter
 

@@ -8,7 +8,8 @@ from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import EllipticEnvelope, EmpiricalCovariance, LedoitWolf
 
 from anoean_cli.calibration.conformal import threshold_for_contamination
-from anoean_cli.calibration.gaussian import COVARIANCES, Gaussian, leave_one_out
+from anoean_cli.calibration.gaussian import Gaussian, leave_one_out
+from anoean_cli.choices import COVARIANCES
 from anoean_cli.errors import DataError, FileFormatError, TrainingError, UsageError
 
 BLOCK = 256

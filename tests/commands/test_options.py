@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anoean_cli.commands.options import listed
+from anoean_cli.commands.options import split_list
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ from anoean_cli.commands.options import listed
     ],
 )
 def test_a_list_of_names(text: str | None, parts: tuple[str, ...]) -> None:
-    assert listed(text) == parts
+    assert split_list(text) == parts

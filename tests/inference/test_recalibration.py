@@ -9,11 +9,11 @@ import pytest
 
 from anoean_cli.calibration.conformal import Calibration, p_values
 from anoean_cli.calibration.gaussian import (
-    COVARIANCES,
     Gaussian,
     fitting_estimator,
     leave_one_out,
 )
+from anoean_cli.choices import COVARIANCES
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.inference.model import KeptRows, Model, raw_scores
 from anoean_cli.inference.recalibration import Observed, Rule, recalibrated

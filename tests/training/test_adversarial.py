@@ -168,6 +168,19 @@ def test_training_takes_at_least_one_pass_and_steps_that_grow_with_the_normals(k
     assert plan_of(50, 5, kind, epochs=7).epochs == 7
 
 
+@pytest.mark.parametrize("normals", [1000, 1001, 2999, 6000])
+def test_a_pass_of_several_epochs_holds_every_normal(normals):
+    plan = Plan(epochs=math.ceil(normals / 1000), steps=100, normals=10, anomalies=0)
+    rows, generator = torch.arange(normals), torch.Generator().manual_seed(0)
+    seen = [
+        [int(row) for batch in batches.batches(plan, rows, rows, generator, epoch) for row in batch]
+        for epoch in range(plan.epochs)
+    ]
+    assert {len(epoch) for epoch in seen} == {1000}
+    assert set().union(*seen) == set(range(normals))
+    assert not set(seen[0]).intersection(*seen[1:]) or plan.epochs == 1
+
+
 def test_batches_have_the_planned_sizes_even_when_rows_are_few(monkeypatch):
     seen = []
     step = adversarial._step
