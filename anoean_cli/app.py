@@ -10,22 +10,9 @@ from typing import Annotated, TypeAlias
 import typer
 
 from anoean_cli import process
-from anoean_cli.commands import shell
+from anoean_cli.commands import COMMANDS, shell
 from anoean_cli.console import Console
 from anoean_cli.errors import ExitStatus
-
-COMMANDS = (
-    "prepare",
-    "train",
-    "calibrate",
-    "score",
-    "evaluate",
-    "compare",
-    "export",
-    "info",
-    "plugins",
-)
-"""The modules of `anoean_cli.commands` that are commands, in the order of ``--help``."""
 
 LISTING = (["-h"], ["--help"])
 """The command lines that show the list of commands, and of each no more than a line."""

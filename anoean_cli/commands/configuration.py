@@ -156,7 +156,7 @@ def text_of(option: str, path: Path) -> str:
 
 
 def _table(path: Path, text: str, command: str) -> Mapping[str, Any]:
-    from anoean_cli.app import COMMANDS
+    from anoean_cli.commands import COMMANDS
 
     try:
         tables = tomllib.loads(text)

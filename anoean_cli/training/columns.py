@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from anoean_cli.data.dates import named_cycles
+from anoean_cli.data.fitting import MOST_CATEGORIES
 from anoean_cli.data.header import column_list
-from anoean_cli.data.preprocessing import (
-    MOST_CATEGORIES,
-    CategoricalColumn,
-    DateColumn,
-    TablePreprocessor,
-)
+from anoean_cli.data.preprocessing import CategoricalColumn, DateColumn, TablePreprocessor
 from anoean_cli.data.schema import (
     COUNTER,
     IDENTIFIER,

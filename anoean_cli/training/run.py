@@ -24,12 +24,8 @@ from anoean_cli.calibration.gaussian import (
 )
 from anoean_cli.choices import COVARIANCES
 from anoean_cli.data.content import digest_of_rows
-from anoean_cli.data.preprocessing import (
-    ImagePreprocessor,
-    Preprocessor,
-    TablePreprocessor,
-    fit_table,
-)
+from anoean_cli.data.fitting import fit_table
+from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor, TablePreprocessor
 from anoean_cli.data.schema import TableSchema, infer_schema
 from anoean_cli.data.splits import Split, SplitRequest, draw
 from anoean_cli.errors import PluginError, SettingError, TrainingError, UsageError, blaming

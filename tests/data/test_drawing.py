@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from anoean_cli.data import readers
 from anoean_cli.data.drawing import Drawn, Reservoir, level, quotas
-from anoean_cli.data.readers import RawTable, read_table
+from anoean_cli.data.exploring import RawTable, read_table
 from anoean_cli.errors import DataError
 from anoean_cli.interfaces import Drawing, TableOptions
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from anoean_cli.data.exploring import RawTable, read_table
 from anoean_cli.data.header import Roles, names_features
-from anoean_cli.data.readers import RawTable, read_table
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import TableOptions
 

@@ -9,15 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from anoean_cli.data.preprocessing import (
-    MOST_BINS,
-    MOST_CATEGORIES,
-    MOST_KNOTS,
-    Census,
-    ImagePreprocessor,
-    TablePreprocessor,
-    fit_table,
-)
+from anoean_cli.data.fitting import MOST_BINS, MOST_CATEGORIES, MOST_KNOTS, fit_table
+from anoean_cli.data.preprocessing import Census, ImagePreprocessor, TablePreprocessor
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import DataError, FileFormatError
 

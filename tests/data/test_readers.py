@@ -20,15 +20,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from anoean_cli.data import columnar, text
-from anoean_cli.data.readers import (
-    Batch,
-    Flagged,
-    RawTable,
-    Wanted,
-    open_bytes,
-    read_table,
-    stream_table,
-)
+from anoean_cli.data.exploring import RawTable, read_table
+from anoean_cli.data.readers import Batch, Flagged, Wanted, open_bytes, stream_table
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import TableOptions
 

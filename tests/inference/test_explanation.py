@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from anoean_cli.calibration.conformal import Calibration
 from anoean_cli.calibration.gaussian import Gaussian
-from anoean_cli.data.preprocessing import ImagePreprocessor, fit_table
+from anoean_cli.data.fitting import fit_table
+from anoean_cli.data.preprocessing import ImagePreprocessor
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import FileFormatError
 from anoean_cli.inference.explanation import QUESTIONS, Explainer, Explanation, patch_names

@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 
 from anoean_cli.calibration.conformal import Calibration
 from anoean_cli.calibration.gaussian import Gaussian
-from anoean_cli.data.preprocessing import TablePreprocessor, fit_table
+from anoean_cli.data.fitting import fit_table
+from anoean_cli.data.preprocessing import TablePreprocessor
 from anoean_cli.data.schema import TableSchema, infer_schema
 from anoean_cli.errors import AnoeanError, FileFormatError
 from anoean_cli.inference.export import exported, feed

@@ -20,7 +20,8 @@ from onnx.reference import ReferenceEvaluator
 from test_scoring import SCHEMA, N, frame, images, untrained
 
 from anoean_cli import AnoEAN
-from anoean_cli.data.preprocessing import ImagePreprocessor, NumericColumn, fit_table
+from anoean_cli.data.fitting import fit_table
+from anoean_cli.data.preprocessing import ImagePreprocessor, NumericColumn
 from anoean_cli.inference.drift import Incoming, drift_of
 from anoean_cli.inference.model import Model, load_model
 

@@ -15,7 +15,8 @@ from full_config import CONFIG
 
 from anoean_cli.calibration.conformal import Calibration
 from anoean_cli.calibration.gaussian import Gaussian
-from anoean_cli.data.preprocessing import ImagePreprocessor, fit_table
+from anoean_cli.data.fitting import fit_table
+from anoean_cli.data.preprocessing import ImagePreprocessor
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import DataError, FileFormatError, OutputError
 from anoean_cli.inference.model import KeptRows, Model, load_model

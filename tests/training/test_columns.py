@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from anoean_cli.data.preprocessing import fit_table
+from anoean_cli.data.fitting import fit_table
 from anoean_cli.data.schema import infer_schema
 from anoean_cli.training.columns import told_of_columns
 

@@ -15,7 +15,7 @@ from anoean_cli.wording import counted
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from anoean_cli.data.readers import RawTable
+    from anoean_cli.data.exploring import RawTable
 
 UNLABELLED = "normal"
 MOST_LABELS_TOLD = 6
@@ -32,7 +32,7 @@ class TableDataset:
         Without a label column every row is taken as normal. Of a table with more rows than
         ``request.drawing`` keeps, rows are drawn.
         """
-        from anoean_cli.data.readers import read_table
+        from anoean_cli.data.exploring import read_table
         from anoean_cli.data.streams import sha256_of
         from anoean_cli.storage.remote import is_remote
 
