@@ -36,7 +36,9 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of anomalies in ``X``, which sets ``offset_`` to that quantile of its scores, as
-        scikit-learn's detectors do.
+        scikit-learn's detectors do. Rows that it has learnt from score lower than new ones of
+        their kind, of which several times that share may be called anomalies: where new rows are
+        to be judged, "auto", or `anoean calibrate --fpr` of the saved model, keeps a rate.
         "auto" sets it by normals that training did not see, to a false-positive rate of 1 %
         (or what their number allows), but so that at least the most anomalous row of ``X`` is
         an anomaly, as scikit-learn asks of an outlier detector.
@@ -74,7 +76,8 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     offset_ : float
         ``decision_function`` is ``score_samples`` minus this.
     model_ : anoean_cli.inference.model.Model
-        The trained model; ``model_.save("anoean.h5")`` writes what ``anoean score`` reads.
+        The trained model; ``model_.save("anoean.h5")`` writes what ``anoean score`` reads, and
+        ``model_.config["notes"]`` says what there is to know of its rows.
     n_iter_ : int
         Epochs that training took.
     n_features_in_ : int
@@ -135,7 +138,7 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             1 for normal rows and -1 for known anomalies. Without it all rows are taken as
             normal, and artificial anomalies take the place of known ones. As scikit-learn's
             outlier detectors ignore ``y``, one with other values is ignored, with a warning.
-            Normal rows that look like known anomalies are not learnt from, unless
+            Normal rows that look like known anomalies are not learnt from, with a warning, unless
             ``parameters={"label_filter": 1}``; their positions are
             ``model_.split.get("doubtful")``.
 
@@ -172,6 +175,7 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             threads=_threads(self.n_jobs),
         )
         self.model_: Model = train_model(self._dataset(rows, labels), request, Watcher())
+        _warn_of_doubtful(self.model_)
         self.n_iter_ = max(1, self.model_.config["detector"]["metadata"]["epochs"])
         self.offset_ = self._offset(self._scores(rows), share)
         return self
@@ -270,6 +274,18 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         if names and len(set(names)) == len(names):
             return names
         return [f"x{index}" for index in range(width)]
+
+
+def _warn_of_doubtful(model: Model) -> None:
+    """All else that training tells is in its notes: most of it follows from the rows given."""
+    count = len(model.split.get("doubtful", ()))
+    if count:
+        warnings.warn(
+            f"{counted(count, 'row')} labelled normal that look like known anomalies were left "
+            "out, model_.split['doubtful']; if their labels are right, rows like these will be "
+            "false alarms, unless none is left out: parameters={'label_filter': 1}",
+            stacklevel=3,
+        )
 
 
 def _checked_contamination(contamination: Any) -> float | None:

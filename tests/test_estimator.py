@@ -177,6 +177,15 @@ def test_numbers_near_the_largest_raise_no_warning(rows: Any) -> None:
         assert np.isfinite(detector.score_samples(X)).all()
 
 
+def test_rows_whose_labels_look_wrong_are_told_of() -> None:
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=(400, 2)), rng.normal(8, 1, size=(120, 2))])
+    y = np.repeat([1, -1], [420, 100])  # twenty of the second kind are called normal
+    with pytest.warns(UserWarning, match=r"^\d\d rows labelled normal .*label_filter"):
+        detector = AnoEAN(max_iter=1, random_state=0).fit(X, y)
+    assert set(detector.model_.split["doubtful"]) <= set(range(400, 420))
+
+
 def test_without_labels_rows_far_away_score_low(rows: Any) -> None:
     X, y = rows
     detector = AnoEAN(max_iter=5, random_state=0).fit(X[y == 1])

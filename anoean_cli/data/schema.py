@@ -182,8 +182,12 @@ def _reason_to_drop(column: pa.ChunkedArray, positions: NDArray[np.int64]) -> st
     if kind == "categorical" and pc.all(pc.match_substring_regex(values, DATE)).as_py():
         return _fault_of_dates(values)
     if rows - missing < FEWEST_FOR_IDENTIFIER:
-        are_names = kind == "categorical" and distinct == rows - missing >= FEWEST_ALL_DIFFERENT
-        return IDENTIFIER if are_names else None
+        if not distinct == rows - missing >= FEWEST_ALL_DIFFERENT:
+            return None
+        if kind == "categorical":
+            return IDENTIFIER
+        is_index = not missing and _steps_with_rows(column.to_numpy(), positions)
+        return COUNTER if is_index else None
     if kind == "numeric":
         is_counter = distinct == rows and _counts_rows(column.to_numpy(), positions)
         return COUNTER if is_counter else None
@@ -203,6 +207,18 @@ def _fault_of_dates(texts: pa.Array) -> str:
         if year < min(others) == len(texts):
             return DAYS_OR_MONTHS
     return ODD_DATES
+
+
+def _steps_with_rows(values: NDArray[np.float64], positions: NDArray[np.int64]) -> bool:
+    """Whether (n,) whole numbers go on by the same for each row of the table, of which these are
+    some.
+
+    Of few rows that is asked of a counter: in a table that is sorted by a measurement, this rises
+    with each row too.
+    """
+    steps, between = np.diff(values), np.diff(positions)
+    is_even = (steps * between[0] == steps[0] * between).all()
+    return bool(is_even and (values == np.floor(values)).all())
 
 
 def _counts_rows(values: NDArray[np.float64], positions: NDArray[np.int64]) -> bool:

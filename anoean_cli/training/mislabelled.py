@@ -32,6 +32,9 @@ LEAST_ANOMALIES = 0.25
 SMALLEST_SHARE, LARGEST_SHARE = 0.002, 0.2
 FEWEST = 5
 UNDECIDED = 0.2  # of the votes short of what is asked for
+# Times as many as are undecided: where classes overlap up to 1.8 times as many have most votes as
+# are undecided, and 3 to 13 times as many where labels are wrong.
+DECIDED = 2
 
 
 def is_asked_for(detector: DetectorPlugin, parameters: Any, kind: Kind) -> bool:
@@ -97,8 +100,8 @@ def doubtful(
     """(n,) the normals that get more votes than ``least_vote`` for an anomaly, where that is plain.
 
     It is not where they are no more than 1 in 500 normals, fewer than 5, or more than a fifth; nor
-    where as many normals get nearly as many votes, or enough of them among far more normals, as
-    where classes overlap.
+    where half as many normals get nearly as many votes, or enough of them among far more normals,
+    as where classes overlap.
 
     Args:
         rows: (n, features) of both classes.
@@ -113,7 +116,7 @@ def doubtful(
     undecided = normal & (votes > least_vote - UNDECIDED) & ~found
     count, others = int((found & ~held).sum()), int((undecided & ~held).sum())
     is_plain = count >= FEWEST and SMALLEST_SHARE < count / learnt <= LARGEST_SHARE
-    return found if is_plain and count > others else np.zeros_like(found)
+    return found if is_plain and count > DECIDED * others else np.zeros_like(found)
 
 
 def _share_around(votes: NDArray[np.float64], normals: int, rows: Rows) -> NDArray[np.float64]:

@@ -101,6 +101,14 @@ def test_whole_numbers_in_a_small_table_do_not_count_its_rows(seed):
         assert list(infer_schema(table).columns) == ["age", "days"]
 
 
+def test_an_index_is_one_in_a_small_table_too():
+    drawn = np.array([0, *range(3, 24), 30])
+    index, sorted_ages = drawn * 10.0 + 7, np.cumsum(1.0 + drawn % 2)
+    table = pa.table({"index": index, "half": drawn + 0.5, "age": sorted_ages})
+    schema = infer_schema(table, positions=drawn)
+    assert (list(schema.columns), schema.dropped) == (["half", "age"], {"index": "counts the rows"})
+
+
 def test_a_few_rows_do_not_make_an_identifier():
     schema = infer_schema(pa.table({"name": ["a", "b", "c"], "at": [1.0, 2.0, 3.0]}))
     assert list(schema.columns) == ["name", "at"]

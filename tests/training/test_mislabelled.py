@@ -62,6 +62,9 @@ def test_rows_that_are_held_are_judged_and_teach_nothing():
         (4000, 150, 8, 6),  # as few as there are normals that are hard to tell
         (150, 150, 4, 6),
         (300, 290, 0, 0.2),  # classes that overlap
+        (300, 1000, 0, 1),
+        (1000, 1000, 0, 1.4),
+        (3000, 2000, 0, 2),
         (3000, 30, 150, 6),  # a kind of normals, for all that one can tell
         (1000, 3000, 400, 6),  # more than a fifth
     ],

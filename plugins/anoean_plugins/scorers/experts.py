@@ -53,6 +53,7 @@ FEATURES_TRIED = ("sqrt", 0.3)  # share of them, a split: more where few of many
 MOST_TRIED = 100  # features a split: more take long in wide tables and tell no more
 LEAVES_OF_FEW = (1, 3)  # rows at least in a leaf: more where classes overlap
 LEAF = 3  # the same of many rows, where classes are weighted
+HEARD_OF_FEW = 2 / 3  # of the forest's weight: more tells known kinds hardly better, new ones worse
 CLEARLY = 0.02  # of AUC-PR
 FOLDS = 5
 MOST_POINTS = 1000  # that are kept one by one; of more there are centres
@@ -250,7 +251,8 @@ def _experts_on_tables(
     odds = log_odds(tensor(forest.votes), half_a_vote).numpy()
     of_normals, of_anomalies = odds[~known.is_anomaly], odds[known.is_anomaly]
     others = [separation(each.of_normals, embed(each.opinion, anomalies, CPU)) for each in on_rows]
-    weight = parameters.forest * share_of_forest(separation(of_normals, of_anomalies), others)
+    share = share_of_forest(separation(of_normals, of_anomalies), others)
+    weight = parameters.forest * share * (HEARD_OF_FEW if few else 1)
     on_votes = Expert(LogOddsOfVotes(half_a_vote), of_normals, weight, LEAST_SCALE)
     return Experts(on_rows, on_votes), forest
 
