@@ -59,10 +59,15 @@ def load_dataset(
         drawing: how rows are drawn from a text table that has too many.
 
     Raises:
-        UsageError: a source beside a file.
+        UsageError: a source beside a file, or stdin.
         PluginError: no such plugin.
         DatasetUnavailableError, DataError, FileFormatError: what the plugin or reader says.
     """
+    if "-" in (name, source):
+        raise UsageError(
+            "-: a data set is read more than once, which stdin cannot be; "
+            "write it to a file, and name that"
+        )
     if is_file(name):
         if source not in ("auto", name):
             raise UsageError(f"--source {source}: {name} is a file already; name one of them")

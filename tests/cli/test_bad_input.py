@@ -376,3 +376,13 @@ def test_a_bug_of_ours_is_one_line(anoean: Run) -> None:
     debug = anoean("plugins", "--debug", env={"PYTHONPATH": "."})
     assert debug.returncode == 1
     assert "Traceback" in debug.stderr
+
+
+@pytest.mark.parametrize("args", ["--dataset -", "--dataset table --source -"])
+def test_no_data_set_comes_by_stdin(anoean: Run, args: str) -> None:
+    found = anoean("train", args, input="a,b\n1,2\n")
+    assert found.returncode == 2
+    assert found.error == (
+        "error: -: a data set is read more than once, which stdin cannot be; "
+        "write it to a file, and name that"
+    )
