@@ -273,10 +273,12 @@ class Rows:
 
     @property
     def normals(self) -> FloatRows:
+        """(m, *shape), in the order of the rows."""
         return self.examples[~self.is_anomaly]
 
     @property
     def anomalies(self) -> FloatRows:
+        """(n - m, *shape), in the order of the rows."""
         return self.examples[self.is_anomaly]
 
 

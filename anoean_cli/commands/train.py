@@ -228,7 +228,6 @@ def run(
     ] = False,
 ) -> ExitStatus:
     """Train a detector, calibrate it, and write the model."""
-    from anoean_cli import environment
     from anoean_cli.commands import configuration
     from anoean_cli.commands.summary import show_model
     from anoean_cli.commands.targets import check_outputs
@@ -252,27 +251,16 @@ def run(
     )
     table_options = data.table_options(table, dataset)
     rows = data.load(dataset, table_options, console, learning.seed)
-    split = split_request(rows, data, nulls_of(table_options))
-
-    from anoean_cli.training.run import TrainRequest, Watcher, train_model
-
-    request = TrainRequest(
-        split=split,
-        detector=what.detector,
-        encoder=learning.encoder,
-        preset=what.preset,
-        settings=learning.settings(),
-        latent_dim=learning.latent_dim,
-        covariance=learning.covariance,
-        seed=learning.seed,
-        threads=environment.threads(learning.threads),
-    )
+    request = _request(split_request(rows, data, nulls_of(table_options)), what, learning)
     _check_doubts(doubtful, request, rows.kind)
     if print_config:
         config = _planned(rows, request)
         found = effective(config, request, dataset, model, data, learning, table)
         console.document(configuration.written("train", found).rstrip())
         return ExitStatus.OK
+
+    from anoean_cli.training.run import Watcher, train_model
+
     with (
         claimed(model, before) as check_unchanged,
         console.training() as progress,
@@ -295,18 +283,34 @@ def run(
             return ExitStatus.OK
         check_unchanged()
         _write_doubtful(console, doubtful, rows, trained, list_is_replaced)
-        digest = trained.save(model, overwrite=force or unfinished)
+        trained = replace(trained, digest=trained.save(model, overwrite=force or unfinished))
         interrupted = trained.config["detector"]["metadata"]["interrupted"]
         if not interrupted:
             checkpoint.remove()
     if interrupted:
         console.note(f"stopped early: {model} is the best so far; --resume goes on")
-        return ExitStatus(128 + signals[0])
-    show_model(console, replace(trained, digest=digest), model, json)
-    if signals:
+    else:
+        show_model(console, trained, model, json)
+    if signals and not interrupted:
         console.note(f"{model} is complete: no epoch was left to stop after")
-        return ExitStatus(128 + signals[0])
-    return ExitStatus.OK
+    return ExitStatus(128 + signals[0]) if signals else ExitStatus.OK
+
+
+def _request(split: SplitRequest, what: DetectorFlags, learning: LearningFlags) -> TrainRequest:
+    from anoean_cli import environment
+    from anoean_cli.training.run import TrainRequest
+
+    return TrainRequest(
+        split=split,
+        detector=what.detector,
+        encoder=learning.encoder,
+        preset=what.preset,
+        settings=learning.settings(),
+        latent_dim=learning.latent_dim,
+        covariance=learning.covariance,
+        seed=learning.seed,
+        threads=environment.threads(learning.threads),
+    )
 
 
 def _check_doubts(path: Path | None, request: TrainRequest, kind: Kind) -> None:

@@ -93,15 +93,28 @@ class Preprocessor(Protocol):
     """What the rest of the tool knows of preprocessing."""
 
     @property
-    def spec(self) -> ExampleSpec: ...
+    def spec(self) -> ExampleSpec:
+        """What its rows look like."""
 
-    def transform(self, examples: Any, census: Census | None = None) -> FloatRows: ...
+    def transform(self, examples: Any, census: Census | None = None) -> FloatRows:
+        """Rows for a graph, (n, *shape) float32, each by itself.
 
-    def shares(self, census: Census) -> dict[str, dict[Surprise, Share]]: ...
+        Args:
+            examples: a table of n rows with the fitted columns, or n uint8 images.
+            census: where missing, unseen and unusual values are counted.
 
-    def expecting(self, census: Census) -> Self: ...
+        Raises:
+            DataError: images of another shape.
+        """
 
-    def arrays(self) -> dict[str, NDArray[Any] | list[str]]: ...
+    def shares(self, census: Census) -> dict[str, dict[Surprise, Share]]:
+        """By column: how often its values were each kind of surprise, and how often expected."""
+
+    def expecting(self, census: Census) -> Self:
+        """The same, to which what was counted is usual from now on."""
+
+    def arrays(self) -> dict[str, NDArray[Any] | list[str]]:
+        """All that was fitted, as a model file holds it."""
 
 
 # --------------------------------------------------------------------------- images

@@ -105,6 +105,14 @@ class Model:
 
     @cached_property
     def runner(self) -> Runner:
+        """What maps (n, *shape) float32 rows to (n, d) embeddings or (n,) raw scores.
+
+        Made at first use, by one thread.
+
+        Raises:
+            FileFormatError: the graph is refused.
+            PluginError: a plugin that scores by itself is not installed, or fails.
+        """
         if self.graph is not None:
             return GraphRunner(self.graph, self.preprocessor.spec, self.jobs)
         return PluginRunner(self.config["detector"]["name"], self.arrays, self.preprocessor.spec)

@@ -18,12 +18,16 @@ SMALLEST_SIDE = 2 ** len(FILTERS)
 
 @dataclass(frozen=True)
 class ConvParameters:
+    """What users may set: ``--set width=0.5``."""
+
     width: float = parameter(1.0, "factor on the numbers of filters 32, 64, 128", low=0.05, high=16)
     negative_slope: float = parameter(0.0, "slope of the ReLU below 0", low=0, high=1)
     batch_norm: bool = parameter(True, "batch normalisation after each convolution")
 
 
 class Conv:
+    """The encoder plugin ``conv``."""
+
     name = "conv"
     summary = "images: 4x4 convolutions of stride 2 with 32, 64, 128 filters, then linear"
     Parameters = ConvParameters
@@ -37,6 +41,7 @@ class Conv:
     def build(
         self, spec: ExampleSpec, latent_dim: int, parameters: ConvParameters
     ) -> torch.nn.Module:
+        """An untrained network from (n, channels, height, width) to (n, latent_dim) float32."""
         from torch import nn
 
         channels, height, width = spec.shape

@@ -76,11 +76,13 @@ class Game(Protocol):
 
     def critic_terms(
         self, players: nn.ModuleDict, x: Tensor, z: Tensor, made: Sequence[Tensor]
-    ) -> Terms: ...
+    ) -> Terms:
+        """What the critics minimise, the sum of these, with what was made held fixed."""
 
     def maker_terms(
         self, players: nn.ModuleDict, x: Tensor, z: Tensor, made: Sequence[Tensor]
-    ) -> Terms: ...
+    ) -> Terms:
+        """What the makers minimise, with the critics held fixed."""
 
     def scorer(self, players: nn.ModuleDict) -> Scorer:
         """From preprocessed rows to scores, with players that learn no more."""
