@@ -335,11 +335,10 @@ def _write(folder: Path, found: Mapping[str, Any]) -> None:
     from pyarrow import csv
 
     from anoean_cli.evaluation import comparison
-    from anoean_cli.storage.atomic import replacing
+    from anoean_cli.storage.atomic import replacing, write_whole
 
     whole, *names = FILES
-    with replacing(folder / whole, overwrite=True) as temporary:
-        temporary.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(folder / whole, json.dumps(found, indent=2, allow_nan=False) + "\n", overwrite=True)
     tables = comparison.as_table(found["results"]), comparison.summary_table(found["summary"])
     for name, columns in zip(names, tables, strict=True):
         with replacing(folder / name, overwrite=True) as temporary:

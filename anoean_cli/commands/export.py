@@ -21,13 +21,14 @@ def run(
 ) -> None:
     """Write the whole scorer as one ONNX graph: raw columns in; score, p-value and verdict out."""
     from anoean_cli.commands.targets import check_outputs
-    from anoean_cli.inference.export import BOUND, exported, write_export
+    from anoean_cli.inference.export import BOUND, exported
     from anoean_cli.inference.model import load_model
+    from anoean_cli.storage.atomic import write_whole
 
     check_outputs({"OUT.onnx": out}, [("the model", model)], force)
     loaded = load_model(model)
     result = exported(loaded)
-    write_export(out, result, overwrite=force)
+    write_whole(out, result.onnx, overwrite=force)
     for column, name in result.renamed.items():
         console.note(f"column {column!r}: its input is called {name!r}")
     dates = loaded.schema.dates if loaded.schema is not None else {}

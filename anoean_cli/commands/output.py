@@ -74,11 +74,6 @@ def written(out: str, force: bool) -> AbstractContextManager[Path]:
     return replacing(Path(out), overwrite=force)
 
 
-def write_summary(path: Path, text: str, force: bool) -> None:
-    with replacing(path, overwrite=force) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 def rows_of(
     piece: Piece, scored: Scored, only_anomalies: bool, more: Mapping[str, pa.Array] | None = None
 ) -> pa.Table:

@@ -20,7 +20,6 @@ from anoean_cli.commands.output import (
     Output,
     opened_output,
     rows_of,
-    write_summary,
 )
 from anoean_cli.console import Console
 from anoean_cli.data.inputs import Piece, Reading, UnreadPiece, name_of, unread_pieces
@@ -29,6 +28,7 @@ from anoean_cli.inference.drift import Drift, Incoming, drift_of
 from anoean_cli.inference.memory import Bound
 from anoean_cli.inference.model import Model, Scored
 from anoean_cli.inference.pipeline import in_order
+from anoean_cli.storage.atomic import write_whole
 from anoean_cli.wording import counted, some
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ def finish(
             "threshold": model.calibration.threshold,
             "seconds": seconds,
         }
-        write_summary(to.summary, json.dumps(about, indent=2) + "\n", to.force)
+        write_whole(to.summary, json.dumps(about, indent=2) + "\n", overwrite=to.force)
     _tell(console, drift, total.counts, census)
 
 

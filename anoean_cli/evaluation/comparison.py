@@ -26,7 +26,7 @@ from anoean_cli.evaluation.report import numbers
 from anoean_cli.evaluation.run import Labelled, figures, score_rows_set_aside
 from anoean_cli.inference.model import load_model
 from anoean_cli.interfaces import Dataset, Json
-from anoean_cli.storage.atomic import replacing
+from anoean_cli.storage.atomic import write_whole
 from anoean_cli.training.run import TrainRequest, Watcher, resolved, train_model
 
 Result = dict[str, Json]
@@ -157,9 +157,7 @@ class CellStore:
 
     def keep(self, cell: Cell, result: Result) -> None:
         """Store a cell, whole or not at all. Raises OutputError where it cannot be written."""
-        file = self._file(cell)
-        with replacing(file, overwrite=True) as temporary:
-            temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_whole(self._file(cell), json.dumps(result, indent=1) + "\n", overwrite=True)
 
     def _file(self, cell: Cell) -> Path:
         # What a detector gives may depend on the threads in its last bits, but they are no choice.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -30,7 +29,6 @@ from anoean_cli.inference.onnx_scorer import (
 )
 from anoean_cli.inference.probes import probes
 from anoean_cli.inference.runner import MEMORY, session
-from anoean_cli.storage.atomic import replacing
 
 BOUND = 1e-5
 TOGETHER = 512
@@ -79,16 +77,6 @@ def exported(model: Model) -> Exported:
     names = input_names(list(model.schema.columns)) if model.schema is not None else {}
     renamed = {column: name for column, name in names.items() if name != column}
     return Exported(graph, len(expected.scores), difference, renamed)
-
-
-def write_export(path: Path, result: Exported, *, overwrite: bool) -> None:
-    """Write the file, whole or not at all.
-
-    Raises:
-        OutputError: it exists and ``overwrite`` is false, or it cannot be written.
-    """
-    with replacing(path, overwrite=overwrite) as temporary:
-        temporary.write_bytes(result.onnx)
 
 
 def nulls_of(model: Model) -> Sequence[str]:

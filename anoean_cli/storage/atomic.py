@@ -69,6 +69,17 @@ def replacing(target: Path, *, overwrite: bool) -> Iterator[Path]:
             os.close(handle)
 
 
+def write_whole(target: Path, content: str | bytes, *, overwrite: bool) -> None:
+    """Write a file of known content; text in UTF-8.
+
+    Raises:
+        OutputError: as `replacing`.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    with replacing(target, overwrite=overwrite) as temporary:
+        temporary.write_bytes(data)
+
+
 @contextmanager
 def reading_back(target: Path) -> Iterator[None]:
     """Read what was just written for a target: what fails then is the disk's, not the file's.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from anoean_cli.errors import UsageError
-from anoean_cli.storage.atomic import replacing
+from anoean_cli.storage.atomic import write_whole
 
 LONGEST = 120
 # HTML has no place for them, and some turn the text around them about.
@@ -35,9 +35,7 @@ def write_page(path: Path, template: str, content: Mapping[str, Any], *, overwri
     Raises:
         OutputError: the file exists and ``overwrite`` is false, or it cannot be written.
     """
-    page = render(template, content)
-    with replacing(path, overwrite=overwrite) as temporary:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
+    write_whole(path, render(template, content), overwrite=overwrite)
 
 
 def render(template: str, content: Mapping[str, Any]) -> str:
