@@ -66,6 +66,11 @@ def run(
     )
     about = {"model": str(model), "model_digest": loaded.digest, **origin}
     found = figures(loaded, labelled)
+    count, distinct = len(labelled.scores), labelled.distinct()
+    if distinct < count / 2:
+        console.note(
+            f"{count:,} rows hold {distinct:,} distinct ones: intervals draw equal rows together"
+        )
     if report is not None:
         from anoean_cli.evaluation.report import evaluation, page
 

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,12 +86,10 @@ def row_hashes(examples: NDArray[Any] | pa.Table) -> NDArray[np.uint64]:
 
     Rows that differ have the same one in 1 of 2^64 pairs; a missing value equals another.
     """
-    hashes = np.zeros(len(examples), np.uint64)
     if isinstance(examples, np.ndarray):
-        columns = iter(examples.reshape(len(examples), -1).astype(np.uint64).T)
-    else:
-        columns = map(_codes, examples.columns)
-    for codes in columns:
+        return _digests(image.tobytes() for image in examples)
+    hashes = np.zeros(len(examples), np.uint64)
+    for codes in map(_codes, examples.columns):
         hashes ^= codes
         for shift, factor in MIXING:
             hashes = (hashes ^ (hashes >> np.uint64(shift))) * np.uint64(factor)
@@ -109,9 +107,15 @@ def _codes(column: pa.ChunkedArray) -> NDArray[np.uint64]:
         times = column.cast("int64").fill_null(np.iinfo(np.int64).min)
         return _bits(times.to_numpy())
     coded = column.cast("string").combine_chunks().dictionary_encode(null_encoding="encode")
-    texts = [repr(text).encode() for text in coded.dictionary.to_pylist()]
-    digests = [hashlib.blake2b(text, digest_size=8).digest() for text in texts]
-    return _bits(np.frombuffer(b"".join(digests), "<u8")[coded.indices.to_numpy()])
+    texts = (repr(text).encode() for text in coded.dictionary.to_pylist())
+    found: NDArray[np.uint64] = _digests(texts)[coded.indices.to_numpy()]
+    return found
+
+
+def _digests(values: Iterable[bytes]) -> NDArray[np.uint64]:
+    """(n,) 64 bits of a digest of each value."""
+    digests = (hashlib.blake2b(value, digest_size=8).digest() for value in values)
+    return _bits(np.frombuffer(b"".join(digests), "<u8"))
 
 
 def _bits(values: NDArray[Any]) -> NDArray[np.uint64]:

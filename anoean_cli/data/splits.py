@@ -345,7 +345,7 @@ def _publisher_test(pool: _Pool, size: float, rng: np.random.Generator) -> Posit
     if size >= 1:
         return rng.permutation(everything)[: int(size)]
     classes = (rng.permutation(rows) for rows in (pool.normals, pool.anomalies))
-    return np.concatenate([rows[: round(size * len(rows))] for rows in classes])
+    return np.concatenate([rows[: max(1, round(size * len(rows)))] for rows in classes])
 
 
 def _shrunk(

@@ -136,12 +136,17 @@ def evaluate_with_types(
 
 
 def counts_down_the_ranking(
-    scores: ArrayLike, is_anomaly: ArrayLike, *, bootstrap: int = 1000, seed: int = 0
+    scores: ArrayLike,
+    is_anomaly: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
 ) -> Iterator[tuple[Scores, Scores]]:
     """Yield true and false positives of the k highest distinct scores, k from 0 to all m of them.
 
     First come those of the rows themselves, then those of the resamples that
-    :func:`evaluate_scores` takes its intervals from, block by block.
+    :func:`evaluate_scores` takes its intervals from by the same arguments, block by block.
 
     Yields:
         Two arrays (b, m + 1): true and false positives; b is 1 for the rows themselves.
@@ -149,7 +154,7 @@ def counts_down_the_ranking(
     Raises:
         DataError: as :func:`evaluate_scores`.
     """
-    rows = _Rows.ranked(scores, is_anomaly, None, None, None)
+    rows = _Rows.ranked(scores, is_anomaly, None, groups, None)
     resamples = _resamples(rows, _affordable(bootstrap, rows), seed) if bootstrap else ()
     for weights in chain([rows.weights[np.newaxis]], resamples):
         yield (

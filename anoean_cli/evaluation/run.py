@@ -49,6 +49,10 @@ class Labelled:
     positions: NDArray[np.intp] | None = None
     hashes: NDArray[np.uint64] | None = None
 
+    def distinct(self) -> int:
+        """How many rows there are without those that equal another one."""
+        return len(self.scores) if self.hashes is None else len(np.unique(self.hashes))
+
 
 def rows_set_aside(model: Model) -> NDArray[np.int64]:
     """(n,) positions of the rows that training set aside.
@@ -90,8 +94,13 @@ def score_test_rows(model: Model, dataset: Dataset, with_output: bool = False) -
     return score_rows_set_aside(model, dataset, with_output)
 
 
-def score_rows_set_aside(model: Model, dataset: Dataset, with_output: bool = False) -> Labelled:
+def score_rows_set_aside(
+    model: Model, dataset: Dataset, with_output: bool = False, with_hashes: bool = True
+) -> Labelled:
     """The same for a data set that is known to be that of the training.
+
+    Args:
+        with_hashes: for intervals.
 
     Raises:
         UsageError: it set none aside.
@@ -102,7 +111,7 @@ def score_rows_set_aside(model: Model, dataset: Dataset, with_output: bool = Fal
         examples = take(dataset, model.schema, rows[at : at + ROWS_AT_ONCE])
         scored = model.score(examples)
         scores.append(scored.scores)
-        hashes.append(row_hashes(examples))
+        hashes += [row_hashes(examples)] if with_hashes else []
         output += [scored.output] if with_output else []
     anomalous = is_anomaly(dataset, model.config["normal"])
     return Labelled(
@@ -112,7 +121,7 @@ def score_rows_set_aside(model: Model, dataset: Dataset, with_output: bool = Fal
         model.split.get("test_multiplicity"),
         rows=dataset.places()[rows] + 1,
         output=np.concatenate(output) if output else None,
-        hashes=np.concatenate(hashes),
+        hashes=np.concatenate(hashes) if hashes else None,
     )
 
 

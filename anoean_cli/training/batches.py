@@ -60,15 +60,9 @@ def batches(
     """The batches of one epoch: m_n normals in turn, then m_a anomalies with replacement.
 
     Args:
-        epoch: from 0; where a pass takes several, each has its own share of the normals.
+        epoch: from 0; where a pass takes several, each goes on where the one before ended.
     """
-    needed = plan.steps * plan.normals
-    shares = math.ceil(len(normals) / needed)
-    own = torch.arange(epoch % shares, len(normals), shares)
-    # Rounds follow each other until the last batch is full, so that all batches have one size.
-    rounds = math.ceil(needed / len(own))
-    drawn = [torch.randperm(len(own), generator=generator) for _ in range(rounds)]
-    order = own[torch.cat(drawn)]
+    order = _order(len(normals), plan.steps * plan.normals, epoch, generator)
     for step in range(plan.steps):
         chosen = taken(normals, order[step * plan.normals : (step + 1) * plan.normals])
         if plan.anomalies == 0:
@@ -76,6 +70,19 @@ def batches(
             continue
         also = torch.randint(len(anomalies), (plan.anomalies,), generator=generator)
         yield torch.cat([chosen, taken(anomalies, also)])
+
+
+def _order(count: int, needed: int, epoch: int, generator: torch.Generator) -> Tensor:
+    """(needed,) which of ``count`` normals an epoch takes. Passes follow each other until the last
+    batch is full, so that all batches have one size."""
+    if needed >= count:
+        passes = math.ceil(needed / count)
+        return torch.cat([torch.randperm(count, generator=generator) for _ in range(passes)])
+    # A pass has its own seed, so that each of its epochs knows what the others take.
+    first, start = divmod(epoch * needed, count)
+    own = (torch.Generator().manual_seed(first + more) for more in (0, 1))
+    order = torch.cat([torch.randperm(count, generator=each) for each in own])
+    return order[start : start + needed]
 
 
 def taken(rows: Tensor, at: Tensor) -> Tensor:

@@ -313,7 +313,8 @@ def restore(run: Run, state: State | None) -> None:
     ]
     run.best_figure = float(state["best_figure"])
     run.best_epoch = int(state["best_epoch"])
-    run.risen_epoch = int(state.get("risen_epoch", state["best_epoch"]))  # older ones had one
+    # Older ones had one, and those of GANs a 0 in its place.
+    run.risen_epoch = int(state.get("risen_epoch", 0)) or run.best_epoch
 
 
 def _generators(run: Run) -> dict[str, torch.Generator]:

@@ -85,7 +85,11 @@ class AnoeanParameters(LabelledParameters):
         1.0, "tables with known anomalies: weight of what a forest teaches", low=0, high=1000
     )
     forest: float = parameter(
-        3.0, "tables with known anomalies: weight of a forest's surprise", low=0, high=100
+        3.0,
+        "tables with known anomalies: weight of a forest's surprise, of which two thirds count "
+        "below 2,000 normals",
+        low=0,
+        high=100,
     )
     novelty: float = parameter(
         1.0,

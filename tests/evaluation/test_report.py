@@ -233,6 +233,19 @@ def test_counts_of_the_control_are_exact_at_every_stop() -> None:
         assert control["reference"] == wanted.tolist()
 
 
+def test_bands_draw_copies_of_a_row_together_as_intervals_do() -> None:
+    labelled = drawn(300, 100)
+    rows = labelled.scores, labelled.is_anomaly, np.arange(400, dtype=np.uint64)
+
+    def bands(times: int) -> numbers.Curves:
+        scores, is_anomaly, hashes = (np.tile(each, times) for each in rows)
+        return numbers.curves(scores, is_anomaly, 200, hashes)
+
+    for one, copied in ((bands(1).roc, bands(9).roc),):
+        np.testing.assert_allclose(copied.low, one.low)
+        np.testing.assert_allclose(copied.high, one.high)
+
+
 def test_curves_are_those_of_scikit_learn_within_their_bands() -> None:
     labelled = drawn(500, 100)
     found = numbers.curves(labelled.scores, labelled.is_anomaly, bootstrap=200)

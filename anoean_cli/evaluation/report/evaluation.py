@@ -240,7 +240,7 @@ def _sized(rows: Rows, name: str) -> str:
 
 def _curve_charts(rows: Rows, found: Mapping[str, Any], bootstrap: int) -> tuple[Chart, Chart]:
     labelled = rows.labelled
-    whole = numbers.curves(labelled.scores, labelled.is_anomaly, bootstrap)
+    whole = numbers.curves(labelled.scores, labelled.is_anomaly, bootstrap, labelled.hashes)
     parts = {}
     if {"seen", "unseen"} <= set(rows.groups):
         for name in ("seen", "unseen"):

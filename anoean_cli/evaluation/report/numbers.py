@@ -35,16 +35,22 @@ class Curves:
     roc: Curve
 
 
-def curves(scores: Scores, is_anomaly: NDArray[np.bool_], bootstrap: int = 1000) -> Curves:
+def curves(
+    scores: Scores,
+    is_anomaly: NDArray[np.bool_],
+    bootstrap: int = 1000,
+    groups: NDArray[np.uint64] | None = None,
+) -> Curves:
     """Return both curves of (n,) scores.
 
-    Bands are pointwise percentiles of the resamples that the intervals of the figures are from.
+    Bands are pointwise percentiles of the resamples that the intervals of the figures are from,
+    which draw rows of a group together.
 
     Raises:
         DataError: rows of one class only.
     """
     precisions, recalls = [], []
-    for tp, fp in counts_down_the_ranking(scores, is_anomaly, bootstrap=bootstrap):
+    for tp, fp in counts_down_the_ranking(scores, is_anomaly, groups=groups, bootstrap=bootstrap):
         for hits, alarms in zip(tp, fp, strict=True):
             precision, recall = _at_rates(hits, alarms)
             precisions.append(precision)
