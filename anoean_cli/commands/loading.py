@@ -300,11 +300,17 @@ def origin_of(data: str) -> Mapping[str, Any]:
 def are_of_training(files: Mapping[str, str], config: Mapping[str, Any]) -> bool:
     """Whether one of the files is one that a model of this configuration learned from.
 
-    Of a publisher's files it is not noted which of them are for the test: none is taken for one.
+    Where its data set does not say which of a publisher's files are for the test, none is taken
+    for one.
     """
-    if config.get("scheme") == "publisher":
+    about = config["dataset"]
+    of_test = about.get("test_files")
+    if of_test is None and config.get("scheme") == "publisher":
         return False
-    return not set(files.values()).isdisjoint(_checksums(config["dataset"]).values())
+    learnt = _checksums(about)
+    if isinstance(of_test, list) and not config["apportionment"].get("pooled"):
+        learnt = {name: value for name, value in learnt.items() if name not in of_test}
+    return not set(files.values()).isdisjoint(learnt.values())
 
 
 def _checksums(about: Mapping[str, Any]) -> dict[str, str]:

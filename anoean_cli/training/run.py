@@ -479,7 +479,7 @@ def differing(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
 def _essential(config: Mapping[str, Any]) -> dict[str, Any]:
     """Each parameter by a key of its own, and without where the data was found, what it is being
     said by its checksums, and what was told of it, in words that may change."""
-    data = {key: value for key, value in config["dataset"].items() if key != "source"}
+    data = {k: v for k, v in config["dataset"].items() if k not in ("source", "test_files")}
     essential = {**config, "dataset": data}
     essential.pop("notes", None)
     for owner in ("detector", "encoder"):

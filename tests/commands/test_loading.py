@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from anoean_cli import registry
-from anoean_cli.commands.loading import load_again, load_dataset
+from anoean_cli.commands.loading import are_of_training, load_again, load_dataset
 from anoean_cli.console import Console
 from anoean_cli.data.content import digest_of_rows
 from anoean_cli.errors import DatasetUnavailableError, FileFormatError, UsageError
@@ -147,3 +148,23 @@ def test_a_prepared_file_is_found_again_by_its_path(plugin: Plugin, tmp_path: Pa
 def test_data_that_no_command_loaded_cannot_be_found_again() -> None:
     with pytest.raises(UsageError, match="--data"):
         load_again({"name": "array", "source": "array"}, None, Console())
+
+
+@pytest.mark.parametrize(
+    ("scheme", "pooled", "of_test", "expected"),
+    [
+        ("drawn", False, ["test.txt"], {"train"}),
+        ("drawn", True, ["test.txt"], {"train", "test"}),
+        ("publisher", False, ["test.txt"], {"train"}),
+        ("drawn", False, None, {"train", "test"}),  # as older models, who do not know
+        ("publisher", False, None, set()),
+    ],
+)
+def test_a_publishers_test_file_is_none_of_training_unless_rows_were_drawn_from_both(
+    scheme: str, pooled: bool, of_test: list[str] | None, expected: set[str]
+) -> None:
+    about: dict[str, Any] = {"files": {"train.txt": "train", "test.txt": "test"}}
+    if of_test is not None:
+        about["test_files"] = of_test
+    config = {"dataset": about, "scheme": scheme, "apportionment": {"pooled": pooled}}
+    assert {d for d in ("train", "test") if are_of_training({"given": d}, config)} == expected

@@ -61,7 +61,10 @@ def load(request: LoadRequest, raw: RawDataset, classes: Sequence[str]) -> Datas
         name=raw.name,
         examples=np.concatenate([train, test]),
         labels=np.concatenate([train_labels, test_labels]),
-        provenance=raw.provenance(obtained.source, obtained.digests, len(train) + len(test)),
+        provenance={
+            **raw.provenance(obtained.source, obtained.digests, len(train) + len(test)),
+            "test_files": list(NAMES[2:]),
+        },
         partition=np.repeat(["train", "test"], [len(train), len(test)]),
         apportionment=PROTOCOL,
     )

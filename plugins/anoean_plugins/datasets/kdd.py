@@ -78,6 +78,7 @@ def load(request: LoadRequest, raw: RawDataset, columns: tuple[str, ...]) -> Dat
         labels=labels,
         provenance={
             **raw.provenance(obtained.source, obtained.digests, len(table)),
+            "test_files": [raw.files[1].name],
             "label_ending": LABEL_ENDING,
         },
         normal=("normal",),
