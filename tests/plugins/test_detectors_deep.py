@@ -42,7 +42,7 @@ IS_ANOMALY = np.repeat([False, True], [NORMALS, ANOMALIES])
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     """Tiny networks train many times slower on threads that other tests compete for."""
-    with training._torch_threads(1):
+    with training._at_most(1):
         yield
 
 
