@@ -142,11 +142,9 @@ def compared(about: str, title: str, makers: Mapping[str, Maker], kept_as: str) 
     given = options.parse_args()
     names = given.detectors.split(",")
     kept = Cells(given.cells)
+    kinds = ", withheld" if given.withheld else ""
     asked = {
-        f"{table}, {detector}, {seed}{', withheld' if given.withheld else ''}": (
-            *(table, maker, detector, seed),
-            given.withheld,
-        )
+        f"{table}, {detector}, {seed}{kinds}": (table, maker, detector, seed, given.withheld)
         for seed in range(given.seeds)
         for table, maker in makers.items()
         for detector in names

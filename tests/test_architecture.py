@@ -53,8 +53,8 @@ def test_a_room_imports_only_what_is_below_it(path: Path) -> None:
 
 
 def test_the_page_names_what_there_is() -> None:
-    places = [ROOT, *(ROOT / "anoean_cli").rglob("*"), ROOT / "plugins/anoean_plugins"]
-    folders = [place for place in places if place.is_dir()]
+    core = ROOT / "anoean_cli"
+    within = [place for place in core.rglob("*") if place.is_dir()]
+    folders = [ROOT, ROOT / "plugins/anoean_plugins", core, *within]
     for name in re.findall(r"`([\w/]+(?:\.py|/))`", PAGE):
-        there = [place for place in (*folders, ROOT / "anoean_cli") if (place / name).exists()]
-        assert there, name
+        assert any((folder / name).exists() for folder in folders), name

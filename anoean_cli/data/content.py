@@ -101,8 +101,7 @@ def _codes(column: pa.ChunkedArray) -> NDArray[np.uint64]:
     import pyarrow as pa
 
     if pa.types.is_floating(column.type):
-        values = np.where(column.is_null(), np.nan, column.to_numpy()) + 0.0  # one NaN, one zero
-        return _bits(values)
+        return _bits(column.to_numpy() + 0.0)  # null becomes NaN, and -0 is 0
     if pa.types.is_timestamp(column.type):
         times = column.cast("int64").fill_null(np.iinfo(np.int64).min)
         return _bits(times.to_numpy())

@@ -241,9 +241,9 @@ def test_bands_draw_copies_of_a_row_together_as_intervals_do() -> None:
         scores, is_anomaly, hashes = (np.tile(each, times) for each in rows)
         return numbers.curves(scores, is_anomaly, 200, hashes)
 
-    for one, copied in ((bands(1).roc, bands(9).roc),):
-        np.testing.assert_allclose(copied.low, one.low)
-        np.testing.assert_allclose(copied.high, one.high)
+    one, copied = bands(1).roc, bands(9).roc
+    np.testing.assert_allclose(copied.low, one.low)
+    np.testing.assert_allclose(copied.high, one.high)
 
 
 def test_curves_are_those_of_scikit_learn_within_their_bands() -> None:
