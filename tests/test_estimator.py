@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from anoean_plugins.detectors.anoean import Detector
+from anoean_plugins.detectors.anoean import AnoeanDetector
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
@@ -142,7 +142,7 @@ def test_a_share_of_less_than_a_row_is_a_quantile_too(
 def test_a_parameter_that_cannot_be_is_a_value_error_before_training(
     rows: Any, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any], told: str
 ) -> None:
-    monkeypatch.setattr(Detector, "fit", lambda *_: pytest.fail("it was trained"))
+    monkeypatch.setattr(AnoeanDetector, "fit", lambda *_: pytest.fail("it was trained"))
     with pytest.raises(ValueError, match=told):
         AnoEAN(**wrong).fit(*rows)
 

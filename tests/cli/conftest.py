@@ -242,7 +242,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from anoean_plugins.detectors.knn import Detector as Knn
+from anoean_plugins.detectors.knn import KnnDetector
 
 @dataclass(frozen=True)
 class Parameters:
@@ -332,7 +332,7 @@ class Detector:
     def fit(self, train, selection, encoder, parameters, rng, monitor):
         return 1 / 0
 
-class Resting(Knn):
+class Resting(KnnDetector):
     """Learns in no epochs, and takes its time."""
     name = "resting"
     def fit(self, *given):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from anoean_plugins.datasets.toy import Toy
-from anoean_plugins.detectors.anoean import Detector
+from anoean_plugins.detectors.anoean import AnoeanDetector
 from onnx import TensorProto, helper, numpy_helper
 
 from anoean_cli.data.splits import SplitRequest
@@ -156,7 +156,7 @@ def test_held_out_embeddings_of_other_shape_or_kind_are_refused(held_out, told: 
     ],
 )
 def test_training_blames_the_plugin(monkeypatch, fit: Callable[..., Any], told: str) -> None:
-    monkeypatch.setattr(Detector, "fit", fit)
+    monkeypatch.setattr(AnoeanDetector, "fit", fit)
     toy = Toy().load(LoadRequest())
     wanted = TrainRequest(SplitRequest(toy.normal, toy.apportionment), preset="paper", threads=1)
     with pytest.raises(PluginError, match=rf"^detector plugin 'anoean' breaks .*{told}"):

@@ -33,7 +33,7 @@ class AladParameters(GanParameters):
     score: str = parameter("features", "L1 distance there", choices=("features", "l1"))
 
 
-class Alad:
+class AladDetector:
     name = "alad"
     summary = "a BiGAN with cycle consistency on normals: |f(x, x) - f(x, G(E(x)))|"
     uses_anomalies = False

@@ -11,7 +11,7 @@ from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
 from anoean_cli.training.settings import PAPER, SMALL, AnoeanParameters
 
 
-class Detector:
+class AnoeanDetector:
     name = "anoean"
     summary = "an encoder learns against a discriminator to make normals look like N(0, I)"
     uses_anomalies = True

@@ -47,7 +47,7 @@ class AnoganParameters(GanParameters):
     )
 
 
-class Anogan:
+class AnoganDetector:
     name = "anogan"
     summary = "a GAN on normals: how badly any G(z) explains x; searches when it scores"
     uses_anomalies = False

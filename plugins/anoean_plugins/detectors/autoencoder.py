@@ -36,7 +36,7 @@ class AutoencoderParameters(LoopParameters):
     )
 
 
-class Autoencoder:
+class AutoencoderDetector:
     name = "autoencoder"
     summary = "reconstruction error of an autoencoder that has seen normals only"
     uses_anomalies = False

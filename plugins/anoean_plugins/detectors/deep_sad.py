@@ -32,7 +32,7 @@ class DeepSadParameters(LabelledParameters):
     bias: bool = parameter(False, "whether the encoder keeps its bias terms")
 
 
-class DeepSad:
+class DeepSadDetector:
     name = "deep-sad"
     summary = "normals close to a fixed centre, anomalies away from it (Ruff et al. 2020)"
     uses_anomalies = True

@@ -34,7 +34,7 @@ class DevnetParameters(LabelledParameters):
     )
 
 
-class Devnet:
+class DevnetDetector:
     name = "devnet"
     summary = "a score that deviates from a Gaussian prior for anomalies only (Pang et al. 2019)"
     uses_anomalies = True

@@ -28,7 +28,7 @@ class EgbadParameters(GanParameters):
     )
 
 
-class Egbad:
+class EgbadDetector:
     name = "egbad"
     summary = "a BiGAN on normals: how badly G(E(x)) rebuilds x"
     uses_anomalies = False

@@ -35,7 +35,7 @@ class ForestKnnParameters:
     inputs: str = parameter("quantile", INPUTS_HELP, choices=INPUTS)
 
 
-class Detector:
+class ForestKnnDetector:
     name = "forest-knn"
     summary = "random forest and distance to the nearest normals, their p-values combined"
     uses_anomalies = True

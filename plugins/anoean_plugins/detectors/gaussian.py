@@ -35,7 +35,7 @@ class GaussianParameters:
     inputs: str = parameter("quantile", INPUTS_HELP, choices=INPUTS)
 
 
-class Detector:
+class GaussianDetector:
     name = "gaussian"
     summary = "Mahalanobis distance from the normals in input space"
     uses_anomalies = False

@@ -34,7 +34,7 @@ class BoostingParameters:
     inputs: str = parameter("standard", INPUTS_HELP, choices=INPUTS)
 
 
-class Detector:
+class HistGradientBoostingDetector:
     name = "hist-gradient-boosting"
     summary = "class-weighted gradient boosting on known anomalies"
     uses_anomalies = True

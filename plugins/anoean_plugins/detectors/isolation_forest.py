@@ -25,7 +25,7 @@ class IsolationForestParameters:
     inputs: str = parameter("standard", INPUTS_HELP, choices=INPUTS)
 
 
-class Detector:
+class IsolationForestDetector:
     name = "isolation-forest"
     summary = "how few random splits part a row from the normals"
     uses_anomalies = False

@@ -26,7 +26,7 @@ class KnnParameters:
     inputs: str = parameter("quantile", INPUTS_HELP, choices=INPUTS)
 
 
-class Detector:
+class KnnDetector:
     name = "knn"
     summary = "mean log distance to the nearest normals"
     uses_anomalies = False

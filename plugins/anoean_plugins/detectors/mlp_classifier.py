@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from anoean_cli.training.losses import Terms
 
 
-class MlpClassifier:
+class MlpClassifierDetector:
     name = "mlp-classifier"
     summary = "the encoder with a logistic output, trained on balanced batches"
     uses_anomalies = True

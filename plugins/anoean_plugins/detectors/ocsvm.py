@@ -43,7 +43,7 @@ class OcSvmParameters:
     inputs: str = parameter("quantile", INPUTS_HELP, choices=INPUTS)
 
 
-class Detector:
+class OcSvmDetector:
     name = "ocsvm"
     summary = "one-class SVM around the normals, RBF kernel"
     uses_anomalies = False

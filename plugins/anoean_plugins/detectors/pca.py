@@ -30,7 +30,7 @@ class PcaParameters:
     inputs: str = parameter("quantile", INPUTS_HELP, choices=INPUTS)
 
 
-class Detector:
+class PcaDetector:
     name = "pca"
     summary = "what the normals' principal components do not explain"
     uses_anomalies = False

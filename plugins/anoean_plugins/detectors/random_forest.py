@@ -31,7 +31,7 @@ class RandomForestParameters:
     inputs: str = parameter("standard", INPUTS_HELP, choices=INPUTS)
 
 
-class Detector:
+class RandomForestDetector:
     name = "random-forest"
     summary = "class-weighted random forest on known anomalies"
     uses_anomalies = True

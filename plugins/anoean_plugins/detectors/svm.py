@@ -46,7 +46,7 @@ class SvmParameters:
     inputs: str = parameter("quantile", INPUTS_HELP, choices=INPUTS)
 
 
-class Detector:
+class SvmDetector:
     name = "svm"
     summary = "class-weighted SVM on known anomalies, RBF kernel"
     uses_anomalies = True
