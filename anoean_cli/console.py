@@ -44,17 +44,21 @@ class Console:
         self.out = sys.stdout if out is None else out
 
     def note(self, message: str) -> None:
+        """Tell it, unless ``--quiet``."""
         if not self.quiet:
             tell(printable(message))
 
     def detail(self, message: str) -> None:
+        """Tell it if ``--verbose``."""
         if self.verbose:
             self.note(message)
 
     def warn(self, message: str) -> None:
+        """Tell a warning, always."""
         tell(f"warning: {printable(message)}")
 
     def error(self, message: str) -> None:
+        """Tell an error, always."""
         tell(f"error: {printable(message)}")
 
     def data(self, text: str) -> None:
@@ -69,6 +73,7 @@ class Console:
         self.out.buffer.flush()
 
     def json(self, value: Any) -> None:
+        """Write a document to stdout; NaN is no JSON and raises ValueError."""
         self.document(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
     def table(

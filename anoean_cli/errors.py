@@ -121,6 +121,7 @@ def with_remedy(error: FileFormatError, remedy: str) -> FileFormatError:
 
 
 def in_one_line(error: BaseException) -> str:
+    """The error's class and message, without line breaks."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 

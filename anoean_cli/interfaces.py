@@ -165,6 +165,7 @@ class Dataset:
 
     @property
     def kind(self) -> Kind:
+        """Images come as an array, tables as columns."""
         return "image" if isinstance(self.examples, np.ndarray) else "table"
 
 

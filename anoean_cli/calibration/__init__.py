@@ -1,0 +1,1 @@
+"""From embeddings of normals to a score, a p-value and a threshold: numbers in, numbers out."""

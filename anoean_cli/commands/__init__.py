@@ -1,3 +1,5 @@
+"""A module for each command, and what they share; `COMMANDS` are their names, in order of help."""
+
 COMMANDS = (
     "prepare",
     "train",

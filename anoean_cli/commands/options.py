@@ -20,18 +20,22 @@ if TYPE_CHECKING:
 
 
 def complete_datasets(incomplete: str) -> list[str]:
+    """Names of data set plugins, or files, that begin as typed."""
     return _or_files(_names("datasets"), incomplete)
 
 
 def complete_sources(incomplete: str) -> list[str]:
+    """What ``--source`` takes, or files, that begin as typed."""
     return _or_files(["auto", "full", "sample"], incomplete)
 
 
 def complete_encoders() -> list[str]:
+    """Names of encoder plugins."""
     return _names("encoders")
 
 
 def complete_detectors() -> list[str]:
+    """Names of detector plugins."""
     return _names("detectors")
 
 

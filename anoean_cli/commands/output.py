@@ -26,6 +26,8 @@ NOT_WRITTEN = (".gz", ".bz2", ".xz", ".zst", ".zip", ".json", ".xlsx")
 
 
 class Output(Protocol):
+    """Where scored rows go, in one format: encoded in any thread, written in one."""
+
     def encoded(self, rows: pa.Table) -> Any:
         """Do the work on some rows, in any thread, and return what ``write`` takes."""
 
@@ -146,15 +148,18 @@ class CsvOutput:
         self._has_head = not head
 
     def encoded(self, rows: pa.Table) -> tuple[Sequence[str], Any]:
+        """The columns' names and the rows as lines."""
         return rows.column_names, _lines(rows)
 
     def write(self, encoded: tuple[Sequence[str], Any]) -> None:
+        """Append lines, after a header where none was written."""
         names, lines = encoded
         if not self._has_head:
             self._head(names)
         self._stream.write(lines)
 
     def close(self) -> None:
+        """Write the header of an output without rows."""
         if not self._has_head:
             self._head(OUR_COLUMNS)
 
@@ -211,6 +216,7 @@ class JsonLinesOutput:
         self._stream = stream
 
     def encoded(self, rows: pa.Table) -> bytes:
+        """The rows as UTF-8, an object a line."""
         # Column by column, and not by pyarrow.compute: importing it takes a short run too long.
         names = (_as_json(name).replace("%", "%%") for name in rows.column_names)
         keys = ", ".join(f"{name}: %s" for name in names)
@@ -218,10 +224,11 @@ class JsonLinesOutput:
         return "".join(map(f"{{{keys}}}\n".__mod__, values)).encode()
 
     def write(self, encoded: bytes) -> None:
+        """Append lines."""
         self._stream.write(encoded)
 
     def close(self) -> None:
-        pass
+        """Nothing is left to write."""
 
 
 def _json_values(column: pa.ChunkedArray) -> Iterator[str]:
@@ -248,9 +255,11 @@ class ParquetOutput:
         self._waiting: list[pa.Table] = []
 
     def encoded(self, rows: pa.Table) -> pa.Table:
+        """The rows as they are: a group needs more of them."""
         return rows
 
     def write(self, encoded: pa.Table) -> None:
+        """Write the groups that are full, and keep the rest."""
         self._waiting.append(encoded)
         if sum(map(len, self._waiting)) >= ROWS_IN_A_GROUP:
             waiting = pa.concat_tables(self._waiting)
@@ -260,6 +269,7 @@ class ParquetOutput:
             self._waiting = [waiting.slice(whole)]
 
     def close(self) -> None:
+        """Write the last group and the footer."""
         if self._waiting:
             self._group(pa.concat_tables(self._waiting))
         if self._writer is not None:

@@ -73,6 +73,7 @@ class Counts:
     files: dict[str, int] = field(default_factory=dict)
 
     def add(self, done: Done) -> None:
+        """Count the rows of one more piece."""
         piece = done.piece
         self.scored += len(piece.rows)
         self.flagged += len(piece.flagged)
@@ -90,9 +91,11 @@ class Total(NamedTuple):
 
     @classmethod
     def of(cls, model: Model) -> Total:
+        """Nothing yet, to be told from what the model was calibrated with."""
         return cls(Counts(), Incoming.beside(model))
 
     def add(self, done: Done) -> None:
+        """Take in one more piece."""
         self.counts.add(done)
         self.incoming.merge(done.incoming)
 

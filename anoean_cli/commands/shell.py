@@ -70,6 +70,7 @@ class Common:
     ] = None
 
     def console(self) -> Console:
+        """The console that these options ask for."""
         return Console(self.quiet, self.verbose, self.debug)
 
 
@@ -133,6 +134,7 @@ class Command(TyperCommand):
     """A command of typer's that completes ``--no-force`` with what it does: not ``--force``."""
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """What may follow, with help for options' opposites too."""
         found: list[Any] = super().shell_complete(ctx, incomplete)
         turned_off = {name: p.opts[0] for p in self.params for name in p.secondary_opts}
         for item in found:

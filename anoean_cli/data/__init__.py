@@ -1,0 +1,1 @@
+"""Tables and images from files and streams, preprocessing, splits."""

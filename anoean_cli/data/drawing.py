@@ -51,6 +51,7 @@ class Drawn(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
+        """Whether no row was left out."""
         return len(self.rows) == self.total
 
 

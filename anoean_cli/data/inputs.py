@@ -61,6 +61,7 @@ class Expected(NamedTuple):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
         channels, height, width = self.spec.shape
         return channels, height, width
 

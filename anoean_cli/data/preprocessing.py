@@ -74,6 +74,7 @@ class Census:
     out_of_range: dict[str, int] = field(default_factory=dict)
 
     def add(self, kind: Surprise, column: str, count: int) -> None:
+        """Count so many more cells."""
         if count:
             counts = getattr(self, kind)
             counts[column] = counts.get(column, 0) + count
@@ -86,6 +87,7 @@ class Census:
                 self.add(kind, column, count)
 
     def count(self, kind: Surprise, column: str) -> int:
+        """Cells counted so far."""
         return int(getattr(self, kind).get(column, 0))
 
 
@@ -142,6 +144,7 @@ class ImagePreprocessor:
         return np.ascontiguousarray(examples, dtype=np.float32) / np.float32(255)
 
     def shares(self, census: Census) -> dict[str, dict[Surprise, Share]]:
+        """Pixels never surprise."""
         return {}
 
     def expecting(self, census: Census) -> Self:
@@ -190,6 +193,7 @@ class NumericColumn:
 
     @property
     def width(self) -> int:
+        """Features: the number, its quantile, bins, whether it is missing."""
         return 1 + bool(len(self.knots)) + self.binned + self.indicator
 
     @property
@@ -239,6 +243,7 @@ class CategoricalColumn:
 
     @property
     def width(self) -> int:
+        """Features: one for each category, and whether it is missing."""
         return len(self.categories) + self.indicator
 
     def transform(self, values: pa.DictionaryArray, out: FloatRows) -> tuple[int, int]:
@@ -286,6 +291,7 @@ class DateColumn:
 
     @property
     def width(self) -> int:
+        """Features: sine and cosine of each cycle, and whether it is missing."""
         return 2 * len(self.cycles) + self.indicator
 
     def transform(self, seconds: NDArray[np.float64], out: FloatRows) -> int:
@@ -313,6 +319,7 @@ class TablePreprocessor:
 
     @cached_property
     def spec(self) -> ExampleSpec:
+        """How many features there are, and which of them are bins."""
         at = 0
         bins: list[int] = []
         for column in self.columns.values():
@@ -491,10 +498,12 @@ def _are_ranges(least: NDArray[np.float64], largest: NDArray[np.float64], count:
 
 
 def nothing() -> NDArray[np.float64]:
+    """No numbers: the knots of a column without any."""
     return np.empty(0, np.float64)
 
 
 def one_chunk(column: Any) -> pa.Array:
+    """The column as one array."""
     import pyarrow as pa
 
     if isinstance(column, pa.ChunkedArray):
@@ -512,6 +521,7 @@ def floats(values: pa.Array) -> NDArray[np.float64]:
 
 
 def strings(values: pa.Array) -> pa.Array:
+    """The values as text."""
     import pyarrow as pa
 
     return values if pa.types.is_string(values.type) else values.cast(pa.string())

@@ -121,6 +121,7 @@ class Wanted(NamedTuple):
 
     @property
     def features(self) -> tuple[str, ...]:
+        """Names of all columns that rows are read for."""
         return (*self.numeric, *self.categorical, *self.dates)
 
     @property

@@ -76,10 +76,12 @@ class TableSchema(NamedTuple):
 
     @property
     def numeric(self) -> tuple[str, ...]:
+        """Names of the columns of numbers."""
         return tuple(name for name, kind in self.columns.items() if kind == "numeric")
 
     @property
     def categorical(self) -> tuple[str, ...]:
+        """Names of the columns of categories."""
         return tuple(name for name, kind in self.columns.items() if kind == "categorical")
 
     @property
@@ -89,6 +91,7 @@ class TableSchema(NamedTuple):
         return {n: kind == "datetime-utc" for n, kind in self.columns.items() if kind in dates}
 
     def to_json(self) -> dict[str, Any]:
+        """What a model keeps of it."""
         return {
             "kind": "table",
             "columns": [[name, kind] for name, kind in self.columns.items()],

@@ -25,6 +25,7 @@ class Share:
 
     @property
     def value(self) -> float:
+        """Between 0 and 1; 0 of nothing."""
         return self.count / self.of if self.of else 0.0
 
     def is_more(self, rows: int, comparisons: int) -> bool:

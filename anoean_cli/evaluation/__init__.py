@@ -1,0 +1,1 @@
+"""Figures of merit, comparisons of several detectors, reports."""

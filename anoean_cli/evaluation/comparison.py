@@ -53,6 +53,7 @@ class Cell:
 
     @property
     def seed(self) -> int:
+        """Of its training."""
         return self.request.seed
 
 

@@ -1,0 +1,1 @@
+"""A model and what is done with it, without torch: scoring, explaining, calibrating, export."""

@@ -23,6 +23,8 @@ class Reload(TypedDict):
 
 
 class Dataset(TypedDict):
+    """What the model was trained on."""
+
     name: str
     files: NotRequired[dict[str, Any]]
     label_ending: NotRequired[str]
@@ -31,11 +33,15 @@ class Dataset(TypedDict):
 
 
 class Size(TypedDict):
+    """Rows of one role."""
+
     normals: int
     anomalies: int
 
 
 class Sizes(TypedDict):
+    """Rows of each role."""
+
     training: Size
     selection: Size
     calibration: Size
@@ -43,11 +49,15 @@ class Sizes(TypedDict):
 
 
 class Metadata(TypedDict):
+    """What any detector tells of its training; plugins add to it."""
+
     epochs: int
     interrupted: bool
 
 
 class Detector(TypedDict):
+    """Who trained the model, and how."""
+
     name: str
     preset: str
     parameters: dict[str, Any]
@@ -55,6 +65,8 @@ class Detector(TypedDict):
 
 
 class Encoder(TypedDict):
+    """Of which plugin the encoder is."""
+
     name: str
     latent_dim: int
     parameters: dict[str, Any]
@@ -62,12 +74,16 @@ class Encoder(TypedDict):
 
 @dataclass
 class Recalibration:
+    """With what ``calibrate`` has replaced the references of training, in rows."""
+
     data: str
     selection: int
     calibration: int
 
 
 class Config(TypedDict):
+    """All that a model file tells in words: /config."""
+
     dataset: Dataset
     normal: list[str]
     unlabeled: NotRequired[Unlabelled]
@@ -81,6 +97,8 @@ class Config(TypedDict):
 
 
 class Rule(TypedDict):
+    """How the threshold was chosen."""
+
     rule: str
     fpr: NotRequired[float]
     confidence: NotRequired[float]
@@ -88,6 +106,8 @@ class Rule(TypedDict):
 
 
 class Settings(TypedDict):
+    """What calibration sets beside arrays."""
+
     threshold: float
     rule: Rule
     exact: bool

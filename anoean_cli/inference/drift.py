@@ -42,6 +42,7 @@ class Incoming:
 
     @classmethod
     def beside(cls, model: Model) -> Self:
+        """Nothing yet, to be held against the model's reference scores."""
         return cls(ScoreCounts(model.calibration.reference))
 
     def score(self, model: Model, examples: Any) -> Scored:
@@ -97,6 +98,7 @@ class Drift(NamedTuple):
 
     @property
     def has_scores_warning(self) -> bool:
+        """Whether scores alone are cause for a warning."""
         return self.exact and (self.scores.has_moved or self.scores.is_heavy)
 
     def warnings(self) -> list[str]:

@@ -215,6 +215,7 @@ def telling(target: Path) -> Iterator[None]:
 
 
 def refusal(target: Path, reason: str, remedy: str) -> OutputError:
+    """The error of a file that is not written, and what to do about it."""
     return OutputError(f"cannot write {target}: {reason}; {remedy}")
 
 

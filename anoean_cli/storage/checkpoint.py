@@ -26,6 +26,7 @@ class Checkpoint:
 
     @classmethod
     def beside(cls, model: Path) -> Checkpoint:
+        """The checkpoint of the training that is to write this model."""
         return cls(Path(f"{model}.checkpoint"))
 
     def load(self) -> tuple[Mapping[str, Any], dict[str, NDArray[Any]]] | None:
@@ -55,5 +56,6 @@ class Checkpoint:
             hdf5.write(temporary, format=FORMAT, version=VERSION, values=values)
 
     def remove(self) -> None:
+        """Delete it, if there is one."""
         if self.path.exists():
             os.unlink(self.path)

@@ -46,6 +46,7 @@ class EmbeddingsWriter:
 
     @property
     def files(self) -> Sequence[str]:
+        """Inputs met so far, in order; /row_file numbers them."""
         return list(self._numbers)
 
 

@@ -132,6 +132,7 @@ class PreparedReader:
 
     @property
     def digest(self) -> str:
+        """SHA-256 of the content, as the file states it."""
         return self._reader.digest
 
     @property
@@ -145,13 +146,20 @@ class PreparedReader:
         return list(self._reader.shape("images")[1:]) if self._about["kind"] == "image" else None
 
     def verify(self) -> None:
+        """Read all and hold it against the digests that the file states."""
         self._reader.verify()
 
     def pieces(self) -> Iterator[Dataset]:
+        """All rows, so many at once."""
         for at in range(0, len(self), ROWS_AT_ONCE):
             yield self.rows(at, at + ROWS_AT_ONCE)
 
     def rows(self, start: int, stop: int) -> Dataset:
+        """Rows from ``start`` to ``stop``.
+
+        Raises:
+            FileFormatError: something is missing or garbled.
+        """
         try:
             return self._rows(start, stop)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -41,6 +41,7 @@ class Part(NamedTuple):
 
     @property
     def nbytes(self) -> int:
+        """Bytes in memory."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def read(self, start: int = 0, stop: int | None = None) -> NDArray[Any]:
@@ -136,6 +137,11 @@ def read_attributes(place: Any, expected: Collection[str]) -> dict[str, str | in
 
 
 def read_attribute(place: Any, name: str) -> str | int:
+    """A number or a short string, read only once its size is known.
+
+    Raises:
+        MalformedError: it is anything else.
+    """
     attribute = h5a.open(place, name.encode())
     kind = attribute.get_type()
     size, shape = attribute.get_storage_size(), attribute.get_space()

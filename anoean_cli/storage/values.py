@@ -68,6 +68,7 @@ def digest_of(values: Mapping[str, Value], volatile: Collection[str] = ()) -> st
 
 
 def manifest_digest(manifest: Manifest, volatile: Collection[str] = ()) -> str:
+    """SHA-256 of what the arrays hold, but for those named volatile."""
     return canonical_sha256(_listing({n: e for n, e in manifest.items() if n not in volatile}))
 
 
@@ -77,15 +78,18 @@ def manifest_checksum(manifest: Manifest, attributes: Mapping[str, str | int]) -
 
 
 def canonical_sha256(value: Any) -> str:
+    """SHA-256 of a value as canonical JSON, in hexadecimal."""
     return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 def canonical_json(value: Any) -> bytes:
+    """The one way to write a value: sorted keys, no spaces, ASCII, no NaN."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.encode("ascii")
 
 
 def print_of(array: NDArray[Any]) -> Print:
+    """Type, shape and SHA-256 of an array, on any machine the same."""
     return Print(little(array.dtype).str, array.shape, hashlib.sha256(raw(array)).hexdigest())
 
 
@@ -96,10 +100,12 @@ def raw(array: NDArray[Any]) -> memoryview:
 
 
 def little(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type with its bytes in the order of files: little endian."""
     return dtype.newbyteorder("<")
 
 
 def storable(dtype: np.dtype[Any]) -> bool:
+    """Whether files hold such numbers: bool, integers and floats of up to 8 bytes."""
     return dtype.kind in "biuf" and dtype.itemsize <= 8
 
 
@@ -137,6 +143,7 @@ def decode(kind: str, parts: Parts) -> Any:
 
 
 def encode_strings(strings: Iterable[str]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """(n + 1,) offsets into the UTF-8 of all strings, which comes second."""
     encoded = [str(string).encode("utf-8") for string in strings]
     offsets = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(item) for item in encoded], out=offsets[1:])
@@ -154,6 +161,11 @@ def decode_strings(offsets: NDArray[np.int64], octets: NDArray[np.uint8]) -> lis
 
 
 def encode_json(value: Any) -> bytes:
+    """Canonical JSON that `decode_json` reads.
+
+    Raises:
+        ValueError: it is too large, nested too deeply, or has numbers that are not finite.
+    """
     try:
         data = canonical_json(value)
     except RecursionError:
@@ -163,6 +175,11 @@ def encode_json(value: Any) -> bytes:
 
 
 def decode_json(data: bytes) -> Any:
+    """A value from a file of whoever it may be.
+
+    Raises:
+        ValueError: it is too large, nested too deeply, or has numbers that are not finite.
+    """
     if len(data) > JSON_BYTES:
         raise ValueError(f"JSON is larger than {JSON_BYTES} bytes")
     try:

@@ -1,0 +1,1 @@
+"""From a data set to a model; outside of plugins, the only room that imports torch."""

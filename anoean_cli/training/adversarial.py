@@ -63,6 +63,7 @@ class Run(progress.AveragedRun):
 
     @cached_property
     def encoder_weights(self) -> list[nn.Parameter]:
+        """Those of E that learn."""
         return [weight for weight in self.encoder.parameters() if weight.requires_grad]
 
 

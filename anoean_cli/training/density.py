@@ -39,6 +39,7 @@ class Blurred(nn.Module):
         self.register_buffer("kernel", line.outer(line).expand(channels, 1, 3, 3).clone())
 
     def forward(self, images: Tensor) -> Tensor:
+        """(n, c, h, w) → the same."""
         return conv2d(images, self.kernel, padding=1, groups=self.channels)
 
 
@@ -186,4 +187,5 @@ class Features(nn.Module):
         self.register_buffer("positions", torch.from_numpy(positions.astype(np.int64)))
 
     def forward(self, rows: Tensor) -> Tensor:
+        """(n, features) → (n, positions)."""
         return rows[:, self.positions]

@@ -22,5 +22,6 @@ class Discriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(wide, 1))
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """(n, d) → (n,) logits of "drawn from N(0, I)"."""
         logits: torch.Tensor = self.layers(z)
         return logits.squeeze(1)

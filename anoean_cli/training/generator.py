@@ -49,6 +49,7 @@ class ImageEditor(nn.Module):
         )
 
     def noise(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count, 1, NOISE_SIDE, NOISE_SIDE), standard normal."""
         return torch.randn(count, 1, NOISE_SIDE, NOISE_SIDE, generator=generator)
 
     def forward(self, normals: Tensor, anomalies: Tensor, noise: Tensor) -> Tensor:
@@ -74,6 +75,7 @@ class RowEditor(nn.Module):
         )
 
     def noise(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count, NOISE), standard normal."""
         return torch.randn(count, NOISE, generator=generator)
 
     def forward(self, normals: Tensor, anomalies: Tensor, noise: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ class SideBySide(nn.Module):
         self.encoders = nn.ModuleList(encoders)
 
     def forward(self, rows: Tensor) -> Tensor:
+        """(n, *shape) → (n, members · d)."""
         return torch.cat([encoder(rows) for encoder in self.encoders], dim=1)
 
 

@@ -84,6 +84,7 @@ class Average(AveragedModel):
 
     @torch.no_grad()
     def update(self) -> None:
+        """Take in what the followed modules are now."""
         for own, followed in self._pairs:
             if self.n_averaged == 0:
                 torch._foreach_copy_(own, followed)
@@ -138,6 +139,7 @@ def noise_after(generator: torch.Generator) -> Iterator[None]:
 
 
 def generator_from(rng: np.random.Generator) -> torch.Generator:
+    """A torch generator that goes on from NumPy's."""
     return torch.Generator().manual_seed(int(rng.integers(2**63)))
 
 

@@ -15,6 +15,7 @@ class LinearScore(nn.Module):
         self.head = nn.Linear(latent_dim, 1)
 
     def forward(self, rows: Tensor) -> Tensor:
+        """(n, *shape) → (n,)."""
         scores: Tensor = self.head(self.encoder(rows))
         return scores.squeeze(1)
 
@@ -30,6 +31,7 @@ class SquaredDistance(nn.Module):
         self.register_buffer("centre", centre)
 
     def forward(self, rows: Tensor) -> Tensor:
+        """(n, *shape) → (n,)."""
         difference: Tensor = self.encoder(rows) - self.centre
         return difference.square().sum(dim=1)
 
@@ -43,5 +45,6 @@ class ReconstructionError(nn.Module):
         self.decoder = decoder
 
     def forward(self, rows: Tensor) -> Tensor:
+        """(n, *shape) → (n,)."""
         difference: Tensor = self.decoder(self.encoder(rows)) - rows
         return torch.flatten(difference.square(), start_dim=1).mean(dim=1)

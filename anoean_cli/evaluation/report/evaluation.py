@@ -71,6 +71,7 @@ class Rows:
 
     @classmethod
     def of(cls, model: Model, labelled: Labelled) -> Rows:
+        """Sort labelled rows into normals, and anomalies of types seen in training and not."""
         seen = among(labelled.types, model.config["seen_types"])
         anomalous = labelled.is_anomaly
         groups = {"normal": ~anomalous, "seen": anomalous & seen, "unseen": anomalous & ~seen}
@@ -78,10 +79,12 @@ class Rows:
         return cls(labelled, members, p_values(model.calibration.reference, labelled.scores))
 
     def scores(self, group: str) -> Scores:
+        """Of a group's rows."""
         return self.labelled.scores[self.members[group]]
 
     @cached_property
     def has_several_files(self) -> bool:
+        """Whether a row needs its file's name to be found."""
         return len(set(self.labelled.files or ())) > 1
 
     @property
@@ -571,6 +574,7 @@ def _provenance(model: Model, about: Mapping[str, Any]) -> list[tuple[str, str]]
 
 
 def kind_of(about: Mapping[str, Any]) -> str:
+    """Which data set it is, in words."""
     source = about.get("source") or "source not recorded"
     return f"{source}, {'a sample' if about.get('sample') else 'all of it'}"
 

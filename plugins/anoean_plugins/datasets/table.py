@@ -22,6 +22,8 @@ MOST_LABELS_TOLD = 6
 
 
 class TableDataset:
+    """A CSV or Parquet file of the user's."""
+
     name = "table"
     summary = "any CSV or Parquet file; --dataset FILE is short for it"
     takes_table_options = True

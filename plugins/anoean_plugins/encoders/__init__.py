@@ -1,0 +1,1 @@
+"""Networks from rows to the decision space; `anoean_cli.interfaces.EncoderPlugin`."""

@@ -20,6 +20,7 @@ SMALLEST_SQUARE = 1e-8  # stands for the squared distance between equal rows, wh
 
 
 def tensor(values: ArrayLike, dtype: Any = np.float32) -> Tensor:
+    """A tensor with a copy of the values."""
     return torch.from_numpy(np.array(values, dtype=dtype))
 
 
@@ -98,6 +99,7 @@ class NeighbourDistance(nn.Module):
         self.neighbours = neighbours
 
     def forward(self, rows: Tensor) -> Tensor:
+        """(n, features) → (n,) float64."""
         squares: Tensor = self.squared_distances(rows)
         nearest = squares.topk(self.neighbours, dim=1, largest=False).indices
         apart = rows.flatten(1).unsqueeze(1) - self.squared_distances.points[nearest]
@@ -132,6 +134,7 @@ class KernelSum(nn.Module):
         self.gamma = gamma
 
     def forward(self, rows: Tensor) -> Tensor:
+        """(n, features) → (n,) float64."""
         kernel: Tensor = (-self.gamma * self.squared_distances(rows)).exp()
         return (kernel @ self.coefficients).squeeze(1) + self.intercept
 
@@ -164,6 +167,7 @@ class LogKernelSum(nn.Module):
         self.gamma = gamma
 
     def forward(self, rows: Tensor) -> Tensor:
+        """(n, features) → (n,) float64."""
         terms: Tensor = self.log_coefficients - self.gamma * self.squared_distances(rows)
         largest = terms.amax(1, keepdim=True)
         return self.log_offset - largest.squeeze(1) - (terms - largest).exp().sum(dim=1).log()
@@ -186,6 +190,7 @@ class LinearNorm(nn.Module):
         self.register_buffer("matrix", tensor(matrix))
 
     def forward(self, rows: Tensor) -> Tensor:
+        """(n, *shape) → (n,)."""
         squares = ((rows.flatten(1) - self.mean) @ self.matrix).square()
         return squares.sum(dim=1).sqrt()
 
@@ -207,6 +212,7 @@ class Residual(nn.Module):
         self.register_buffer("components", tensor(components))
 
     def forward(self, rows: Tensor) -> Tensor:
+        """(n, *shape) → (n,)."""
         centred = rows.flatten(1) - self.mean
         residual = centred - centred @ self.components.T @ self.components
         return residual.square().sum(dim=1).sqrt()
@@ -290,6 +296,7 @@ class Expert(nn.Module):
         return self.weight * surprise.numpy()
 
     def forward(self, seen: Tensor) -> Tensor:
+        """(n, features) rows, or (n, 1) votes → (n,) float64."""
         surprise: Tensor = self.weight * self.surprise(self.opinion(seen))
         return surprise
 
