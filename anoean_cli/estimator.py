@@ -19,7 +19,8 @@ from anoean_cli.errors import DataError, UsageError
 from anoean_cli.inference.inputs import array_table, as_images
 from anoean_cli.inference.model import Model
 from anoean_cli.interfaces import Dataset, Scores
-from anoean_cli.training.run import TrainRequest, Watcher, train_model
+from anoean_cli.training.request import TrainRequest
+from anoean_cli.training.run import Watcher, train_model
 from anoean_cli.wording import counted
 
 NORMAL, ANOMALY = 1, -1

@@ -25,7 +25,7 @@ from anoean_cli.commands.train import DataFlags, split_request
 from anoean_cli.data.splits import SplitRequest, draw
 from anoean_cli.evaluation import comparison
 from anoean_cli.interfaces import Apportionment, Dataset
-from anoean_cli.training.run import TrainRequest
+from anoean_cli.training.request import TrainRequest
 
 REPORTED_SEEDS = 10
 NORMALS, ANOMALIES = 4000, 1000  # of a task's test

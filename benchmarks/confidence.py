@@ -30,7 +30,9 @@ def main() -> None:
     from anoean_cli.calibration.conformal import threshold_for_rate
     from anoean_cli.calibration.gaussian import DEFAULT_COVARIANCE, Gaussian
     from anoean_cli.commands.train import DataFlags, split_request
-    from anoean_cli.training.run import TrainRequest, take, train_model
+    from anoean_cli.training.preparation import take
+    from anoean_cli.training.request import TrainRequest
+    from anoean_cli.training.run import train_model
 
     rows = load("nsl-kdd")
     split, settings = split_request(rows, DataFlags()), {"epochs": given.epochs}

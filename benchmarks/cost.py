@@ -36,7 +36,8 @@ PRESETS = ("small", "paper")
 
 def trained(rows: Any, name: str, seed: int) -> Any:
     from anoean_cli.commands.train import DataFlags, split_request
-    from anoean_cli.training.run import TrainRequest, train_model
+    from anoean_cli.training.request import TrainRequest
+    from anoean_cli.training.run import train_model
 
     request = TrainRequest(
         split_request(rows, DataFlags()),

@@ -27,7 +27,8 @@ def main() -> None:
 
     from anoean_cli.data.splits import SplitRequest
     from anoean_cli.interfaces import Dataset
-    from anoean_cli.training.run import TrainRequest, train_model
+    from anoean_cli.training.request import TrainRequest
+    from anoean_cli.training.run import train_model
 
     rng = np.random.default_rng(given.seed)
     n = given.rows

@@ -18,7 +18,7 @@ from common import parser, ran, spread, tell
 
 from anoean_cli.evaluation import comparison
 from anoean_cli.interfaces import Dataset
-from anoean_cli.training.run import TrainRequest
+from anoean_cli.training.request import TrainRequest
 
 SHARES = (0.0, 0.01, 0.05, 0.1)
 DETECTORS = "anoean,random-forest,hist-gradient-boosting,forest-knn,deep-sad,devnet,svm,knn"

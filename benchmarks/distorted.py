@@ -35,7 +35,7 @@ def cell(digit: str, detector: str, copies: int, seed: int) -> dict[str, Any]:
     """AUC-PR on the test rows of figure 6, on those of digits shown and not shown apart."""
     from anoean_cli.commands.train import DataFlags, split_request
     from anoean_cli.evaluation.metrics import evaluate_with_types
-    from anoean_cli.training.run import TrainRequest
+    from anoean_cli.training.request import TrainRequest
 
     rows = load("mnist", "full")
     request = TrainRequest(
@@ -80,7 +80,7 @@ def _on_copies(rows: Any, request: Any, copies: int) -> tuple[Any, ...]:
     from anoean_cli.data.splits import draw
     from anoean_cli.inference.runner import GraphRunner
     from anoean_cli.interfaces import Rows
-    from anoean_cli.training.run import learns_from
+    from anoean_cli.training.preparation import learns_from
 
     for_split, for_fit, for_copies = (  # of which the first is what `train_model` draws by
         np.random.default_rng(s) for s in np.random.SeedSequence(request.seed).spawn(3)

@@ -85,7 +85,8 @@ def main() -> None:
 
 def _trained(rows: Any, seed: int, epochs: int) -> Any:
     from anoean_cli.commands.train import DataFlags, split_request
-    from anoean_cli.training.run import TrainRequest, train_model
+    from anoean_cli.training.request import TrainRequest
+    from anoean_cli.training.run import train_model
 
     split = split_request(rows, DataFlags())
     return train_model(rows, TrainRequest(split, settings={"epochs": epochs}, seed=seed))
@@ -97,7 +98,7 @@ def _try(rows: Any, model: Any, seed: int, calibrations: int, told: dict[Any, To
     from anoean_cli.data.preprocessing import Census
     from anoean_cli.inference.drift import Incoming, drift_of
     from anoean_cli.inference.recalibration import Observed, Rule, recalibrated
-    from anoean_cli.training.run import take
+    from anoean_cli.training.preparation import take
 
     rng = np.random.default_rng(seed)
     is_normal = np.isin(rows.labels, model.config["normal"])

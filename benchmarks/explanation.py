@@ -47,7 +47,7 @@ from anoean_cli.data.splits import draw
 from anoean_cli.inference.explanation import PATCHES, QUESTIONS, Explainer
 from anoean_cli.inference.model import Model, load_model
 from anoean_cli.interfaces import Dataset
-from anoean_cli.training.run import take
+from anoean_cli.training.preparation import take
 
 FLAGS = {"nsl-kdd": {}, "kdd99": {}, "mnist": {"normal": "3"}}
 STEPS = 40  # of a curve, at most

@@ -50,7 +50,9 @@ def cell(name: str, normal: str | None, seed: int, every: int) -> dict[str, Any]
     from anoean_cli.commands.train import DataFlags, split_request
     from anoean_cli.interfaces import Encoder, Rows
     from anoean_cli.training import adversarial, progress
-    from anoean_cli.training.run import DEFAULT_ENCODERS, TrainRequest, take, train_model
+    from anoean_cli.training.preparation import take
+    from anoean_cli.training.request import DEFAULT_ENCODERS, TrainRequest
+    from anoean_cli.training.run import train_model
 
     dataset = load(name, "full")
     flags = DataFlags(normal=normal, anomaly_fraction="0", **SPLITS.get(name, {}))

@@ -19,7 +19,7 @@ from paper.shared import earlier, origins, take_over
 
 from anoean_cli.commands.train import DataFlags, split_request
 from anoean_cli.evaluation import comparison
-from anoean_cli.training.run import TrainRequest
+from anoean_cli.training.request import TrainRequest
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "anoean": {},

@@ -30,7 +30,8 @@ def small_model(folder: Path) -> tuple[Path, Path]:
     """A table model (NSL-KDD where it is at hand) and a CSV file with one row for it."""
     from anoean_cli.commands.train import DataFlags, split_request
     from anoean_cli.errors import AnoeanError
-    from anoean_cli.training.run import TrainRequest, train_model
+    from anoean_cli.training.request import TrainRequest
+    from anoean_cli.training.run import train_model
 
     try:
         rows = load("nsl-kdd")

@@ -53,7 +53,8 @@ def written(path: Path, table: Any, size: float) -> int:
 def models(rows: Any, folder: Path) -> dict[str, Path]:
     """Our models; how long they learned is nothing to how long they score."""
     from anoean_cli.commands.train import DataFlags, split_request
-    from anoean_cli.training.run import TrainRequest, train_model
+    from anoean_cli.training.request import TrainRequest
+    from anoean_cli.training.run import train_model
 
     found = {}
     for name in OURS:

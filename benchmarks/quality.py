@@ -28,7 +28,8 @@ def cell(
     """Train and evaluate one model."""
     from anoean_cli.commands.train import DataFlags, split_request
     from anoean_cli.evaluation.run import figures, score_test_rows
-    from anoean_cli.training.run import TrainRequest, train_model
+    from anoean_cli.training.request import TrainRequest
+    from anoean_cli.training.run import train_model
 
     rows = load(dataset, asked["source"])
     flags = DataFlags(

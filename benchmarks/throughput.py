@@ -29,7 +29,8 @@ BLOCK_BYTES = 1 << 20
 def trained(folder: Path) -> tuple[Path, Any]:
     """A model with standardised inputs, so that both loops do the same arithmetic."""
     from anoean_cli.commands.train import DataFlags, split_request
-    from anoean_cli.training.run import TrainRequest, train_model
+    from anoean_cli.training.request import TrainRequest
+    from anoean_cli.training.run import train_model
 
     rows = load("nsl-kdd")
     settings = {"epochs": 1, "inputs": "standard"}

@@ -63,7 +63,8 @@ def cell(name: str, label: str, seed: int) -> dict[str, Any]:
     from anoean_cli.evaluation.comparison import cells_of
     from anoean_cli.evaluation.metrics import evaluate_with_types
     from anoean_cli.evaluation.run import score_rows_set_aside
-    from anoean_cli.training.run import TrainRequest, train_model
+    from anoean_cli.training.request import TrainRequest
+    from anoean_cli.training.run import train_model
 
     dataset = load(name, "full")
     split = split_request(dataset, DataFlags(split="publisher"))

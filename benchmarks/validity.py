@@ -35,7 +35,9 @@ def main() -> None:
     from anoean_cli.calibration.conformal import p_values
     from anoean_cli.calibration.gaussian import COVARIANCES, Gaussian
     from anoean_cli.commands.train import DataFlags, split_request
-    from anoean_cli.training.run import TrainRequest, take, train_model
+    from anoean_cli.training.preparation import take
+    from anoean_cli.training.request import TrainRequest
+    from anoean_cli.training.run import train_model
 
     rows = load(given.dataset)
     model = train_model(

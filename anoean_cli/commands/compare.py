@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from anoean_cli.data.splits import SplitRequest
     from anoean_cli.evaluation.comparison import Cell, Result
     from anoean_cli.interfaces import Dataset, Kind
-    from anoean_cli.training.run import TrainRequest
+    from anoean_cli.training.request import TrainRequest
 
 DEFAULT_FOLDER = Path("anoean-compare")
 FILES = ("compare.json", "results.csv", "summary.csv")
@@ -203,7 +203,7 @@ def requests_of(
             that one of them does not.
     """
     from anoean_cli import environment, registry
-    from anoean_cli.training.run import TrainRequest, encoder_for, parameter_names, resolved
+    from anoean_cli.training.request import TrainRequest, encoder_for, parameter_names, resolved
 
     settings = learning.settings()
     requests: dict[str, TrainRequest] = {}

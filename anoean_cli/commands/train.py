@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from anoean_cli.data.splits import SplitRequest
     from anoean_cli.inference.model import Model
     from anoean_cli.interfaces import Apportionment, Dataset, Kind, TableOptions
-    from anoean_cli.training.run import TrainRequest
+    from anoean_cli.training.request import TrainRequest
 
 
 DOUBTFUL_COLUMNS = ("row", "label")
@@ -298,7 +298,7 @@ def run(
 
 def _request(split: SplitRequest, what: DetectorFlags, learning: LearningFlags) -> TrainRequest:
     from anoean_cli import environment
-    from anoean_cli.training.run import TrainRequest
+    from anoean_cli.training.request import TrainRequest
 
     return TrainRequest(
         split=split,
@@ -315,7 +315,7 @@ def _request(split: SplitRequest, what: DetectorFlags, learning: LearningFlags) 
 
 def _check_doubts(path: Path | None, request: TrainRequest, kind: Kind) -> None:
     """Raises UsageError where a file is asked for of what nobody looks at."""
-    from anoean_cli.training.run import filters_labels
+    from anoean_cli.training.request import filters_labels
 
     if path is not None and not filters_labels(request, kind):
         looks = f"{request.detector} of images" if kind == "image" else request.detector
@@ -460,7 +460,7 @@ def _compare(there: Model | None, config: Mapping[str, Any], path: Path, force: 
         _CompleteError: it is the same.
         UsageError: it is another, which only --force replaces.
     """
-    from anoean_cli.training.run import differing
+    from anoean_cli.training.config import differing
 
     if there is None:
         return

@@ -28,7 +28,8 @@ from anoean_cli.evaluation.run import Labelled, figures, score_rows_set_aside
 from anoean_cli.inference.model import load_model
 from anoean_cli.interfaces import Dataset, Json
 from anoean_cli.storage.atomic import write_whole
-from anoean_cli.training.run import TrainRequest, Watcher, resolved, train_model
+from anoean_cli.training.request import TrainRequest, resolved
+from anoean_cli.training.run import Watcher, train_model
 
 Result = dict[str, Json]
 

@@ -15,7 +15,7 @@ from anoean_cli.data.inputs import Piece
 from anoean_cli.evaluation.run import Labelled, rows_set_aside
 from anoean_cli.inference.model import Model
 from anoean_cli.interfaces import Dataset
-from anoean_cli.training.run import take
+from anoean_cli.training.preparation import take
 
 ROWS_AT_ONCE = 1024
 

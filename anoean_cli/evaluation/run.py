@@ -17,7 +17,7 @@ from anoean_cli.errors import DataError, FileFormatError, UsageError
 from anoean_cli.evaluation.metrics import evaluate_scores, evaluate_with_types
 from anoean_cli.inference.model import Model
 from anoean_cli.interfaces import Dataset, Json, Scores, column_kind
-from anoean_cli.training.run import take
+from anoean_cli.training.preparation import take
 
 ROWS_AT_ONCE = 16_384
 

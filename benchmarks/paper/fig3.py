@@ -12,7 +12,9 @@ from shared import arguments, behind, markdown, save_figure, write
 
 from anoean_cli.commands.train import DataFlags, split_request
 from anoean_cli.evaluation import comparison
-from anoean_cli.training.run import TrainRequest, take, train_model
+from anoean_cli.training.preparation import take
+from anoean_cli.training.request import TrainRequest
+from anoean_cli.training.run import train_model
 
 RADIUS = 8  # of the picture, in standard deviations of p_z
 

@@ -15,7 +15,8 @@ from shared import arguments, save_figure, write
 
 from anoean_cli.commands.train import DataFlags, split_request
 from anoean_cli.inference.model import Model
-from anoean_cli.training.run import TrainRequest, train_model
+from anoean_cli.training.request import TrainRequest
+from anoean_cli.training.run import train_model
 
 DISCRIMINATOR = {
     "d_prior": "−E[log D(z)]",

@@ -23,7 +23,7 @@ from anoean_cli.console import Console
 from anoean_cli.evaluation import comparison
 from anoean_cli.evaluation.comparison import Cell, CellStore
 from anoean_cli.interfaces import Kind
-from anoean_cli.training.run import resolved
+from anoean_cli.training.request import resolved
 
 
 @dataclass(frozen=True)

@@ -476,7 +476,8 @@ def test_a_detectors_choice_does_not_change_the_split():
     from anoean_plugins.datasets.toy import Toy
 
     from anoean_cli.interfaces import LoadRequest
-    from anoean_cli.training.run import TrainRequest, train_model
+    from anoean_cli.training.request import TrainRequest
+    from anoean_cli.training.run import train_model
 
     toy = Toy().load(LoadRequest())
     asked = SplitRequest(toy.normal, toy.apportionment)

@@ -16,7 +16,7 @@ from anoean_cli.evaluation import comparison
 from anoean_cli.evaluation.comparison import Cell, CellStore
 from anoean_cli.interfaces import Dataset, LoadRequest
 from anoean_cli.parameters import parameter
-from anoean_cli.training.run import TrainRequest
+from anoean_cli.training.request import TrainRequest
 
 SPLIT = {
     "training": {"normals": 800, "anomalies": 80},

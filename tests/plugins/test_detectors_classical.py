@@ -32,7 +32,9 @@ from anoean_cli.inference.model import Model, load_model
 from anoean_cli.inference.recalibration import Rule, recalibrated
 from anoean_cli.inference.runner import GraphRunner
 from anoean_cli.interfaces import Dataset, ExampleSpec, Fitted, Rows
-from anoean_cli.training.run import TrainRequest, Watcher, take, train_model
+from anoean_cli.training.preparation import take
+from anoean_cli.training.request import TrainRequest
+from anoean_cli.training.run import Watcher, train_model
 
 FAST = {
     "forest-knn": {"n_estimators": 40},

@@ -25,7 +25,8 @@ from anoean_cli.interfaces import Dataset, Encoder, ExampleSpec, Fitted, Rows
 from anoean_cli.storage.checkpoint import Checkpoint
 from anoean_cli.training import peers
 from anoean_cli.training import run as training
-from anoean_cli.training.run import TrainRequest, Watcher, train_model
+from anoean_cli.training.request import TrainRequest
+from anoean_cli.training.run import Watcher, train_model
 from anoean_cli.training.scorers import SquaredDistance
 
 TERMS = {

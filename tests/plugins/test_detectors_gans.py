@@ -32,7 +32,8 @@ from anoean_cli.parameters import build
 from anoean_cli.storage.checkpoint import Checkpoint
 from anoean_cli.training import run as train_run
 from anoean_cli.training.export import onnx_graph
-from anoean_cli.training.run import TrainRequest, Watcher, train_model
+from anoean_cli.training.request import TrainRequest
+from anoean_cli.training.run import Watcher, train_model
 
 DETECTORS = ("alad", "anogan", "egbad")
 TABLE, IMAGE = ExampleSpec("table", (6,)), ExampleSpec("image", (1, 9, 13))

@@ -10,7 +10,8 @@ from made_up import dataset
 from anoean_cli import registry
 from anoean_cli.data.splits import SplitRequest
 from anoean_cli.interfaces import Dataset
-from anoean_cli.training.run import TrainRequest, train_model
+from anoean_cli.training.request import TrainRequest
+from anoean_cli.training.run import train_model
 
 SHORT = {"epochs": 1, "max_iter": 5, "n_estimators": 10, "starts": 4, "steps": 3}
 DETECTORS = registry.names("detectors")

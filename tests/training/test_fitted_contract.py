@@ -19,7 +19,8 @@ from anoean_cli.errors import FileFormatError, PluginError
 from anoean_cli.inference.runner import GraphRunner
 from anoean_cli.interfaces import ExampleSpec, Fitted, FloatRows, LoadRequest
 from anoean_cli.training.contract import check_held_out, checked, try_graph
-from anoean_cli.training.run import TrainRequest, train_model
+from anoean_cli.training.request import TrainRequest
+from anoean_cli.training.run import train_model
 
 FEATURES = 4
 SPEC = ExampleSpec("table", (FEATURES,))

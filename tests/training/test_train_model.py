@@ -20,8 +20,9 @@ from anoean_cli.inference.model import load_model
 from anoean_cli.inference.recalibration import Rule, recalibrated
 from anoean_cli.interfaces import Apportionment, Dataset, LoadRequest
 from anoean_cli.storage.checkpoint import Checkpoint
-from anoean_cli.training import run as training
-from anoean_cli.training.run import TrainRequest, Watcher, train_model
+from anoean_cli.training import config, run
+from anoean_cli.training.request import TrainRequest
+from anoean_cli.training.run import Watcher, train_model
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_the_same_seed_gives_the_same_digest_and_another_one_another(toy, tmp_pa
 
 
 def test_a_resumed_run_has_the_digest_of_an_uninterrupted_one(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     whole = digest(train_model(toy, request(toy)), tmp_path)
     shown = []
     checkpoint = Checkpoint(tmp_path / "checkpoint")
@@ -85,7 +86,7 @@ def test_a_resumed_run_has_the_digest_of_an_uninterrupted_one(toy, tmp_path, mon
 
 
 def test_without_resume_a_checkpoint_is_not_read(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     checkpoint = Checkpoint(tmp_path / "checkpoint")
     train_model(toy, request(toy), Watcher(checkpoint=checkpoint))
     shown = []
@@ -99,7 +100,7 @@ def test_without_resume_a_checkpoint_is_not_read(toy, tmp_path, monkeypatch):
     [({"seed": 1}, "seed"), ({"latent_dim": 1}, "encoder"), ({"settings": {}}, "detector")],
 )
 def test_a_checkpoint_of_another_run_is_refused(toy, tmp_path, monkeypatch, change, named):
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     checkpoint = Checkpoint(tmp_path / "checkpoint")
     train_model(toy, request(toy), Watcher(stopping=lambda: True, checkpoint=checkpoint))
     with pytest.raises(UsageError, match=f"another .*{named}"):
@@ -109,9 +110,9 @@ def test_a_checkpoint_of_another_run_is_refused(toy, tmp_path, monkeypatch, chan
 def test_a_run_is_the_same_wherever_its_data_was_found():
     asked = {"dataset": {"source": "download", "files": {"a": "1"}}, "seed": 0}
     stored = {"dataset": {"source": "cache", "files": {"a": "1"}}, "seed": 0}
-    assert training.differing(asked, stored) == []
+    assert config.differing(asked, stored) == []
     stored["dataset"]["files"] = {"a": "2"}
-    assert training.differing(asked, {**stored, "seed": 1}) == ["dataset", "seed"]
+    assert config.differing(asked, {**stored, "seed": 1}) == ["dataset", "seed"]
 
 
 def test_parameters_that_differ_are_named():
@@ -122,9 +123,9 @@ def test_parameters_that_differ_are_named():
             "encoder": width and {"name": "mlp", "parameters": {"width": width}},
         }
 
-    assert training.differing(asked(0.1, 1), asked(0.2, 1)) == ["detector.learning_rate"]
-    assert training.differing(asked(0.1, 1), asked(0.1, 2)) == ["encoder.width"]
-    assert training.differing(asked(0.1, 1), asked(0.1, None)) == ["encoder", "encoder.width"]
+    assert config.differing(asked(0.1, 1), asked(0.2, 1)) == ["detector.learning_rate"]
+    assert config.differing(asked(0.1, 1), asked(0.1, 2)) == ["encoder.width"]
+    assert config.differing(asked(0.1, 1), asked(0.1, None)) == ["encoder", "encoder.width"]
 
 
 def test_a_model_survives_its_file(toy, tmp_path):
