@@ -53,7 +53,7 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Preset of the detector, such as "paper".
     latent_dim : int or None, default=None
         Dimension of the decision space; None is 32, or the number of features that inputs have
-        besides bins where that is smaller.
+        besides bins where that is smaller, but two at least.
     max_iter : int or None, default=None
         Epochs; None lets the detector choose.
     batch_size : int or None, default=None
@@ -205,7 +205,9 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         return -min(calibration.threshold, float(np.nextafter(scores.max(), -np.inf)))
 
     def score_samples(self, X: ArrayLike) -> Scores:
-        """Return minus the Mahalanobis distance of each row: the lower, the more anomalous.
+        """Return minus the anomaly score of each row: the lower, the more anomalous.
+
+        That is the Mahalanobis distance, but of detectors that give scores of their own.
 
         Parameters
         ----------

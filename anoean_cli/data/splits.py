@@ -1,4 +1,5 @@
-"""Which row plays which role: training, selection, calibration, test. Never two of them.
+"""Which row plays which role: training, selection, calibration, test. None plays two, but where
+normals are too few to be parted.
 
 The protocols are those of section 4.1 of the paper; `SplitRequest` says where they leave room.
 Rows are named by their positions in the dataset, which is what model files remember.

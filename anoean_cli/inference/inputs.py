@@ -80,17 +80,15 @@ def _as_table(X: Any, schema: TableSchema) -> pa.Table:
     values = np.asarray(X)
     if values.ndim != 2:
         raise DataError(f"X has shape {values.shape}; rows and columns are needed")
-    return array_table(
-        values[:, : len(_fields(schema, values.shape[1]))], _fields(schema, values.shape[1])
-    )
+    return array_table(values, _fields(schema, values.shape[1]))
 
 
 def _fields(schema: TableSchema, width: int) -> list[str]:
-    """The names of the first fields of a row of that width, by position as on the shell."""
+    """The names of the fields of a row of that width, which may lack the label."""
     fields = list(schema.source)
     if schema.label in fields and width == len(fields) - 1:
         fields.remove(schema.label)
-    if width < len(fields):
+    if width != len(fields):
         raise DataError(
             f"X has {counted(width, 'column')}; the model needs {len(fields)}: {', '.join(fields)}"
         )

@@ -96,6 +96,7 @@ def fit_encoder(
     distortion = parameters.distortion if is_image else 0.0
     has_teacher = parameters.distillation > 0 and not is_image
     lesson = lesson_of_forest(train, rng, device) if has_teacher else None
+    outskirts = outskirts and outskirts.on(device)
 
     while run.epoch < plan.epochs and not progress.exhausted(run, parameters):
         began = time.perf_counter()

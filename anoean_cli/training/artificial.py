@@ -19,7 +19,7 @@ from anoean_cli.training.distortions import warped
 from anoean_cli.training.progress import embed, generator_from
 
 LARGEST_STRETCH = 3.0
-LARGEST_BYTES = 2**28
+ENOUGH_BYTES = 2**28  # of images; where there are more normals, as many as these
 MOST_IMAGES = 20_000
 AT_ONCE = 256
 AMONG_NORMALS = 0.9  # the share of normals within which an artificial anomaly is none
@@ -39,7 +39,7 @@ def training_rows(
     normals = train.normals
     if spec.kind == "table":
         return _beside(normals, [resampled], len(normals), density, rng)
-    count = min(MOST_IMAGES, max(len(normals), LARGEST_BYTES // normals[0].nbytes))
+    count = min(MOST_IMAGES, max(len(normals), ENOUGH_BYTES // normals[0].nbytes))
     return _beside(normals, [turned, bent, joined, erased, laid_over], count, density, rng)
 
 

@@ -80,7 +80,8 @@ def _order(count: int, needed: int, epoch: int, generator: torch.Generator) -> T
         return torch.cat([torch.randperm(count, generator=generator) for _ in range(passes)])
     # A pass has its own seed, so that each of its epochs knows what the others take.
     first, start = divmod(epoch * needed, count)
-    own = (torch.Generator().manual_seed(first + more) for more in (0, 1))
+    seed = generator.initial_seed() + first
+    own = (torch.Generator().manual_seed(each) for each in (seed, seed + 1))
     order = torch.cat([torch.randperm(count, generator=each) for each in own])
     return order[start : start + needed]
 

@@ -17,11 +17,11 @@ from torch.linalg import vector_norm
 from torch.nn.functional import conv2d, linear
 
 from anoean_cli.examples import ExampleSpec, FloatRows
+from anoean_cli.training.sampling import MOST_ROWS, random_state
 
 COMPONENTS = 50  # principal ones
 MIXED = 30
 FEWEST_ROWS = 50  # of one Gaussian
-MOST_ROWS = 20_000  # more take longer and change little
 PASSES = 5  # of expectation and maximisation
 SMALLEST_RARITY = 1e-6  # whose log is finite
 VARIANCE = 0.03  # added to that in every direction, of pixels from 0 to 1
@@ -143,7 +143,7 @@ def log_density(
     features: nn.Module = Blurred(spec.shape[0]) if spec.kind == "image" else plain_features(spec)
     with torch.no_grad():
         flat = features(torch.from_numpy(normals)).flatten(1).numpy().astype(np.float64)
-    seed = int(rng.integers(2**31))
+    seed = random_state(rng)
     pca = PCA(min(COMPONENTS, *flat.shape), random_state=seed)
     # Threads that share matrices as small as a Gaussian's wait for each other most of the time; and
     # of normals that are all the same a component has no share of the variance.

@@ -21,7 +21,7 @@ from anoean_cli.examples import State
 def onnx_graph(
     module: torch.nn.Module,
     shape: tuple[int, ...],
-    output: str = "embedding",
+    output: str,
     beside: tuple[str, ...] = (),
 ) -> bytes:
     """Return the ONNX model of a module that maps (n, *shape) float32 to (n, k) or (n,).

@@ -11,7 +11,8 @@ It learns to be taken for a normal by E and D while it stays off the normals (`g
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -112,6 +113,10 @@ class Outskirts:
         depths = embed(density, normals, CPU)
         median, edge = np.quantile(depths, [0.5, FARTHEST_NORMAL])
         return cls(density, float(median), max(float(edge - median), 1e-3))
+
+    def on(self, device: torch.device) -> Outskirts:
+        """The same for rows on a device."""
+        return replace(self, density=copy.deepcopy(self.density).to(device))
 
     def __call__(self, rows: Tensor) -> Tensor:
         """(n, *shape) → (n,)."""

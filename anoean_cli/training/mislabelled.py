@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from anoean_cli.data.splits import Split
 from anoean_cli.interfaces import DetectorPlugin, Kind, Rows
+from anoean_cli.training.sampling import MOST_ROWS, random_state
 from anoean_cli.wording import counted
 
 TREES = 100
 LEAF = 5  # rows at least; smaller leaves hold what single wrong labels say
-MOST_ROWS = 20_000  # of a class; a forest of more takes longer than training E
 # Of the labels around a row; where fewer are anomalies, it is a kind of normals that some anomalies
 # resemble, however many more of all anomalies than of all normals lie there.
 LEAST_ANOMALIES = 0.25
@@ -147,7 +147,7 @@ def _votes(
         min_samples_leaf=LEAF,
         class_weight="balanced",
         oob_score=True,
-        random_state=int(rng.integers(2**31)),
+        random_state=random_state(rng),
     )
     with warnings.catch_warnings():
         # Anomalies of few are in every tree, and have no votes, NaN; nobody asks for theirs.

@@ -91,7 +91,7 @@ def fit_scorer(
 
     network = progress.best_of(run)
     return Fitted(
-        graph=onnx_graph(network, spec.shape),
+        graph=onnx_graph(network, spec.shape, "score"),
         output="score",
         weights=weights_of(network.get_submodule("encoder")),
         metadata={"best_epoch": run.best_epoch},

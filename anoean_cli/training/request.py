@@ -32,7 +32,8 @@ class TrainRequest:
         settings: parameters by name, ``detector.`` or ``encoder.`` before them where both have
             one of that name.
         latent_dim: of the decision space, or of the detector's own latent space where it takes
-            no encoder; None: 32, or the number of features besides bins where smaller.
+            no encoder; None: 32, or the number of features besides bins where smaller, but two at
+            least.
         covariance: estimator of Σ; None: what the detector finds fitting.
         seed: of everything random.
         threads: of each library; None: for images all cores that are this process's, one for

@@ -18,7 +18,10 @@ class LoopParameters:
     """What every training loop leaves to its user, of `anoean` and of its peers."""
 
     epochs: int | None = parameter(
-        None, "epochs; none: up to 3200 steps for images, 3000 for tables", low=1, high=1_000_000
+        None,
+        "epochs; none: up to 3200 steps for images, 3000 for tables, or one pass over the normals",
+        low=1,
+        high=1_000_000,
     )
     batch_size: int = parameter(200, "m = m_n + m_a of Algorithm 1", low=2, high=1_000_000)
     learning_rate: float = parameter(1e-3, "Adam's alpha (section 4.1)", low=1e-8, high=1)

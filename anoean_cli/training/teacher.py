@@ -17,11 +17,11 @@ from torch import Tensor
 
 from anoean_cli.interfaces import FloatRows, Rows
 from anoean_cli.training.batches import taken
+from anoean_cli.training.sampling import MOST_ROWS, at_most_of_each, random_state
 
 TREES = 100
 TAUGHT = 20_000
 LARGEST_SHARE = 0.5
-MOST_ROWS = 20_000  # of a class; a forest of more takes longer than training E
 
 
 @dataclass(frozen=True)
@@ -52,22 +52,12 @@ def lesson_of_forest(train: Rows, rng: np.random.Generator, device: torch.device
 
     known = at_most_of_each(train, MOST_ROWS, rng)
     forest = RandomForestClassifier(
-        TREES, class_weight="balanced", random_state=int(rng.integers(2**31)), n_jobs=1
+        TREES, class_weight="balanced", random_state=random_state(rng), n_jobs=1
     )
     forest.fit(known.examples, known.is_anomaly)
     made = crossed(train, TAUGHT, rng)
     opinion = forest.predict_proba(made)[:, 1].astype(np.float32)
     return Lesson(torch.from_numpy(made).to(device), torch.from_numpy(opinion).to(device))
-
-
-def at_most_of_each(rows: Rows, most: int, rng: np.random.Generator) -> Rows:
-    """As many rows of each class, drawn without replacement; all where there are no more."""
-    kept = [
-        rng.choice(each, most, replace=False) if len(each) > most else each
-        for each in (np.flatnonzero(rows.is_anomaly), np.flatnonzero(~rows.is_anomaly))
-    ]
-    at = np.sort(np.concatenate(kept))
-    return Rows(rows.examples[at], rows.is_anomaly[at])
 
 
 def crossed(train: Rows, count: int, rng: np.random.Generator) -> FloatRows:

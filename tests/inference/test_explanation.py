@@ -47,7 +47,7 @@ class Weighted(torch.nn.Module):
 
 
 def made(table: pa.Table | None, rows: np.ndarray, preprocessor, module, schema=None) -> Model:
-    graph = onnx_graph(module, preprocessor.spec.shape)
+    graph = onnx_graph(module, preprocessor.spec.shape, "embedding")
     output = "score" if isinstance(module, Weighted) else "embedding"
     model = Model(CONFIG, schema, preprocessor, graph, output, None, CALIBRATION)
     z = model.runner(rows)

@@ -155,7 +155,7 @@ def test_the_operators_of_scikit_learn_models_are_accepted():
 def test_our_own_graphs_are_accepted(kind):
     spec = ExampleSpec(kind, (7,) if kind == "table" else (1, 8, 8))
     plugin = Mlp() if kind == "table" else Conv()
-    check_graph(onnx_graph(plugin.build(spec, 3, plugin.Parameters()), spec.shape))
+    check_graph(onnx_graph(plugin.build(spec, 3, plugin.Parameters()), spec.shape, "embedding"))
 
 
 # --------------------------------------------------------------------------- damaged bytes
@@ -231,4 +231,4 @@ def test_a_long_form_of_a_number_is_read_as_protobuf_reads_it():
 
 def test_torch_modules_of_any_width_pass(tmp_path):
     wide = torch.nn.Sequential(torch.nn.Linear(3, 400), torch.nn.BatchNorm1d(400))
-    check_graph(onnx_graph(wide, (3,)))
+    check_graph(onnx_graph(wide, (3,), "embedding"))

@@ -31,7 +31,9 @@ def runner(request) -> GraphRunner:
     spec = SPECS[request.param]
     torch.manual_seed(0)
     plugin = Conv() if spec.kind == "image" else Mlp()
-    return GraphRunner(onnx_graph(plugin.build(spec, 32, plugin.Parameters()), spec.shape), spec)
+    return GraphRunner(
+        onnx_graph(plugin.build(spec, 32, plugin.Parameters()), spec.shape, "embedding"), spec
+    )
 
 
 def rows_of(runner: GraphRunner, n: int) -> np.ndarray:

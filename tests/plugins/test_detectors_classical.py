@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from anoean_plugins.scorers.rows import at_most, random_state
+from anoean_plugins.scorers.rows import at_most
 from made_up import dataset
 from scipy.ndimage import correlate
 from scipy.spatial.distance import cdist
@@ -35,6 +35,7 @@ from anoean_cli.interfaces import Dataset, ExampleSpec, Fitted, Rows
 from anoean_cli.training.preparation import take
 from anoean_cli.training.request import TrainRequest
 from anoean_cli.training.run import Watcher, train_model
+from anoean_cli.training.sampling import random_state
 
 FAST = {
     "forest-knn": {"n_estimators": 40},

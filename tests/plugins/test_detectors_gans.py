@@ -191,7 +191,7 @@ def test_spectral_norms_are_one_and_folded_into_plain_weights():
 def test_a_graph_gives_a_row_the_same_bits_anywhere(columns):
     spec = ExampleSpec("table", (columns,))
     score = BiGanScore(BiGan(spec, 0.0, 0.1), players("egbad", spec))
-    run = GraphRunner(onnx_graph(score, spec.shape), spec)
+    run = GraphRunner(onnx_graph(score, spec.shape, "score"), spec)
     rows = np.random.default_rng(0).random((1024, columns), np.float32)
     order = np.random.default_rng(1).permutation(1024)
     np.testing.assert_array_equal(run(rows[order]), run(rows)[order])

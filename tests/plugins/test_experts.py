@@ -22,6 +22,7 @@ from anoean_plugins.scorers.experts import (
     novelty,
     rarity,
     separation,
+    share_by_number,
     share_of_forest,
 )
 from anoean_plugins.scorers.modules import NearestDistance, NeighbourDistance
@@ -234,6 +235,11 @@ def test_what_is_new_is_seen_though_known_anomalies_lie_among_normals():
 def test_a_forest_counts_less_where_others_tell_known_anomalies_better():
     assert share_of_forest(1.2, []) == share_of_forest(1.2, [0.4, 1.2]) == 1
     assert share_of_forest(0.4, [0.2, 0.8]) == pytest.approx(0.25)
+
+
+def test_a_forest_counts_less_where_normals_are_few_and_least_of_a_handful_of_anomalies():
+    shares = [share_by_number(300, anomalies) for anomalies in (1, 3, 6, 60)]
+    assert 0 < shares[0] < shares[1] < shares[2] == shares[3] < share_by_number(2000, 3) == 1
 
 
 @pytest.mark.parametrize(("anomalies", "least", "most"), [(1, 0.35, 1), (50, 0, 0.01)])

@@ -182,6 +182,24 @@ def test_a_pass_of_several_epochs_holds_every_normal(normals):
     assert times.max() <= math.ceil(1000 * plan.epochs / normals)
 
 
+def test_the_order_of_many_normals_is_by_the_seed_as_well():
+    plan, rows = Plan(epochs=2, steps=100, normals=10, anomalies=0), torch.arange(6000)
+
+    def first(seed: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return next(iter(batches.batches(plan, rows, rows, generator, epoch=0)))
+
+    assert first(1).equal(first(1))
+    assert not first(1).equal(first(2))
+
+
+def test_what_keeps_the_generator_off_normals_goes_to_the_device_and_stays_where_it_was():
+    near = outskirts(table_rows(60, 0), ExampleSpec("table", (FEATURES,)))
+    moved = near.on(torch.device("meta"))
+    assert {each.device.type for each in moved.density.state_dict().values()} == {"meta"}
+    assert {each.device.type for each in near.density.state_dict().values()} == {"cpu"}
+
+
 def test_batches_have_the_planned_sizes_even_when_rows_are_few(monkeypatch):
     seen = []
     step = adversarial._step

@@ -32,7 +32,7 @@ def module_of(name: str) -> nn.Module:
 @pytest.fixture(scope="module", params=list(SPECS))
 def exported(request) -> tuple[nn.Module, bytes, ExampleSpec]:
     module = module_of(request.param)
-    return module, onnx_graph(module, SPECS[request.param].shape), SPECS[request.param]
+    return module, onnx_graph(module, SPECS[request.param].shape, "embedding"), SPECS[request.param]
 
 
 def test_the_graph_computes_what_the_module_does(exported):
@@ -75,7 +75,7 @@ def test_the_graph_says_nothing_of_this_machine(exported):
 
 def test_the_same_module_gives_the_same_bytes():
     module = module_of("mlp")
-    assert onnx_graph(module, (9,)) == onnx_graph(module, (9,))
+    assert onnx_graph(module, (9,), "embedding") == onnx_graph(module, (9,), "embedding")
 
 
 def test_weights_keep_their_names_and_are_copies():
@@ -93,7 +93,7 @@ def test_what_onnx_cannot_express_is_told():
             return torch.from_numpy(np.linalg.inv(x.numpy()))
 
     with pytest.raises(PluginError, match="Strange"):
-        onnx_graph(Strange(), (3, 3))
+        onnx_graph(Strange(), (3, 3), "embedding")
 
 
 def test_an_operator_that_onnx_lacks_is_told_in_one_line_and_nothing_else(capfd):
@@ -102,7 +102,7 @@ def test_an_operator_that_onnx_lacks_is_told_in_one_line_and_nothing_else(capfd)
             return torch.linalg.svd(x.unsqueeze(1))[2][:, 0]
 
     with pytest.raises(PluginError, match="svd") as caught:
-        onnx_graph(Decomposing(), (4,))
+        onnx_graph(Decomposing(), (4,), "embedding")
     assert len(str(caught.value).splitlines()) == 1
     assert "\x1b" not in str(caught.value)
     assert capfd.readouterr() == ("", "")

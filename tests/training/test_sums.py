@@ -32,7 +32,7 @@ def module(function) -> bytes:
         def forward(self, rows):
             return function(rows)
 
-    return onnx_graph(Module(), SHAPES["table"])
+    return onnx_graph(Module(), SHAPES["table"], "embedding")
 
 
 def reduced(name: str, axes: list[int], **settings) -> bytes:

@@ -13,7 +13,8 @@ from anoean_cli.training.losses import (
     radial_terms,
     taught_terms,
 )
-from anoean_cli.training.teacher import Lesson, at_most_of_each, crossed, lesson_of_forest
+from anoean_cli.training.sampling import at_most_of_each
+from anoean_cli.training.teacher import Lesson, crossed, lesson_of_forest
 
 
 def rows(normals: int = 80, anomalies: int = 8, width: int = 6) -> Rows:

@@ -56,7 +56,7 @@ def _short(value: float) -> str:
 def _ticks(low: float, high: float) -> list[float]:
     """Four to eight round numbers."""
     step = 10.0 ** math.floor(math.log10(high - low))
-    for part in (1, 0.5, 0.2):
+    for part in (2, 1, 0.5, 0.2):
         if (high - low) / (step * part) >= 4:
             step *= part
             break

@@ -33,6 +33,9 @@ class TableDataset:
 
         Without a label column every row is taken as normal. Of a table with more rows than
         ``request.drawing`` keeps, rows are drawn.
+
+        Raises:
+            DatasetUnavailableError: no file is named.
         """
         from anoean_cli.data.exploring import read_table
         from anoean_cli.data.streams import sha256_of

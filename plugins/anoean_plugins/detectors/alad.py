@@ -61,7 +61,7 @@ class AladDetector:
             game, train, selection, spec, parameters, rng, monitor, EPOCHS[spec.kind]
         )
         return Fitted(
-            graph=onnx_graph(AladScore(game, players), spec.shape),
+            graph=onnx_graph(AladScore(game, players), spec.shape, "score"),
             output="score",
             weights=weights_of(players),
             metadata={"best_epoch": run.best_epoch},

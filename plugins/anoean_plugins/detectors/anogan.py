@@ -27,6 +27,7 @@ import numpy as np
 
 from anoean_cli.interfaces import Encoder, ExampleSpec, Fitted, Monitor, Rows, Scoring, State
 from anoean_cli.parameters import parameter
+from anoean_cli.training.sampling import at_most_of_each
 from anoean_plugins.gans.settings import GanParameters, spec_of
 
 EPOCHS = {"table": 20, "image": 15}
@@ -78,7 +79,7 @@ class AnoganDetector:
         players, run = training.train(
             Gan(spec, parameters.noise, starts, settings),
             train,
-            thinned(selection, SELECTION_ROWS),
+            at_most_of_each(selection, SELECTION_ROWS, rng),  # each costs a search an epoch
             spec,
             parameters,
             rng,
@@ -98,10 +99,3 @@ class AnoganDetector:
         from anoean_plugins.gans.anogan import restored
 
         return restored(arrays, spec)
-
-
-def thinned(rows: Rows, most: int) -> Rows:
-    """The first so many of each class, which stand in no order: each costs a search an epoch."""
-    flags = rows.is_anomaly
-    first = np.cumsum(flags) * flags + np.cumsum(~flags) * ~flags <= most
-    return Rows(rows.examples[first], flags[first])

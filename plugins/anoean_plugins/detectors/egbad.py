@@ -56,7 +56,7 @@ class EgbadDetector:
             game, train, selection, spec, parameters, rng, monitor, EPOCHS[spec.kind]
         )
         return Fitted(
-            graph=onnx_graph(BiGanScore(game, players), spec.shape),
+            graph=onnx_graph(BiGanScore(game, players), spec.shape, "score"),
             output="score",
             weights=weights_of(players),
             metadata={"best_epoch": run.best_epoch},

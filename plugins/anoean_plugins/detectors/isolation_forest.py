@@ -15,7 +15,8 @@ import numpy as np
 from anoean_cli.data.preprocessing import INPUTS, INPUTS_HELP
 from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
 from anoean_cli.parameters import parameter
-from anoean_plugins.scorers.rows import flat, random_state
+from anoean_cli.training.sampling import random_state
+from anoean_plugins.scorers.rows import flat
 
 
 @dataclass(frozen=True)

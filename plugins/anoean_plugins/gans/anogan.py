@@ -39,6 +39,7 @@ from anoean_plugins.gans.training import (
 SLOPE, DROPOUT = 0.1, 0.2
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 ROWS_AT_ONCE = 64
+_THREADS = threading.Lock()  # how many there are belongs to the whole process
 LARGEST = {"steps": 100_000, "step_size": 100, "feature_weight": 1, "width": 16}
 MOST_STARTS, LARGEST_LATENT_DIM = 4096, 4096
 
@@ -122,12 +123,11 @@ class Search:
         self.critic = critic
         self.starts = filled_up(starts)
         self.settings = settings
-        self._lock = threading.Lock()  # the number of threads belongs to the whole process
         with torch.no_grad():
             self.made = self.generator(self.starts).flatten(1)
 
     def __call__(self, rows: FloatRows) -> Scores:
-        with self._lock:
+        with _THREADS:
             threads = torch.get_num_threads()
             torch.set_num_threads(1)
             try:

@@ -32,8 +32,8 @@ from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
 from anoean_cli.training.density import LogRarity, log_density, plain_features
 from anoean_cli.training.export import onnx_graph
 from anoean_cli.training.progress import embed
+from anoean_cli.training.sampling import MOST_ROWS, at_most_of_each, random_state
 from anoean_cli.training.settings import AnoeanParameters
-from anoean_cli.training.teacher import MOST_ROWS, at_most_of_each
 from anoean_plugins.scorers.modules import (
     Expert,
     Experts,
@@ -44,7 +44,6 @@ from anoean_plugins.scorers.modules import (
     tail_scale,
     tensor,
 )
-from anoean_plugins.scorers.rows import random_state
 from anoean_plugins.scorers.trees import Grown, forest_graph, plain_trees, weighted_trees
 
 TREES = 64  # no other part takes longer to score; more tell hardly more
@@ -54,6 +53,7 @@ MOST_TRIED = 100  # features a split: more take long in wide tables and tell no 
 LEAVES_OF_FEW = (1, 3)  # rows at least in a leaf: more where classes overlap
 LEAF = 3  # the same of many rows, where classes are weighted
 HEARD_OF_FEW = 2 / 3  # of the forest's weight: more tells known kinds hardly better, new ones worse
+ANOMALIES_OF_A_FOREST = 6  # with fewer than these as well it counts for less
 CLEARLY = 0.02  # of AUC-PR
 FOLDS = 5
 MOST_POINTS = 1000  # that are kept one by one; of more there are centres
@@ -163,8 +163,9 @@ def graph_with_experts(
         encoder: from (n, *shape) rows to (n, d).
         train: what E learned from; without known anomalies there is no forest. Images have no
             forest, and no novelty without a density.
-        selection: whose normals give μ, W, m and τ. The experts on tables pick nothing by these
-            rows, and learn from them as well, from at most 20,000 of each class.
+        selection: whose normals give μ, W, m and τ. The experts on tables
+            learn from them as well, from at most 20,000 of each class, and judge a row by nothing
+            that has learnt from it.
         spec: of the rows.
         parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
         rng: of folds, forests and centres.
@@ -177,7 +178,7 @@ def graph_with_experts(
         depths = embed(density, selection.normals, CPU).astype(np.float64)
         experts = Experts([Expert(density, depths, parameters.novelty, LEAST_SCALE)])
     if len(experts) == 0:
-        return Graph(onnx_graph(encoder, spec.shape))
+        return Graph(onnx_graph(encoder, spec.shape, "embedding"))
     z = embed(encoder, selection.normals, CPU)
     weight = _weight_of_encoder(len(train.normals), int(train.is_anomaly.sum()))
     if differ(selection.normals):
@@ -196,7 +197,7 @@ def graph_with_experts(
         moved = module.moved(tensor(apart), tensor(surprises, np.float64))
         held_out = ((1 + ROUNDING) * moved).numpy()
     onnx = (
-        onnx_graph(module, spec.shape)
+        onnx_graph(module, spec.shape, "embedding")
         if forest is None
         else forest_graph(forest.model, spec.shape, module, "embedding", spec.plain)
     )
@@ -252,7 +253,7 @@ def _experts_on_tables(
     of_normals, of_anomalies = odds[~known.is_anomaly], odds[known.is_anomaly]
     others = [separation(each.of_normals, embed(each.opinion, anomalies, CPU)) for each in on_rows]
     share = share_of_forest(separation(of_normals, of_anomalies), others)
-    weight = parameters.forest * share * (HEARD_OF_FEW if few else 1)
+    weight = parameters.forest * share * share_by_number(len(train.normals), len(anomalies))
     on_votes = Expert(LogOddsOfVotes(half_a_vote), of_normals, weight, LEAST_SCALE)
     return Experts(on_rows, on_votes), forest
 
@@ -272,6 +273,14 @@ def share_of_forest(of_forest: float, of_others: Sequence[float]) -> float:
     they alone see.
     """
     return min(1.0, of_forest / max(of_others, default=of_forest)) ** 2
+
+
+def share_by_number(normals: int, anomalies: int) -> float:
+    """What is left of a forest's weight where normals are few: of a handful of anomalies its votes
+    are chance, and new kinds, which it takes for normals, would be drowned."""
+    if normals >= ENOUGH_NORMALS:
+        return 1.0
+    return HEARD_OF_FEW * min(1.0, anomalies / ANOMALIES_OF_A_FOREST)
 
 
 def separation(of_normals: NDArray[np.floating], of_anomalies: NDArray[np.floating]) -> float:

@@ -78,8 +78,3 @@ def gammas(factors: Sequence[float], given: float | None, rows: FloatRows) -> li
         return [given]
     variance = float(rows.var()) or 1.0
     return [factor / (rows.shape[1] * variance) for factor in factors]
-
-
-def random_state(rng: np.random.Generator) -> int:
-    """A seed for scikit-learn, which takes no Generator."""
-    return int(rng.integers(2**31))
