@@ -38,16 +38,24 @@ class ExampleSpec:
         shape: ``(channels, height, width)`` of an image, ``(features,)`` of a table row.
         bins: positions of features that only spell out others, for networks: a linear layer makes
             steps of them.
+        widths: how many features each column of a table has, in their order; none: one each.
     """
 
     kind: Kind
     shape: tuple[int, ...]
     bins: tuple[int, ...] = ()
+    widths: tuple[int, ...] = ()
 
     @property
     def plain(self) -> NDArray[np.intp]:
         """The positions of all features but bins, in the flattened example."""
         return np.setdiff1d(np.arange(int(np.prod(self.shape))), self.bins)
+
+    @property
+    def columns(self) -> NDArray[np.intp]:
+        """The number of the column that each feature of a table row is of."""
+        widths = self.widths or (1,) * self.shape[0]
+        return np.repeat(np.arange(len(widths)), widths)
 
 
 def differ(rows: FloatRows) -> bool:

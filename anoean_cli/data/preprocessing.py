@@ -319,14 +319,15 @@ class TablePreprocessor:
 
     @cached_property
     def spec(self) -> ExampleSpec:
-        """How many features there are, and which of them are bins."""
+        """How many features there are, which of them are bins, and how many each column has."""
         at = 0
         bins: list[int] = []
         for column in self.columns.values():
             if isinstance(column, NumericColumn):
                 bins += range(at + FIRST_BIN, at + FIRST_BIN + column.binned)
             at += column.width
-        return ExampleSpec("table", (at,), tuple(bins))
+        widths = tuple(column.width for column in self.columns.values())
+        return ExampleSpec("table", (at,), tuple(bins), widths)
 
     def transform(self, examples: pa.Table, census: Census | None = None) -> FloatRows:
         """Rows of the schema's columns → (n, features) float32."""

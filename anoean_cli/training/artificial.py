@@ -93,6 +93,21 @@ def resampled(normals: FloatRows, count: int, rng: np.random.Generator) -> Float
     return rows.astype(np.float32).reshape(count, *normals.shape[1:])
 
 
+def recombined(
+    normals: FloatRows, spec: ExampleSpec, count: int, rng: np.random.Generator
+) -> FloatRows:
+    """Draw rows each of whose columns is that of a normal of its own: no column tells that a row
+    is none, and what binds columns together is broken.
+
+    Args:
+        normals: (n, features) float32.
+    """
+    column = spec.columns
+    drawn = rng.integers(len(normals), size=(count, column[-1] + 1))
+    rows: FloatRows = normals[drawn[:, column], np.arange(len(column))]
+    return rows
+
+
 def exchanged(normals: FloatRows, count: int, rng: np.random.Generator) -> FloatRows:
     """Normals of which half of the features, drawn at random, are those of another normal."""
     own, other = normals[rng.integers(len(normals), size=(2, count))]

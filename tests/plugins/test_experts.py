@@ -18,12 +18,14 @@ from anoean_plugins.scorers.experts import (
     HEARD_OF_FEW,
     MOST_POINTS,
     Moved,
+    _experts_on_tables,
     graph_with_experts,
     novelty,
     rarity,
     separation,
     share_by_number,
     share_of_forest,
+    shares_of_all,
 )
 from anoean_plugins.scorers.modules import NearestDistance, NeighbourDistance
 from anoean_plugins.scorers.trees import weighted_trees
@@ -240,6 +242,24 @@ def test_a_forest_counts_less_where_others_tell_known_anomalies_better():
 def test_a_forest_counts_less_where_normals_are_few_and_least_of_a_handful_of_anomalies():
     shares = [share_by_number(300, anomalies) for anomalies in (1, 3, 6, 60)]
     assert 0 < shares[0] < shares[1] < shares[2] == shares[3] < share_by_number(2000, 3) == 1
+
+
+def test_experts_count_one_on_average_and_more_where_they_tell_more():
+    assert shares_of_all([0.8, 0.8]) == [1, 1]
+    less, more = shares_of_all([0.3, 0.9])
+    assert less + more == pytest.approx(2)
+    assert more / less == pytest.approx(9)
+
+
+def test_of_normals_on_a_ring_the_distance_is_heard_and_not_the_density():
+    """Few Gaussians cover the hole of the ring, in which rows lie that are put together."""
+    angle = np.random.default_rng(0).uniform(0, 2 * np.pi, 60)
+    ring = np.array([row(x, y) for x, y in zip(np.cos(angle), np.sin(angle), strict=True)])
+    normals = Rows(ring.astype(np.float32), np.zeros(60, bool))
+    rng = np.random.default_rng(0)
+    experts, _ = _experts_on_tables(normals, normals, SPEC, NOVELTY, rng)
+    distance, density = (expert.weight for expert in experts.on_rows)
+    assert distance > 1 > density
 
 
 @pytest.mark.parametrize(("anomalies", "least", "most"), [(1, 0.35, 1), (50, 0, 0.01)])

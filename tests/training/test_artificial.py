@@ -5,7 +5,13 @@ from torch import nn
 
 from anoean_cli.interfaces import ExampleSpec, Rows
 from anoean_cli.training import artificial
-from anoean_cli.training.artificial import exchanged, resampled, selection_rows, training_rows
+from anoean_cli.training.artificial import (
+    exchanged,
+    recombined,
+    resampled,
+    selection_rows,
+    training_rows,
+)
 from anoean_cli.training.density import log_density
 
 TABLE = ExampleSpec("table", (3,))
@@ -121,3 +127,21 @@ def test_selection_sees_another_family_than_training(monkeypatch):
         assert shown
         assert withheld
         assert not set(shown) & set(withheld)
+
+
+def test_columns_stay_whole_in_rows_put_together_of_them():
+    x = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
+    rows = np.column_stack([x[:, 0], x[:, 0] ** 2, x[:, 0] + x[:, 1] / 10])
+    drawn = recombined(
+        rows, ExampleSpec("table", (3,), widths=(2, 1)), 400, np.random.default_rng(1)
+    )
+    assert drawn.shape == (400, 3)
+    assert drawn.dtype == np.float32
+    np.testing.assert_array_equal(drawn[:, 1], drawn[:, 0] ** 2)
+    assert abs(np.corrcoef(drawn[:, 0], drawn[:, 2])[0, 1]) < 0.2 < np.corrcoef(rows.T)[0, 2]
+
+
+def test_without_widths_each_feature_is_a_column():
+    rows = np.repeat(np.arange(50, dtype=np.float32)[:, None], 4, axis=1)
+    drawn = recombined(rows, ExampleSpec("table", (4,)), 100, np.random.default_rng(0))
+    assert max(len(set(row)) for row in drawn.tolist()) == 4

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import islice, product
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from anoean_cli.calibration.gaussian import (
 from anoean_cli.errors import DataError, TrainingError
 from anoean_cli.examples import differ
 from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
+from anoean_cli.training.artificial import recombined
 from anoean_cli.training.density import LogRarity, log_density, plain_features
 from anoean_cli.training.export import onnx_graph
 from anoean_cli.training.progress import embed
@@ -59,6 +60,7 @@ FOLDS = 5
 MOST_POINTS = 1000  # that are kept one by one; of more there are centres
 CENTRES = 500
 NEIGHBOURS = 5
+MADE_UP = 1000  # rows that distance and density are weighed by
 PASSES = 10
 MIXED = (1, 2, 4, 8, 16, 30)  # Gaussians of which a density may consist
 FEWEST_ROWS = 20  # of each
@@ -72,6 +74,9 @@ LEAST_TAIL = 0.01  # of E's log distances, which differ less
 AREAS = (0.51, 0.95)  # under ROC curves: worse tells nothing, better is good enough
 ANOMALIES_OF_DOUBT, DOUBTED_AREA = 10, 0.75  # what an area is thought to be before any is seen
 CPU = torch.device("cpu")
+
+# From rows to how anomalous they are, and that of normals which it has not learnt from.
+Opinion: TypeAlias = tuple[nn.Module, NDArray[np.float64]]
 
 
 class Moved(nn.Module):
@@ -245,7 +250,11 @@ def _experts_on_tables(
         opinions = [_distance(known.normals, spec, rng, odd=len(anomalies) > 0)]
         if few or forest is None:
             opinions.append(rarity(known.normals, FOLDS if few else 1, spec, rng))
-        on_rows = [Expert(*opinion, parameters.novelty, LEAST_SCALE) for opinion in opinions]
+        shares = _shares(opinions, known.normals, spec, rng)
+        on_rows = [
+            Expert(*opinion, parameters.novelty * share, LEAST_SCALE)
+            for opinion, share in zip(opinions, shares, strict=True)
+        ]
     if forest is None:
         return Experts(on_rows), None
     half_a_vote = 0.5 / len(forest.model.estimators_)
@@ -260,17 +269,33 @@ def _experts_on_tables(
 
 def _distance(
     normals: FloatRows, spec: ExampleSpec, rng: np.random.Generator, odd: bool
-) -> tuple[nn.Module, NDArray[np.float64]]:
+) -> Opinion:
     """`novelty` of rows as networks get them."""
     distance, distances = novelty(normals[:, spec.plain], rng, odd)
     return nn.Sequential(plain_features(spec), distance), distances
 
 
+def _shares(
+    opinions: Sequence[Opinion], normals: FloatRows, spec: ExampleSpec, rng: np.random.Generator
+) -> list[float]:
+    """How much each of them is heard, 1 on average, by how well it tells normals from rows that are
+    put together of their columns. These look like anomalies of no kind that is known."""
+    made = recombined(normals, spec, MADE_UP, rng)
+    told = [separation(of_normals, embed(module, made, CPU)) for module, of_normals in opinions]
+    return shares_of_all(told)
+
+
+def shares_of_all(told: Sequence[float]) -> list[float]:
+    """d′² of each, divided by their mean."""
+    squares = np.square(told)
+    return list(squares / squares.mean())
+
+
 def share_of_forest(of_forest: float, of_others: Sequence[float]) -> float:
     """What is left of a forest's weight where others tell known anomalies better: (d′ / max d′)².
 
-    The others have no such share: they need no anomaly to be learnt, and what is new may be what
-    they alone see.
+    The others have no such share by known anomalies: they need none to be learnt, and what is new
+    may be what they alone see.
     """
     return min(1.0, of_forest / max(of_others, default=of_forest)) ** 2
 
@@ -357,9 +382,7 @@ def _rank(forest: Grown, known: Rows) -> float:
     return float(average_precision_score(known.is_anomaly, forest.votes))
 
 
-def rarity(
-    normals: FloatRows, folds: int, spec: ExampleSpec, rng: np.random.Generator
-) -> tuple[nn.Module, NDArray[np.float64]]:
+def rarity(normals: FloatRows, folds: int, spec: ExampleSpec, rng: np.random.Generator) -> Opinion:
     """How rare a row is among (n, features) normals, and that of normals left out of the fit, in
     the order of the rows.
 
@@ -399,9 +422,7 @@ def _without_far_ones(depths: NDArray[np.float64]) -> float:
     return float(np.minimum(depths, median + FAR * (high - median)).mean())
 
 
-def novelty(
-    normals: FloatRows, rng: np.random.Generator, odd: bool
-) -> tuple[nn.Module, NDArray[np.float64]]:
+def novelty(normals: FloatRows, rng: np.random.Generator, odd: bool) -> Opinion:
     """The distance to (n, k) normals, and each one's distance to those of the other folds.
 
     A fold's normals have as many fewer centres as there are fewer of them: among other numbers of
