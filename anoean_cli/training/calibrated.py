@@ -27,28 +27,23 @@ def calibrated_model(
     fitted: Fitted, prepared: Prepared, request: TrainRequest, warn: Callable[[str], None]
 ) -> Model:
     """Score with what was fitted: μ, Σ from selection normals, references from calibration."""
-    split, spec = prepared.split, prepared.preprocessor.spec
-    runner = _runner(fitted, request.detector, spec)
+    split = prepared.split
+    runner = _runner(fitted, request.detector, prepared.preprocessor.spec)
     rows = prepared.rows(split.selection)
     if isinstance(runner, GraphRunner):
         try_graph(runner, rows.examples, fitted.output)
-    selection = _kept(prepared, rows, split.selection, runner)
-    kept = {"selection": selection}
-    if len(split.calibration):
-        calibration = prepared.rows(split.calibration)
-        kept["calibration"] = _kept(prepared, calibration, split.calibration, runner)
+    selection = _selection(fitted, prepared, rows, runner)
     normals = selection.output[~selection.is_anomaly]
-    if fitted.held_out is not None:
-        check_held_out(fitted.held_out, normals)
-        normals = fitted.held_out.astype(normals.dtype)
-        selection.output[~selection.is_anomaly] = normals
-    estimator, gaussian = None, None
-    equal = not differ(rows.normals)
+    estimator, gaussian, equal = None, None, not differ(rows.normals)
     if fitted.output == "embedding":
         estimator = request.covariance or _chosen_estimator(normals, fitted, warn)
         equal = equal and estimator == "spherical"
         gaussian = Gaussian.from_embeddings(normals, estimator, may_coincide=equal)
-    if "calibration" in kept:
+    kept = {"selection": selection}
+    if len(split.calibration):
+        kept["calibration"] = _kept(
+            prepared, prepared.rows(split.calibration), split.calibration, runner
+        )
         reference = raw_scores(kept["calibration"].output, gaussian)
     elif estimator is not None:
         reference = leave_one_out(normals, estimator, may_coincide=equal)
@@ -73,6 +68,18 @@ def calibrated_model(
         weights=fitted.weights,
         history=_columns(fitted.history),
     )
+
+
+def _selection(fitted: Fitted, prepared: Prepared, rows: Rows, runner: Runner) -> KeptRows:
+    """What the selection rows get; its normals as they would, had nobody learnt from them."""
+    kept = _kept(prepared, rows, prepared.split.selection, runner)
+    if fitted.held_out is None:
+        return kept
+    normal = ~kept.is_anomaly
+    check_held_out(fitted.held_out, kept.output[normal])
+    output = kept.output.copy()
+    output[normal] = fitted.held_out
+    return kept._replace(output=output)
 
 
 def _runner(fitted: Fitted, detector: str, spec: ExampleSpec) -> Runner:

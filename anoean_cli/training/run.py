@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,13 +19,13 @@ from anoean_cli.data.preprocessing import TablePreprocessor
 from anoean_cli.data.splits import draw
 from anoean_cli.errors import PluginError, UsageError, blaming
 from anoean_cli.inference.model import Model
-from anoean_cli.interfaces import Dataset, DetectorPlugin, Fitted, Monitor, State
+from anoean_cli.interfaces import Dataset, DetectorPlugin, Encoder, Fitted, Monitor, State
 from anoean_cli.storage.checkpoint import Checkpoint
 from anoean_cli.training.calibrated import calibrated_model
 from anoean_cli.training.columns import told_of_columns
 from anoean_cli.training.config import config_of, differing
 from anoean_cli.training.contract import blaming_for_graph, checked
-from anoean_cli.training.preparation import learns_from, prepared_rows, uses_selection
+from anoean_cli.training.preparation import Prepared, learns_from, prepared_rows, uses_selection
 from anoean_cli.training.request import (
     TrainRequest,
     encoder_for,
@@ -92,29 +92,61 @@ def _trained(dataset: Dataset, request: TrainRequest, watcher: Watcher) -> Model
     detector: DetectorPlugin = registry.get("detectors", request.detector)
     encoder_name = encoder_for(detector, request.encoder, dataset.kind)
     split = draw(dataset, request.split, split_rng)
-    for note in split.notes:
-        watcher.warn(note)
-    detector_parameters, encoder_parameters = parameters_of(request, detector, encoder_name)
-    prepared = prepared_rows(dataset, split, detector, detector_parameters, filter_rng)
-    for note in prepared.split.notes[len(split.notes) :]:
-        watcher.warn(note)
+    _tell(watcher, split.notes)
+    parameters, encoder_parameters = parameters_of(request, detector, encoder_name)
+    prepared = prepared_rows(dataset, split, detector, parameters, filter_rng)
+    _tell(watcher, prepared.split.notes[len(split.notes) :])
     if prepared.schema is not None and isinstance(prepared.preprocessor, TablePreprocessor):
-        for told in told_of_columns(prepared.schema, prepared.preprocessor):
-            watcher.warn(told)
+        _tell(watcher, told_of_columns(prepared.schema, prepared.preprocessor))
     encoder = encoder_of(encoder_name, encoder_parameters, prepared.preprocessor, request)
-    config = config_of(dataset, request, prepared.split, detector, detector_parameters, encoder)
+    config = config_of(dataset, request, prepared.split, detector, parameters, encoder)
     watcher.begin(config)
 
-    culprit = f"detector plugin {detector.name!r}"
     line = _Line(watcher, config)
-    rows_to_learn = learns_from(prepared.split, detector)
+    fitted = _fitted(detector, prepared, encoder, parameters, fit_rng, line)
+    metadata = {
+        **fitted.metadata,
+        "rows": len(learns_from(prepared.split, detector)),
+        "interrupted": line.stopped,
+        "epochs": len(fitted.history),
+    }
+    with blaming_for_graph(_culprit(detector)):
+        model = calibrated_model(fitted, prepared, request, watcher.warn)
+    return replace(
+        model, config={**config, "detector": {**config["detector"], "metadata": metadata}}
+    )
+
+
+def _tell(watcher: Watcher, notes: Iterable[str]) -> None:
+    for note in notes:
+        watcher.warn(note)
+
+
+def _culprit(detector: DetectorPlugin) -> str:
+    return f"detector plugin {detector.name!r}"
+
+
+def _fitted(
+    detector: DetectorPlugin,
+    prepared: Prepared,
+    encoder: Encoder | None,
+    parameters: Any,
+    rng: np.random.Generator,
+    line: Monitor,
+) -> Fitted:
+    """What the detector's ``fit`` gives, once it is what a detector may give.
+
+    Raises:
+        PluginError: it is not.
+    """
+    culprit = _culprit(detector)
     with blaming(culprit):
         given = detector.fit(
-            prepared.rows(rows_to_learn),
+            prepared.rows(learns_from(prepared.split, detector)),
             prepared.rows(prepared.split.selection),
             encoder,
-            detector_parameters,
-            fit_rng,
+            parameters,
+            rng,
             line,
         )
         fitted = _steady(checked(given, culprit))
@@ -123,17 +155,7 @@ def _trained(dataset: Dataset, request: TrainRequest, watcher: Watcher) -> Model
             f"{culprit} gives embeddings, whose Gaussian comes from the selection rows: "
             "its uses_selection cannot be False"
         )
-    metadata = {
-        **fitted.metadata,
-        "rows": len(rows_to_learn),
-        "interrupted": line.stopped,
-        "epochs": len(fitted.history),
-    }
-    with blaming_for_graph(culprit):
-        model = calibrated_model(fitted, prepared, request, watcher.warn)
-    return replace(
-        model, config={**config, "detector": {**config["detector"], "metadata": metadata}}
-    )
+    return fitted
 
 
 def _steady(fitted: Fitted) -> Fitted:
