@@ -122,7 +122,12 @@ def with_remedy(error: FileFormatError, remedy: str) -> FileFormatError:
 
 def in_one_line(error: BaseException) -> str:
     """The error's class and message, without line breaks."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{type(error).__name__}: {reason_of(error)}"
+
+
+def reason_of(error: BaseException) -> str:
+    """The error's message, without line breaks."""
+    return " ".join(str(error).split())
 
 
 def printable(text: str) -> str:

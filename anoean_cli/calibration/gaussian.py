@@ -106,6 +106,10 @@ class Gaussian:
         factor = np.linalg.cholesky(self.covariance)
         return np.ascontiguousarray(np.tril(np.linalg.inv(factor)).T)
 
+    def whitened(self, z: ArrayLike) -> Scores:
+        """(n, d) → (n, d), of which the lengths are the Mahalanobis distances."""
+        return (np.asarray(z) - self.mean) @ self.whitener
+
     def mahalanobis(self, z: ArrayLike) -> Scores:
         """Return the distance of each embedding to μ under Σ: the raw score, Eq. (3).
 

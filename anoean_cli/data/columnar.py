@@ -14,7 +14,7 @@ from anoean_cli.data.dates import ZONES, parsed_dates, type_of_dates
 from anoean_cli.data.meaning import BLANKS
 from anoean_cli.data.streams import PARQUET
 from anoean_cli.data.text import MAX_FIELDS, shown, without_nan
-from anoean_cli.errors import DataError
+from anoean_cli.errors import DataError, reason_of
 from anoean_cli.examples import ColumnKind, First
 from anoean_cli.storage.remote import is_remote, open_remote
 
@@ -90,7 +90,7 @@ class ParquetTable:
         try:
             yield
         except (pa.ArrowException, OSError, UnicodeError) as error:
-            reason = " ".join(str(error).split())
+            reason = reason_of(error)
             if "Exceeded size limit" in reason:
                 told = (
                     f"has more than {MAX_FIELDS:,} columns or row groups; leave out columns that "

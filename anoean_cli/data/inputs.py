@@ -31,7 +31,7 @@ from anoean_cli.data.images import (
 from anoean_cli.data.readers import BLOCK_BYTES, Batch, Flagged, Sought, Wanted, unread
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.data.text import shown
-from anoean_cli.errors import DataError, UsageError
+from anoean_cli.errors import DataError, UsageError, reason_of
 from anoean_cli.examples import ExampleSpec, TableOptions, column_kind
 from anoean_cli.storage.hdf5 import is_hdf5
 from anoean_cli.storage.remote import is_remote, not_there
@@ -296,7 +296,7 @@ def _of_kinds(path: Path, examples: pa.Table, schema: TableSchema) -> pa.Table:
         try:
             converted = as_kind(column, kind, first=schema.firsts.get(name, "year"))
         except pa.ArrowException as error:
-            reason = " ".join(str(error).split())
+            reason = reason_of(error)
             raise DataError(f"{path}, column {shown(name)}: is not {kind}: {reason}") from error
         if kind == "numeric" and np.isinf(converted.to_numpy()).any():
             raise DataError(f"{path}, column {shown(name)}: holds an infinite number")

@@ -44,7 +44,7 @@ from anoean_cli.data.header import (
 )
 from anoean_cli.data.streams import decompressed, open_bytes, open_raw, peeked, utf8
 from anoean_cli.data.text import Block, Dialect, Layout, Row, shown
-from anoean_cli.errors import DataError
+from anoean_cli.errors import DataError, reason_of
 from anoean_cli.examples import First, TableOptions
 from anoean_cli.storage.remote import is_remote
 from anoean_cli.wording import counted
@@ -574,7 +574,7 @@ def cast(
         return make(values, *nulls)
     except pa.ArrowException as error:
         what = what or ("numbers" if make is as_numbers else "text")
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise DataError(
             f"{file}, column {shown(column)}: its values, of type {values.type}, "
             f"cannot be read as {what}: {reason}"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from anoean_cli import environment
-from anoean_cli.errors import UsageError
+from anoean_cli.errors import UsageError, reason_of
 from anoean_cli.evaluation.comparison import Cell, Result
 from anoean_cli.interfaces import Dataset
 
@@ -139,7 +139,7 @@ def connected(scheduler: str) -> Any:
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(
             f"--scheduler {scheduler}: no Dask scheduler answers there "
-            f"({' '.join(str(error).split())}); start one, or use --jobs"
+            f"({reason_of(error)}); start one, or use --jobs"
         ) from error
 
 

@@ -17,7 +17,7 @@ from anoean_cli.data.preprocessing import (
     NumericColumn,
     TablePreprocessor,
 )
-from anoean_cli.errors import AnoeanError, UsageError
+from anoean_cli.errors import AnoeanError, UsageError, reason_of
 from anoean_cli.inference.model import Model, Scored
 from anoean_cli.inference.onnx_scorer import (
     IMAGE_INPUT,
@@ -153,7 +153,7 @@ def _runner(graph: bytes) -> Run:
         try:
             return loaded.run(list(OUTPUTS), given)  # type: ignore[no-any-return]
         except Exception as error:
-            reason = " ".join(str(error).split())
+            reason = reason_of(error)
             count = len(next(iter(given.values())))
             raise _disagreement(f"it cannot be run on {count} rows: {reason}") from error
 

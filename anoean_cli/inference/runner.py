@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.errors import FileFormatError, PluginError, blaming
+from anoean_cli.errors import FileFormatError, PluginError, blaming, reason_of
 from anoean_cli.examples import ExampleSpec, FloatRows, State
 from anoean_cli.inference.guard import check_graph
 
@@ -73,7 +73,7 @@ class GraphRunner:
         try:
             (result,) = self._session.run(None, {self._input: block})
         except Exception as error:
-            reason = " ".join(str(error).split())
+            reason = reason_of(error)
             raise FileFormatError(
                 f"the graph cannot be run in {self._memory >> 20:,} MiB: {reason}"
             ) from error
@@ -166,7 +166,7 @@ def session(graph: bytes, memory: int) -> Any:
             disabled_optimizers=["ConstantFolding"],  # what it computes is kept out of bounds
         )
     except Exception as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise FileFormatError(f"the graph cannot be loaded: {reason}") from error
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from anoean_cli.errors import FileFormatError, OutputError
+from anoean_cli.errors import FileFormatError, OutputError, reason_of
 from anoean_cli.storage.locks import CAREFULLY, try_lock
 
 _REMEDIES = {
@@ -209,7 +209,7 @@ def telling(target: Path) -> Iterator[None]:
     except ConnectionError:  # a reader of our stdout that went away says nothing of the target
         raise
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
+        reason = os.strerror(error.errno) if error.errno else reason_of(error)
         remedy = _REMEDIES.get(error.errno or 0, "write elsewhere")
         raise refusal(target, reason, remedy) from error
 

@@ -24,7 +24,7 @@ import numpy as np
 from h5py import h5a, h5g
 from numpy.typing import NDArray
 
-from anoean_cli.errors import FileFormatError
+from anoean_cli.errors import FileFormatError, reason_of
 from anoean_cli.storage.structure import (
     CHUNK_BYTES,
     MalformedError,
@@ -520,7 +520,7 @@ def _guarded(path: Path) -> Iterator[None]:
         message = f"{path}: no permission to read it; change the permissions"
         raise FileFormatError(message) from error
     except Exception as error:  # HDF5 answers to damage with every kind of exception
-        reason = " ".join(str(error).split())[:300]
+        reason = reason_of(error)[:300]
         raise FileFormatError(
             f"{path}: damaged or altered ({reason}); get a fresh copy, or make the file anew"
         ) from error

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from anoean_cli.errors import AnoeanError, DataError, OutputError
+from anoean_cli.errors import AnoeanError, DataError, OutputError, reason_of
 
 SCHEMES = ("s3://", "gs://")
 SECONDS_TO_ANSWER = 30
@@ -167,6 +167,6 @@ def _telling(kind: type[AnoeanError], about: str) -> Iterator[None]:
     except (OSError, ValueError) as error:
         if isinstance(error, AnoeanError):
             raise
-        what = " ".join(str(error).split())
+        what = reason_of(error)
         reason = next((told for sign, told in REASONS.items() if sign in what), what)
         raise kind(f"{about}{reason}") from error

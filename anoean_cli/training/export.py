@@ -82,10 +82,11 @@ def _reason(error: BaseException) -> str:
 
 def weights_of(module: torch.nn.Module) -> State:
     """Return the module's parameters and buffers by name."""
-    return {name: _array(tensor) for name, tensor in module.state_dict().items()}
+    return {name: array_of(tensor) for name, tensor in module.state_dict().items()}
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+def array_of(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    """A copy of its values."""
     return tensor.detach().cpu().numpy().copy()
 
 

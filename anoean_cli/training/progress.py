@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from anoean_cli.errors import TrainingError, UsageError
 from anoean_cli.interfaces import FloatRows, Monitor, State
 from anoean_cli.training.batches import Plan
+from anoean_cli.training.export import array_of
 from anoean_cli.training.losses import Terms
 from anoean_cli.training.selection import NEGLIGIBLE
 from anoean_cli.training.settings import LoopParameters
@@ -282,7 +283,7 @@ def state_of(run: Run) -> State:
     """All of a run as named arrays."""
     state = {name: part.get_state().numpy().copy() for name, part in _generators(run).items()}
     for part, tensors in _parts(run).items():
-        state |= {f"{part}/{name}": _array(tensor) for name, tensor in tensors.items()}
+        state |= {f"{part}/{name}": array_of(tensor) for name, tensor in tensors.items()}
     columns = sorted({name for record in run.history for name in record})
     for name in columns:
         state[f"history/{name}"] = np.array([r.get(name, math.nan) for r in run.history])
@@ -351,7 +352,3 @@ def _load_adam(adam: torch.optim.Adam, tensors: Mapping[str, Tensor]) -> None:
         index, name = key.split(".", 1)
         moments.setdefault(int(index), {})[name] = tensor
     adam.load_state_dict({**adam.state_dict(), "state": moments})
-
-
-def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
-    return tensor.detach().cpu().numpy().copy()

@@ -336,8 +336,7 @@ def test_the_plane_holds_the_distance_from_the_normals() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=(200, 2)) @ np.array([[3.0, 0.0], [1.0, 0.2]])
     gaussian = Gaussian.from_arrays(values.mean(axis=0), np.cov(values.T))
-    whiten = numbers.whitening(gaussian.mean, gaussian.covariance)
-    white = whiten(values.astype(np.float32))
+    white = gaussian.whitened(values.astype(np.float32))
     assert np.allclose(np.linalg.norm(white, axis=1), gaussian.mahalanobis(values), rtol=1e-3)
     plane = numbers.principal_plane(white)
     assert plane is not None

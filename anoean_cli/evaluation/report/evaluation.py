@@ -420,12 +420,12 @@ def decision_space(model: Model, rows: Rows) -> dict[str, Any] | None:
     kept = [each.output for each in model.kept.values()]
     if model.gaussian is None or output is None or not kept:
         return None
-    whiten = numbers.whitening(model.gaussian.mean, model.gaussian.covariance)
-    plane = numbers.principal_plane(whiten(np.concatenate(kept)))
+    whitened = model.gaussian.whitened
+    plane = numbers.principal_plane(whitened(np.concatenate(kept)))
     if plane is None:
         return None
     chosen = {name: numbers.thinned(rows.members[name], POINTS[name]) for name in rows.groups}
-    places = {name: plane.project(whiten(output[at])) for name, at in chosen.items()}
+    places = {name: plane.project(whitened(output[at])) for name, at in chosen.items()}
     everywhere = np.concatenate(list(places.values()))
     low, high = np.quantile(everywhere, (0.005, 0.995), axis=0)
     room = np.maximum((high - low) * 0.08, 1e-9)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -193,14 +192,6 @@ class Plane(NamedTuple):
     def project(self, embedding: NDArray[np.floating]) -> Scores:
         """(n, d) → (n, 2)."""
         return np.asarray((embedding - self.mean) @ self.axes.T, dtype=np.float64)
-
-
-def whitening(
-    mean: Scores, covariance: Scores
-) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
-    """Return the map of (n, d) after which the distance from 0 is the score."""
-    root = np.linalg.cholesky(covariance)
-    return lambda embedding: np.linalg.solve(root, (embedding - mean).T).T
 
 
 def principal_plane(embedding: NDArray[np.floating]) -> Plane | None:

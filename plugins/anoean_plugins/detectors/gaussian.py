@@ -77,10 +77,10 @@ class GaussianDetector:
 
 def blurring(shape: tuple[int, ...]) -> NDArray[np.float64]:
     """The (features, features) matrix B, so that the row x·B is the image x, blurred."""
-    from scipy.ndimage import convolve1d
+    import torch
 
-    features = int(np.prod(shape))
-    images = np.eye(features).reshape(features, *shape)
-    for axis in (2, 3):
-        images = convolve1d(images, np.array([0.25, 0.5, 0.25]), axis=axis, mode="constant")
-    return images.reshape(features, features)
+    from anoean_cli.training.density import Blurred
+
+    one_pixel = torch.eye(int(np.prod(shape))).reshape(-1, *shape)
+    matrix: NDArray[np.float64] = Blurred(shape[0])(one_pixel).flatten(1).double().numpy()
+    return matrix
