@@ -36,8 +36,8 @@ class ExampleSpec:
     Attributes:
         kind: ``"image"`` or ``"table"``.
         shape: ``(channels, height, width)`` of an image, ``(features,)`` of a table row.
-        bins: positions of features that only spell out others, for networks: a linear layer makes
-            steps of them.
+        bins: positions of features that only spell out the one before them, for networks: a linear
+            layer makes steps of them.
         widths: how many features each column of a table has, in their order; none: one each.
     """
 

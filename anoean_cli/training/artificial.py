@@ -25,7 +25,7 @@ AT_ONCE = 256
 AMONG_NORMALS = 0.9  # the share of normals within which an artificial anomaly is none
 CPU = torch.device("cpu")
 
-Family = Callable[[FloatRows, int, np.random.Generator], FloatRows]
+Family = Callable[[FloatRows, ExampleSpec, int, np.random.Generator], FloatRows]
 
 
 def training_rows(
@@ -38,9 +38,9 @@ def training_rows(
     """
     normals = train.normals
     if spec.kind == "table":
-        return _beside(normals, [resampled], len(normals), density, rng)
+        return _beside(normals, [resampled], spec, len(normals), density, rng)
     count = min(MOST_IMAGES, max(len(normals), ENOUGH_BYTES // normals[0].nbytes))
-    return _beside(normals, [turned, bent, joined, erased, laid_over], count, density, rng)
+    return _beside(normals, [turned, bent, joined, erased, laid_over], spec, count, density, rng)
 
 
 def selection_rows(
@@ -49,18 +49,19 @@ def selection_rows(
     """The normals, and as many artificial anomalies of the family withheld from training."""
     normals = selection.normals
     family = exchanged if spec.kind == "table" else scribbled
-    return _beside(normals, [family], len(normals), density, rng)
+    return _beside(normals, [family], spec, len(normals), density, rng)
 
 
 def _beside(
     normals: FloatRows,
     families: Sequence[Family],
+    spec: ExampleSpec,
     count: int,
     density: nn.Module,
     rng: np.random.Generator,
 ) -> Rows:
     each = math.ceil(count / len(families))
-    made = np.concatenate([family(normals, each, rng) for family in families])
+    made = np.concatenate([family(normals, spec, each, rng) for family in families])
     edge = np.quantile(embed(density, normals, CPU), AMONG_NORMALS)
     is_outside = embed(density, made, CPU) > edge
     anomalies = made[is_outside] if is_outside.any() else made
@@ -73,24 +74,40 @@ def _beside(
 # --------------------------------------------------------------------------- of tables
 
 
-def resampled(normals: FloatRows, count: int, rng: np.random.Generator) -> FloatRows:
-    """Draw rows whose features come from independent normals, stretched away from the median.
+def resampled(
+    normals: FloatRows, spec: ExampleSpec, count: int, rng: np.random.Generator
+) -> FloatRows:
+    """Draw rows put together of normals' columns, stretched away from the median.
 
-    Resampling each feature on its own keeps the marginal distributions and breaks what binds
-    the features together; the stretch (a factor from 1 to 3 a row, about the features' medians)
-    reaches what lies outside the marginals, and is all there is when rows have one feature.
+    The stretch (a factor from 1 to 3 a row, about the features' medians) reaches what lies outside
+    of columns' ranges, and is all there is when rows have one column. Flags stay as they are, and
+    bins say what their number says.
 
     Args:
-        normals: (n, *shape) float32.
+        normals: (n, features) float32.
         count: how many rows to draw.
     """
-    flat = normals.reshape(len(normals), -1)
-    width = flat.shape[1]
-    drawn = flat[rng.integers(len(flat), size=(count, width)), np.arange(width)]
-    median = np.median(flat, axis=0).astype(np.float32)
+    drawn = recombined(normals, spec, count, rng)
+    median = np.median(normals, axis=0).astype(np.float32)
     stretch = rng.uniform(1.0, LARGEST_STRETCH, size=(count, 1)).astype(np.float32)
-    rows = median + stretch * (drawn - median)
-    return rows.astype(np.float32).reshape(count, *normals.shape[1:])
+    is_flag = ((normals == 0) | (normals == 1)).all(axis=0)
+    rows = np.where(is_flag, drawn, median + stretch * (drawn - median)).astype(np.float32)
+    return _spelled_out(rows, normals, spec)
+
+
+def _spelled_out(rows: FloatRows, normals: FloatRows, spec: ExampleSpec) -> FloatRows:
+    """Rows whose bins are those of normals with such a number, which goes no further than these."""
+    if not spec.bins:
+        return rows
+    bins = np.array(spec.bins)
+    for run in np.split(bins, 1 + np.flatnonzero(np.diff(bins) > 1)):
+        number = run[0] - 1
+        order = np.argsort(normals[:, number])
+        known = normals[order, number]
+        rows[:, number] = rows[:, number].clip(known[0], known[-1])
+        for at in run:
+            rows[:, at] = np.interp(rows[:, number], known, normals[order, at])
+    return rows
 
 
 def recombined(
@@ -108,10 +125,14 @@ def recombined(
     return rows
 
 
-def exchanged(normals: FloatRows, count: int, rng: np.random.Generator) -> FloatRows:
-    """Normals of which half of the features, drawn at random, are those of another normal."""
+def exchanged(
+    normals: FloatRows, spec: ExampleSpec, count: int, rng: np.random.Generator
+) -> FloatRows:
+    """Normals of which half of the columns, drawn at random, are those of another normal."""
     own, other = normals[rng.integers(len(normals), size=(2, count))]
-    mixed: FloatRows = np.where(rng.random(own.shape) < 0.5, own, other)
+    column = spec.columns
+    is_own = rng.random((count, column[-1] + 1)) < 0.5
+    mixed: FloatRows = np.where(is_own[:, column], own, other)
     return mixed
 
 
@@ -121,7 +142,9 @@ def exchanged(normals: FloatRows, count: int, rng: np.random.Generator) -> Float
 def _of_images(edit: Callable[[Tensor, Tensor, torch.Generator], Tensor]) -> Family:
     """A family from an edit of one batch of normals with another beside it."""
 
-    def family(normals: FloatRows, count: int, rng: np.random.Generator) -> FloatRows:
+    def family(
+        normals: FloatRows, _: ExampleSpec, count: int, rng: np.random.Generator
+    ) -> FloatRows:
         generator = generator_from(rng)
         own, other = (normals[rng.integers(len(normals), size=count)] for _ in range(2))
         pairs = zip(*(torch.from_numpy(each).split(AT_ONCE) for each in (own, other)), strict=True)
