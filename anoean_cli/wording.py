@@ -1,8 +1,11 @@
-"""How messages count and list things."""
+"""How messages count and list things, and how options do."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+PART = re.compile(r'\s*(?:"((?:[^"]|"")*+)"\s*|([^,]*))(?:,|$)')
 
 
 def counted(count: int, noun: str) -> str:
@@ -16,3 +19,9 @@ def counted(count: int, noun: str) -> str:
 def some(names: Sequence[str], most: int = 12) -> str:
     """``a, b``, or the first of them and how many more there are: ``a, b and 3 more``."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def split_list(text: str | None) -> tuple[str, ...]:
+    """The parts of a comma-separated option; one that holds a comma is in double quotes."""
+    parts = (quoted.replace('""', '"') or bare.strip() for quoted, bare in PART.findall(text or ""))
+    return tuple(part for part in parts if part)

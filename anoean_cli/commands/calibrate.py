@@ -11,12 +11,11 @@ from anoean_cli.choices import Covariance
 from anoean_cli.commands import options, shell
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
-from anoean_cli.errors import UsageError
 from anoean_cli.wording import counted
 
 if TYPE_CHECKING:
     from anoean_cli.inference.model import Model
-    from anoean_cli.inference.recalibration import Observed
+    from anoean_cli.inference.recalibration import Observed, Rule
 
 
 @shell.without_pandas()
@@ -72,9 +71,9 @@ def run(
     inputs = [] if data is None else [("--data", data)]
     check_outputs({"--out" if out else "--model": target}, inputs, force)
     observed = None
-    if data is None and (label is not None or normal is not None):
-        raise UsageError("--label and --normal say what rows are: give these with --data")
-    if data is not None:
+    if data is None:
+        table.refuse_without_data(label=label, normal=normal)
+    else:
         is_mixture = contamination is not None
         observed = _observed(loaded, data, label, normal, table, is_mixture, console)
         console.note(_described(observed))
@@ -85,9 +84,21 @@ def run(
             )
     with claimed(target, before) as check_unchanged:
         renewed = recalibrated(loaded, observed, rule, covariance, console.warn)
+        _warn_of_rate(loaded, renewed, rule, console)
         check_unchanged()
         digest = renewed.save(target, overwrite=force)
     show_model(console, replace(renewed, digest=digest), target, json)
+
+
+def _warn_of_rate(before: Model, after: Model, rule: Rule, console: Console) -> None:
+    """Few rows have no fine rate; nobody who named none is to get a coarser one unaware."""
+    was, rate = (model.calibration.rule.get("fpr") for model in (before, after))
+    if rule.fpr is None and was is not None and rate is not None and rate > was:
+        count = counted(len(after.calibration.reference), "calibration row")
+        console.warn(
+            f"{count} can give no finer rate of false positives than {rate:.2%}, which it is now "
+            f"({was:.2%} before); give more normal rows"
+        )
 
 
 def _observed(

@@ -21,6 +21,7 @@ from anoean_cli.errors import (
     TrainingError,
     UsageError,
 )
+from anoean_cli.wording import split_list
 
 if TYPE_CHECKING:
     from anoean_cli.data.splits import SplitRequest
@@ -125,7 +126,7 @@ def contenders_of(text: str) -> dict[str, tuple[str, str]]:
     if text == "all":
         return {name: (name, "default") for name in _loadable()}
     found: dict[str, tuple[str, str]] = {}
-    for label in options.split_list(text):
+    for label in split_list(text):
         name, _, preset = label.partition(":")
         if label in found:
             raise UsageError(f"--detectors names {label} twice")

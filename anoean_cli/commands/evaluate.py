@@ -11,6 +11,7 @@ import typer
 from anoean_cli.commands import options, shell
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
+from anoean_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from anoean_cli.data.inputs import Piece
@@ -55,6 +56,10 @@ def run(
     from anoean_cli.evaluation.run import figures
     from anoean_cli.inference.model import load_model
 
+    if data is None:
+        table.refuse_without_data(label=label, normal=normal)
+    elif source is not None:
+        raise UsageError("--source says where the training data is: leave it out beside --data")
     loaded = load_model(model)
     if report is not None:
         rows = data or source or loaded.config["dataset"].get("reload", {}).get("source", "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import typer
 from anoean_cli.choices import FirstIfOpen
 from anoean_cli.environment import MOST_THREADS
 from anoean_cli.errors import FileFormatError, UsageError
+from anoean_cli.wording import split_list
 
 if TYPE_CHECKING:
     from anoean_cli.examples import TableOptions
@@ -197,8 +197,26 @@ class TableFlags:
     )
     null_values: Annotated[
         str | None,
-        typer.Option(help="Comma-separated markers of missing values; by default as in training."),
+        typer.Option(
+            help="Comma-separated markers of missing values beside empty fields; by default as in "
+            "training."
+        ),
     ] = None
+
+    def refuse_without_data(self, **others: str | None) -> None:
+        """Raise UsageError where something says how rows of ``--data`` are read, and there is none.
+
+        Args:
+            others: what else says so, by the names of options.
+        """
+        given = {**vars(self), **others}
+        named = [
+            f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None
+        ]
+        if named:
+            raise UsageError(
+                f"{', '.join(named)}: this says what the rows of a file are; name it with --data"
+            )
 
     def options(
         self,
@@ -227,7 +245,11 @@ class TableFlags:
         decimal = reading.get("decimal", ".") if self.decimal is None else self.decimal
         encoding = reading.get("encoding", "utf-8") if self.encoding is None else self.encoding
         null_values = self.null_values
-        nulls = reading.get("null_values") if null_values is None else null_values.split(",")
+        nulls = (
+            reading.get("null_values")
+            if null_values is None
+            else dict.fromkeys(["", *null_values.split(",")])
+        )
         delimiter = {"\\t": "\t", "tab": "\t"}.get(self.delimiter or "", self.delimiter)
         for name, mark in (("--delimiter", delimiter), ("--decimal", decimal)):
             if mark is not None and len(mark) != 1:
@@ -261,15 +283,6 @@ def reading_of(trained: Mapping[str, Any]) -> Mapping[str, Any]:
     except (LookupError, ValueError) as error:
         raise FileFormatError(f"the model's reading of text cannot be: {error}") from error
     return reading
-
-
-PART = re.compile(r'\s*(?:"((?:[^"]|"")*+)"\s*|([^,]*))(?:,|$)')
-
-
-def split_list(text: str | None) -> tuple[str, ...]:
-    """The parts of a comma-separated option; one that holds a comma is in double quotes."""
-    parts = (quoted.replace('""', '"') or bare.strip() for quoted, bare in PART.findall(text or ""))
-    return tuple(part for part in parts if part)
 
 
 DEFAULT_MEMORY = "512MiB"

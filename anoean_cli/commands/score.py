@@ -17,6 +17,7 @@ from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
 from anoean_cli.environment import own_cores
 from anoean_cli.errors import ExitStatus, UsageError
+from anoean_cli.wording import split_list
 
 if TYPE_CHECKING:
     from anoean_cli.commands.scoring import Targets
@@ -107,7 +108,7 @@ def run(
     from anoean_cli.inference.memory import Bound
     from anoean_cli.inference.model import load_model
 
-    kept = options.split_list(keep)
+    kept = split_list(keep)
     to = scoring.Targets(
         out, format, embeddings, explain_images, summary, only_anomalies, scheduler, force
     )

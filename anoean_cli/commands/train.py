@@ -20,6 +20,7 @@ from anoean_cli.console import Console
 from anoean_cli.environment import MOST_THREADS
 from anoean_cli.errors import DataError, ExitStatus, SettingError, UsageError
 from anoean_cli.parameters import positive
+from anoean_cli.wording import split_list
 
 if TYPE_CHECKING:
     from anoean_cli.data.splits import SplitRequest
@@ -131,7 +132,7 @@ class DataFlags:
         """Labels that are normal, before it is known which there are: one may hold a comma."""
         text = self.normal or ""
         unlabelled = ("",) if self.unlabeled == "normal" else ()
-        return (*dict.fromkeys([text.strip(), *options.split_list(text)]), *unlabelled)
+        return (*dict.fromkeys([text.strip(), *split_list(text)]), *unlabelled)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from anoean_cli.choices import Unlabelled
 from anoean_cli.data.meaning import meaning
 from anoean_cli.errors import DataError, UsageError
-from anoean_cli.wording import some
+from anoean_cli.wording import some, split_list
 
 
 def among(labels: ArrayLike, wanted: Collection[str]) -> NDArray[np.bool_]:
@@ -31,10 +31,11 @@ def spelled(wanted: Collection[str], labels: Collection[str]) -> list[str]:
 
 
 def parts(text: str, labels: Collection[str]) -> tuple[str, ...]:
-    """Return what an option names: the whole of it if that is a label, else between commas."""
+    """Return what an option names: the whole of it if that is a label, else between commas, of
+    which those in double quotes part nothing."""
     if spelled([text], labels):
         return (text.strip(),)
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    return split_list(text)
 
 
 def normal_labels(

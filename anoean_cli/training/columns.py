@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
 
 from anoean_cli.data.dates import named_cycles
 from anoean_cli.data.fitting import MOST_CATEGORIES
@@ -15,7 +16,11 @@ from anoean_cli.data.schema import (
     NO_CYCLE,
     ODD_DATES,
     TableSchema,
+    rising_columns,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MOST_LINES = 5  # about columns that are dropped for one reason
 KEPT_BY = {
@@ -53,6 +58,16 @@ def told_of_columns(schema: TableSchema, preprocessor: TablePreprocessor) -> Ite
         yield (
             f"column {name!r} holds dates{first}: learned from are {named_cycles(column.cycles)}, "
             f"in {clock}; the date itself is not, for rows to come have later ones"
+        )
+
+
+def told_of_order(table: pa.Table, schema: TableSchema, vouched: Collection[str]) -> Iterator[str]:
+    """Yield a line for each column that rises with the rows and is learned from all the same."""
+    for name in rising_columns(table, schema, vouched):
+        yield (
+            f"column {name!r} rises or falls from row to row, as ids and times do: rows to come "
+            "lie beyond, and may all look like anomalies; --ignore leaves it out, --numeric "
+            "vouches for it"
         )
 
 

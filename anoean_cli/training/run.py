@@ -22,10 +22,16 @@ from anoean_cli.inference.model import Model
 from anoean_cli.interfaces import Dataset, DetectorPlugin, Encoder, Fitted, Monitor, State
 from anoean_cli.storage.checkpoint import Checkpoint
 from anoean_cli.training.calibrated import calibrated_model
-from anoean_cli.training.columns import told_of_columns
+from anoean_cli.training.columns import told_of_columns, told_of_order
 from anoean_cli.training.config import config_of, differing
 from anoean_cli.training.contract import blaming_for_graph, checked
-from anoean_cli.training.preparation import Prepared, learns_from, prepared_rows, uses_selection
+from anoean_cli.training.preparation import (
+    Prepared,
+    learns_from,
+    prepared_rows,
+    take,
+    uses_selection,
+)
 from anoean_cli.training.request import (
     TrainRequest,
     encoder_for,
@@ -98,6 +104,8 @@ def _trained(dataset: Dataset, request: TrainRequest, watcher: Watcher) -> Model
     _tell(watcher, prepared.split.notes[len(split.notes) :])
     if prepared.schema is not None and isinstance(prepared.preprocessor, TablePreprocessor):
         _tell(watcher, told_of_columns(prepared.schema, prepared.preprocessor))
+        learnt = take(dataset, prepared.schema, prepared.split.training)
+        _tell(watcher, told_of_order(learnt, prepared.schema, dataset.vouched))
     encoder = encoder_of(encoder_name, encoder_parameters, prepared.preprocessor, request)
     config = config_of(dataset, request, prepared.split, detector, parameters, encoder)
     watcher.begin(config)

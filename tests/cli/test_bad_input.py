@@ -67,6 +67,23 @@ def test_a_bad_table_is_told_and_leaves_nothing(anoean: Run, name: str) -> None:
     assert sorted(Path().iterdir()) == before
 
 
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--normal ok", "--normal"),
+        ("--label kind --encoding nosuch --decimal ,", "--decimal, --encoding, --label"),
+        ("--data fresh.csv --source nosuch", "--source"),
+    ],
+)
+def test_evaluate_refuses_options_that_would_do_nothing(
+    anoean: Run, fresh: Path, options: str, told: str
+) -> None:
+    found = anoean("evaluate", options)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert told in found.error
+
+
 def test_another_delimiter_is_told_with_the_columns_that_are_needed(
     anoean: Run, model: Path, fresh: Path
 ) -> None:

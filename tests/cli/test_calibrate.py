@@ -143,6 +143,7 @@ def test_out_leaves_the_model_alone(anoean: Run) -> None:
         ("--contamination 0.1 --data mixed.csv --covariance mcd", 2, "--covariance"),
         ("--maximize-f1", 2, "--data"),
         ("--label label", 2, "--data"),
+        ("--fpr 0.1 --decimal , --encoding latin-1", 2, "--decimal, --encoding"),
         ("--fpr 0.1 --out -", 2, "--out -"),
         ("--contamination 0.1 --data mixed.csv --normal ok", 2, "--label"),
         ("--maximize-f1 --data bare.csv", 2, "--label"),
@@ -245,6 +246,17 @@ def test_a_prepared_file_that_garbles_its_origin_is_refused(
     found = anoean("train --dataset p.h5 --normal ok -m new.h5")
     assert found.returncode == 4
     assert "p.h5: its provenance.reload" in found.error
+
+
+def test_a_coarser_rate_than_before_is_told(anoean: Run) -> None:
+    write_csv(Path("few.csv"), normals(30, seed=5))
+    found = anoean("calibrate --data few.csv --out other.h5")
+    assert found.returncode == 0, found.stderr
+    assert (
+        "14 calibration rows can give no finer rate of false positives than 6.67%" in found.stderr
+    )
+    asked = anoean("calibrate --data few.csv --fpr 0.1 --out another.h5")
+    assert "finer rate" not in asked.stderr
 
 
 def test_a_rate_with_confidence(anoean: Run) -> None:

@@ -488,10 +488,8 @@ def test_what_stands_for_a_missing_value_is_remembered(anoean: Run, tmp_path: Pa
 
     settings = "--label label --normal ok --detector knn --test-size 0"
     training = written(400, 1, "-999")
-    assert (
-        anoean("prepare", training, "--label label --null-values=-999,NA -o p.h5").returncode == 0
-    )
-    for data, marker in ((training, "--null-values=-999,NA"), ("p.h5", "")):
+    assert anoean("prepare", training, "--label label --null-values=-999 -o p.h5").returncode == 0
+    for data, marker in ((training, "--null-values=-999"), ("p.h5", "")):
         how = settings.replace("--label label", "") if data == "p.h5" else settings
         done = anoean("train --dataset", data, how, marker, "-m m.h5 --force")
         assert done.returncode == 0, done.stderr

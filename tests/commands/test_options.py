@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anoean_cli.commands.options import split_list
+from anoean_cli.wording import split_list
 
 
 @pytest.mark.parametrize(

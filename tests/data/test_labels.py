@@ -29,6 +29,7 @@ from anoean_cli.errors import DataError, UsageError
         ("7", ["7", "007"], ("7",)),
         ("a,b", ["a,b", "c"], ("a,b",)),
         ("a,b", ["a", "b", "c"], ("a", "b")),
+        ('"a, b",c', ["a, b", "a", "c"], ("a, b", "c")),
         (None, ["n", "x"], ("n",)),
         (None, ["N", "n ", ""], ("n ",)),
     ],

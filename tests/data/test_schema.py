@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from anoean_cli.data.schema import TableSchema, infer_schema
+from anoean_cli.data.schema import TableSchema, infer_schema, rising_columns
 from anoean_cli.errors import DataError, FileFormatError
 
 N = 200
@@ -31,6 +31,8 @@ def infer(columns: dict, **options) -> TableSchema:
         (np.arange(N, dtype=float), "counts the rows"),
         (np.arange(N) * -600.0, "counts the rows"),
         (RNG.permutation(N) + 1000.0, "counts the rows"),
+        (np.r_[0.0, 0.0, np.arange(1, N - 1)], "counts the rows"),  # one row stands there twice
+        (pa.array([None, *range(1, N)], pa.float64()), "counts the rows"),
         (["31/01/26", "01/02/26"] * (N // 2), "holds dates that are not all written"),
         (["31/04/2026", "30/04/2026"] * (N // 2), "a day that there is not"),
     ],
@@ -90,6 +92,25 @@ def test_some_of_the_rows_show_that_a_column_counts_them_all(column):
 )
 def test_measurements_do_not_count_the_rows(column):
     assert "c" in infer({"c": column[DRAWN] * 1.0}, positions=DRAWN).columns
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (np.cumsum(RNG.integers(1, 50, 1000)), ["c"]),
+        (-np.cumsum(RNG.integers(1, 50, 1000)), ["c"]),
+        (RNG.integers(0, 10**6, 1000), []),
+        (np.sort(RNG.normal(size=1000)), []),
+        (np.sort(RNG.integers(0, 100, 1000)), []),
+        (np.arange(20) ** 2, []),
+    ],
+    ids=["gaps", "falling", "no order", "no whole numbers", "few values", "few rows"],
+)
+def test_numbers_that_rise_with_the_rows_are_found(column, expected):
+    table = pa.table({"c": column * 1.0})
+    schema = infer_schema(table, vouched=["c"])
+    assert rising_columns(table, schema) == expected
+    assert rising_columns(table, schema, vouched=["c"]) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
