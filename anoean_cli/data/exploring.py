@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 HEADER_ROWS = 1000
 NEARLY_ALL = 0.95
+MANY_NUMBERS = 50  # more than codes of categories have
 FEW_ROWS = 1000  # of a chunk: to work on one of a few costs as much
 SAMPLE = 1000  # values of a column that show whether it may be one of dates
 
@@ -327,7 +328,8 @@ def _judge_text(
     place: Callable[[int], str],
     warn: Callable[[str], None] | None,
 ) -> None:
-    """Tell of text in a column nearly all of whose values are numbers; None to warn refuses any.
+    """Tell of text in a column nearly all of whose values are numbers, or most of them and of many
+    different ones, as categories are not; None to warn refuses any.
 
     With the other decimal mark the values may be numbers as well.
     """
@@ -340,7 +342,9 @@ def _judge_text(
         for found in (is_number, text.are_numbers(column, text.other_mark(dialect.decimal)))
     )
     if warn is not None and numbers < NEARLY_ALL * present:
-        return
+        different = pc.count_distinct(column.filter(pc.fill_null(is_number, False))).as_py()
+        if numbers < present / 2 or different < MANY_NUMBERS:
+            return
     row = pc.index(is_number, False).as_py()
     fault = text.not_a_number(name, column[row].as_py().encode(), dialect.decimal)
     if warn is None:

@@ -444,7 +444,8 @@ def parse(block: Block, layout: Layout, on_error: OnError) -> Parsed:
     """Turn a block into tables.
 
     Raises:
-        DataError: a row cannot be read and ``on_error`` is ``"stop"``.
+        DataError: a row cannot be read and ``on_error`` is ``"stop"``, or it is a header that was
+            not known as one.
     """
     tables = None if block.unclosed else _converted(block.data, layout)
     return Parsed(*tables) if tables else _sifted(block, layout, on_error)
@@ -459,7 +460,7 @@ def _sifted(block: Block, layout: Layout, on_error: OnError) -> Parsed:
         fault = _fault(row, fields, layout)
         if fault is None:
             good.append(row.raw)
-        elif on_error == "flag":
+        elif on_error == "flag" and not _holds_names(row, fields, layout):
             bad.append(BadRow(index, row.line, fault.reason, _kept(row, fields, layout)))
         else:
             place = "," if fault.reason.startswith("column ") else ":"
@@ -468,6 +469,18 @@ def _sifted(block: Block, layout: Layout, on_error: OnError) -> Parsed:
     if tables is None:  # the patterns and Arrow should never disagree; lose no row if they do
         raise DataError(f"{layout.file}: a row from line {block.line} on cannot be read")
     return Parsed(*tables, bad)
+
+
+def _holds_names(row: Row, fields: Sequence[bytes], layout: Layout) -> bool:
+    """Whether a first line that was taken for data has words wherever numbers belong: then columns
+    were matched by position, and would be of whoever stands there."""
+    decimal, markers = layout.dialect.decimal, layout.dialect.marker_bytes
+    numbers = [fields[at] for at in layout.numeric.values() if at < len(fields)]
+    return (
+        row.line == layout.guessed
+        and len(numbers) > 0
+        and all(field not in markers and number(field, decimal) is None for field in numbers)
+    )
 
 
 def _kept(row: Row, fields: Sequence[bytes], layout: Layout) -> tuple[str | None, ...]:

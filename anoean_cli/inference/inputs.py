@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def as_examples(X: Any, schema: TableSchema | None, spec: ExampleSpec) -> Any:
+def as_examples(
+    X: Any, schema: TableSchema | None, spec: ExampleSpec, nulls: Sequence[str] = ()
+) -> Any:
     """Return X as an Arrow table of the schema's columns, or as uint8 images.
+
+    Args:
+        nulls: words that stand for missing values.
 
     Raises:
         DataError: X has other columns, another shape, or values that are not of their kind.
@@ -32,9 +37,9 @@ def as_examples(X: Any, schema: TableSchema | None, spec: ExampleSpec) -> Any:
         table = _as_table(X, schema)
     except DataError:
         raise
-    except (ValueError, pa.ArrowException) as error:
+    except (TypeError, ValueError, pa.ArrowException) as error:
         raise DataError(f"X is no table: {error}") from error
-    return _typed(table, schema)
+    return _typed(table, schema, nulls)
 
 
 def as_images(X: Any, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -73,10 +78,11 @@ def _as_table(X: Any, schema: TableSchema) -> pa.Table:
         return pa.Table.from_batches([X])
     if isinstance(X, pa.Table):
         return X
+    if hasattr(X, "loc"):  # of pandas; columns that the model does not know may hold anything
+        known = X.loc[:, [str(name) in schema.columns for name in X.columns]]
+        return pa.Table.from_pandas(known, preserve_index=False)
     if hasattr(X, "__arrow_c_stream__"):
         return pa.table(X)
-    if hasattr(X, "columns"):
-        return pa.Table.from_pandas(X, preserve_index=False)
     values = np.asarray(X)
     if values.ndim != 2:
         raise DataError(f"X has shape {values.shape}; rows and columns are needed")
@@ -95,7 +101,7 @@ def _fields(schema: TableSchema, width: int) -> list[str]:
     return fields
 
 
-def _typed(table: pa.Table, schema: TableSchema) -> pa.Table:
+def _typed(table: pa.Table, schema: TableSchema, nulls: Sequence[str]) -> pa.Table:
     import pyarrow as pa
 
     from anoean_cli.data.columnar import as_kind
@@ -111,8 +117,8 @@ def _typed(table: pa.Table, schema: TableSchema) -> pa.Table:
     for name, kind in schema.columns.items():
         try:
             first = schema.firsts.get(name, "year")
-            columns[name] = as_kind(table.column(name), kind, first=first)
-        except pa.ArrowException as error:
+            columns[name] = as_kind(table.column(name), kind, nulls, first)
+        except (ValueError, pa.ArrowException) as error:
             raise DataError(f"column {name!r} of X is not {kind}: {error}") from error
         if kind == "numeric" and np.isinf(columns[name].to_numpy()).any():
             raise DataError(f"column {name!r} of X holds infinite values")

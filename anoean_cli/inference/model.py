@@ -138,11 +138,19 @@ class Model:
         Raises:
             DataError: X does not fit the model.
         """
-        return self.score(as_examples(X, self.schema, self.preprocessor.spec)).scores
+        return self.score(self._examples(X)).scores
 
     def p_value(self, X: Any) -> Scores:
         """Return the share of normals at least as anomalous as each row, (n,) in (0, 1]."""
-        return self.score(as_examples(X, self.schema, self.preprocessor.spec)).p_values
+        return self.score(self._examples(X)).p_values
+
+    def _examples(self, X: Any) -> Any:
+        from anoean_cli.data.text import NULL_VALUES
+
+        # What the file of training meant by these words a data frame means too.
+        reading = self.config.get("dataset", {}).get("reload", {}).get("reading")
+        nulls = () if reading is None else reading.get("null_values") or NULL_VALUES
+        return as_examples(X, self.schema, self.preprocessor.spec, nulls)
 
     def score(self, examples: Any, census: Census | None = None) -> Scored:
         """Score examples: an Arrow table with the schema's columns, or uint8 images."""

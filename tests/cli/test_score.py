@@ -401,6 +401,27 @@ def test_only_anomalies_and_failing_on_them(anoean: Run) -> None:
     assert clean.stdout == ",".join(COLUMNS) + "\n"
 
 
+@pytest.mark.usefixtures("model")
+def test_a_header_of_other_names_is_no_row_to_flag(anoean: Run) -> None:
+    """Columns would be matched by position, and be of whoever stands there."""
+    header = [name.upper() for name in HEADER]
+    write_csv(Path("renamed.csv"), table_rows(40, seed=5), header)
+    found = anoean("score renamed.csv --on-error flag")
+    assert (found.returncode, found.rows) == (3, [])
+    assert "line 1, column 'size': 'SIZE' is not a number; if this line holds" in found.error
+
+
+@pytest.mark.usefixtures("model")
+def test_words_that_were_missing_in_training_are_missing_in_data_frames(anoean: Run) -> None:
+    write_csv(Path("words.csv"), [[cell or "NA" for cell in row] for row in table_rows(40, seed=5)])
+    rows = anoean("score words.csv").rows
+    frame = pa.csv.read_csv(
+        "words.csv", convert_options=pa.csv.ConvertOptions(strings_can_be_null=False)
+    )
+    scores = load_model("anoean.h5").anomaly_score(frame)
+    np.testing.assert_allclose([float(row["score"]) for row in rows], scores, rtol=1e-6)
+
+
 def test_unreadable_rows_are_flagged_in_their_places(anoean: Run) -> None:
     good = ROWS[0]
     bad = {

@@ -151,6 +151,10 @@ def mostly(bad: str, count: int = 39) -> str:
     ("content", "told"),
     [
         (mostly("oops"), ("line 41, column 'x': 'oops'", "39 of its 40", "--null-values")),
+        (
+            mostly("ERR", 60) + "ERR,ok\n" * 29,
+            ("line 62", "'ERR'", "60 of its 90", "--null-values"),
+        ),
         (mostly('"1,5"'), ("line 41", "'1,5'", "--decimal ,", "--numeric")),
         ("x;y\n0;ok\n1;ok\n1,5;ok\n", ("line 4", "3 of its 3", "--decimal ,")),
     ],

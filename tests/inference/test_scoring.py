@@ -88,6 +88,7 @@ def test_a_frame_a_table_and_an_array_have_the_same_scores(table_model):
         "batch": arrow.combine_chunks().to_batches()[0],
         "reordered": X[["speed", "size", "kind"]],
         "more columns": X.assign(more="x"),
+        "columns of anything": X.assign(more=[{1}, "x"] * (N // 2)),
         "an index": X.set_index(np.arange(N) * 7),
         "categories": X.assign(kind=X["kind"].astype("category")),
         "float32 that is exact": X.assign(size=X["size"]),
