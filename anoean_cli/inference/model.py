@@ -62,7 +62,7 @@ class Scored(NamedTuple):
     output: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A detector ready to score.
 
@@ -126,6 +126,10 @@ class Model:
     def __getstate__(self) -> dict[str, Any]:
         # A session of ONNX Runtime cannot be pickled or copied; it is built from the graph again.
         return {name: value for name, value in vars(self).items() if name != "runner"}
+
+    def __repr__(self) -> str:
+        detector = self.config.get("detector", {}).get("name")
+        return f"<Model of {detector!r}, threshold {self.calibration.threshold:g}>"
 
     def anomaly_score(self, X: Any) -> Scores:
         """Return how anomalous each row is, (n,) float64, high for anomalies.
