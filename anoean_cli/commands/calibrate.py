@@ -15,7 +15,7 @@ from anoean_cli.wording import counted
 
 if TYPE_CHECKING:
     from anoean_cli.inference.model import Model
-    from anoean_cli.inference.recalibration import Observed, Rule
+    from anoean_cli.inference.recalibration import Observed
 
 
 @shell.without_pandas()
@@ -84,20 +84,26 @@ def run(
             )
     with claimed(target, before) as check_unchanged:
         renewed = recalibrated(loaded, observed, rule, covariance, console.warn)
-        _warn_of_rate(loaded, renewed, rule, console)
+        _warn_of_rate(loaded, renewed, console)
         check_unchanged()
         digest = renewed.save(target, overwrite=force)
     show_model(console, replace(renewed, digest=digest), target, json)
 
 
-def _warn_of_rate(before: Model, after: Model, rule: Rule, console: Console) -> None:
-    """Few rows have no fine rate; nobody who named none is to get a coarser one unaware."""
-    was, rate = (model.calibration.rule.get("fpr") for model in (before, after))
-    if rule.fpr is None and was is not None and rate is not None and rate > was:
+def _warn_of_rate(before: Model, after: Model, console: Console) -> None:
+    """Few rows have no fine rate; who relied on the default is not to get a coarser one unaware."""
+    from anoean_cli.calibration.conformal import default_rate
+
+    usual, rate = (
+        default_rate(len(each.calibration.reference), each.calibration.rule.get("confidence"))
+        for each in (before, after)
+    )
+    rates = [each.calibration.rule.get("fpr") for each in (before, after)]
+    if rates == [usual, rate] and rate > usual:
         count = counted(len(after.calibration.reference), "calibration row")
         console.warn(
             f"{count} can give no finer rate of false positives than {rate:.2%}, which it is now "
-            f"({was:.2%} before); give more normal rows"
+            f"({usual:.2%} before); give more normal rows"
         )
 
 

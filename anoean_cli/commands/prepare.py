@@ -41,7 +41,12 @@ def run(
     image_size: options.ImageSize = None,
     max_rows: options.MaxRows = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The file to write; by default the cache, for data sets of a name.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The file to write; data sets with a name go to the cache by default.",
+        ),
     ] = None,
     force: options.Force = False,
 ) -> None:

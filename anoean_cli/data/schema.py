@@ -193,7 +193,8 @@ def _reason_to_drop(column: pa.ChunkedArray, positions: NDArray[np.int64]) -> st
         is_index = not missing and _steps_with_rows(column.to_numpy(), positions)
         return COUNTER if is_index else None
     if kind == "numeric":
-        return COUNTER if _counts_rows(*_distinct(column, positions)) else None
+        counts = _counts_rows(*_distinct(column, positions), distinct == rows - missing)
+        return COUNTER if counts else None
     if distinct > IDENTIFIER_SHARE * (rows - missing):
         return IDENTIFIER
     return None
@@ -230,8 +231,9 @@ def _rises(column: pa.ChunkedArray) -> bool:
     values = column.drop_null().to_numpy()
     if len(values) < FEWEST_FOR_IDENTIFIER or (values != np.floor(values)).any():
         return False
-    once, _ = _distinct(column, np.arange(len(column)))
-    return len(once) > 1 and bool(abs(np.sign(np.diff(once)).mean()) > 2 * NEARLY_ALL - 1)
+    signs = np.sign(np.diff(values))
+    steps = np.count_nonzero(signs)  # of times in seconds some are equal
+    return bool(steps > len(values) / 2 and abs(signs.sum()) > (2 * NEARLY_ALL - 1) * steps)
 
 
 def _fault_of_dates(texts: pa.Array) -> str:
@@ -259,7 +261,9 @@ def _steps_with_rows(values: NDArray[np.float64], positions: NDArray[np.int64]) 
     return bool(is_even and (values == np.floor(values)).all())
 
 
-def _counts_rows(values: NDArray[np.float64], positions: NDArray[np.int64]) -> bool:
+def _counts_rows(
+    values: NDArray[np.float64], positions: NDArray[np.int64], all_differ: bool
+) -> bool:
     """Whether distinct values number the rows: an index, an id, or a time in even steps.
 
     Training rows are some of a table's rows, so their numbers have gaps; it is their positions
@@ -269,8 +273,9 @@ def _counts_rows(values: NDArray[np.float64], positions: NDArray[np.int64]) -> b
     have n²/2r pairs of equals.
 
     Args:
-        values: (n,), all different.
+        values: (n,), each of them once.
         positions: (n,) of the rows in their table, rising.
+        all_differ: whether no value was there twice.
     """
     if (
         len(values) < 2
@@ -286,4 +291,4 @@ def _counts_rows(values: NDArray[np.float64], positions: NDArray[np.int64]) -> b
         return False
     between = np.diff(positions)  # in which a counter goes on by one for each row, or more
     is_ordered = max((steps >= between).mean(), (-steps >= between).mean()) >= NEARLY_ALL
-    return is_ordered or len(values) ** 2 >= 2 * PAIRS_BY_CHANCE * span
+    return is_ordered or (all_differ and len(values) ** 2 >= 2 * PAIRS_BY_CHANCE * span)

@@ -472,15 +472,20 @@ def _sifted(block: Block, layout: Layout, on_error: OnError) -> Parsed:
 
 
 def _holds_names(row: Row, fields: Sequence[bytes], layout: Layout) -> bool:
-    """Whether a first line that was taken for data has words wherever numbers belong: then columns
-    were matched by position, and would be of whoever stands there."""
-    decimal, markers = layout.dialect.decimal, layout.dialect.marker_bytes
-    numbers = [fields[at] for at in layout.numeric.values() if at < len(fields)]
+    """Whether a first line that was taken for data has words, each another one, wherever numbers
+    belong: then columns were matched by position, and would be of whoever stands there."""
+    numbers = [fields[at].strip() for at in layout.numeric.values() if at < len(fields)]
     return (
         row.line == layout.guessed
-        and len(numbers) > 0
-        and all(field not in markers and number(field, decimal) is None for field in numbers)
+        and len(set(numbers)) == len(numbers) > 1
+        and all(_is_a_name(word, layout.dialect) for word in numbers)
     )
+
+
+def _is_a_name(word: bytes, dialect: Dialect) -> bool:
+    is_marker = word in dialect.marker_bytes
+    has_letter = any(letter.isalpha() for letter in word.decode("utf-8", "replace"))
+    return has_letter and not is_marker and number(word, dialect.decimal) is None
 
 
 def _kept(row: Row, fields: Sequence[bytes], layout: Layout) -> tuple[str | None, ...]:
@@ -626,7 +631,8 @@ def _number_fault(name: str, value: bytes, row: Row, layout: Layout) -> Fault | 
 
 def _guessed(fault: Fault) -> Fault:
     """The fault of a first line that was taken for data."""
-    return fault._replace(remedy="if this line holds column names, say --header yes")
+    remedy = "if this line holds column names, say --header yes, if it is data, --header no"
+    return fault._replace(remedy=remedy)
 
 
 def not_a_date(name: str, value: bytes, zoned: bool, first: First = "year") -> Fault:

@@ -70,7 +70,7 @@ def exported(model: Model) -> Exported:
     assert isinstance(model.preprocessor, TablePreprocessor | ImagePreprocessor)
     examples = probes(model.preprocessor)
     expected = model.score(examples)  # which checks the stored graph, too
-    nulls = nulls_of(model)
+    nulls = model.missing_words
     graph = onnx_scorer(model, nulls)
     whole = feed(model, examples)
     difference = _checked(graph, whole, expected, model)
@@ -79,21 +79,12 @@ def exported(model: Model) -> Exported:
     return Exported(graph, len(expected.scores), difference, renamed)
 
 
-def nulls_of(model: Model) -> Sequence[str]:
-    """What stood for a missing value in the text that the model was trained from."""
-    from anoean_cli.data.text import NULL_VALUES
-
-    reading = model.config["dataset"].get("reload", {}).get("reading", {})
-    nulls = reading.get("null_values")
-    return NULL_VALUES if nulls is None else tuple(nulls)
-
-
 def feed(model: Model, examples: Any) -> Feed:
     """Return what the graph takes for an Arrow table of the schema's columns, or uint8 images."""
     if not isinstance(model.preprocessor, TablePreprocessor):
         return {IMAGE_INPUT: examples}
     given: Feed = {}
-    nulls = nulls_of(model)
+    nulls = model.missing_words
     for name, column in model.preprocessor.columns.items():
         values = examples.column(name)
         if isinstance(column, NumericColumn):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ def as_examples(
         table = _as_table(X, schema)
     except DataError:
         raise
-    except (TypeError, ValueError, pa.ArrowException) as error:
+    except (AttributeError, TypeError, ValueError, pa.ArrowException) as error:
         raise DataError(f"X is no table: {error}") from error
     return _typed(table, schema, nulls)
 
@@ -78,7 +79,9 @@ def _as_table(X: Any, schema: TableSchema) -> pa.Table:
         return pa.Table.from_batches([X])
     if isinstance(X, pa.Table):
         return X
-    if hasattr(X, "loc"):  # of pandas; columns that the model does not know may hold anything
+    pandas = sys.modules.get("pandas")  # a frame of it has been made by who has imported it
+    if pandas is not None and isinstance(X, pandas.DataFrame):
+        # Columns that the model does not know may hold anything.
         known = X.loc[:, [str(name) in schema.columns for name in X.columns]]
         return pa.Table.from_pandas(known, preserve_index=False)
     if hasattr(X, "__arrow_c_stream__"):
@@ -90,15 +93,22 @@ def _as_table(X: Any, schema: TableSchema) -> pa.Table:
 
 
 def _fields(schema: TableSchema, width: int) -> list[str]:
-    """The names of the fields of a row of that width, which may lack the label."""
-    fields = list(schema.source)
-    if schema.label in fields and width == len(fields) - 1:
-        fields.remove(schema.label)
-    if width != len(fields):
+    """The names of the fields of a row of that width: those of training, or as far as the last one
+    that is needed, with or without the label."""
+    needed = list(schema.source)
+    of_training = [*needed, *schema.rest]
+    without_label = [[n for n in names if n != schema.label] for names in (of_training, needed)]
+    readings = [names for names in (of_training, needed, *without_label) if len(names) == width]
+    if not readings:
         raise DataError(
-            f"X has {counted(width, 'column')}; the model needs {len(fields)}: {', '.join(fields)}"
+            f"X has {counted(width, 'column')}; the model needs {len(needed)}: {', '.join(needed)}"
         )
-    return fields
+    if len({tuple(names.index(column) for column in schema.columns) for names in readings}) > 1:
+        raise DataError(
+            f"X has {counted(width, 'column')}, which may be {', '.join(readings[0])} or "
+            f"{', '.join(readings[1])}: give a data frame, whose columns have names"
+        )
+    return readings[0]
 
 
 def _typed(table: pa.Table, schema: TableSchema, nulls: Sequence[str]) -> pa.Table:

@@ -149,12 +149,19 @@ class Model:
         return self.score(self._examples(X)).p_values
 
     def _examples(self, X: Any) -> Any:
+        # What the file of training meant by these words a data frame means too.
+        return as_examples(X, self.schema, self.preprocessor.spec, self.missing_words)
+
+    @property
+    def missing_words(self) -> Sequence[str]:
+        """What stood for a missing value in the file of training; nothing where there was none."""
         from anoean_cli.data.text import NULL_VALUES
 
-        # What the file of training meant by these words a data frame means too.
         reading = self.config.get("dataset", {}).get("reload", {}).get("reading")
-        nulls = () if reading is None else reading.get("null_values") or NULL_VALUES
-        return as_examples(X, self.schema, self.preprocessor.spec, nulls)
+        if reading is None:
+            return ()
+        nulls = reading.get("null_values")
+        return NULL_VALUES if nulls is None else tuple(nulls)
 
     def score(self, examples: Any, census: Census | None = None) -> Scored:
         """Score examples: an Arrow table with the schema's columns, or uint8 images."""

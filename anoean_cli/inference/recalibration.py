@@ -191,7 +191,8 @@ def _or_before(
     if rate < finest_rate(n, confidence):
         warn(
             f"the rate that was chosen before, {rate:g}, is finer than "
-            f"{counted(n, 'calibration row')} can give: the default rate is taken"
+            f"{counted(n, 'calibration row')} can give: "
+            f"{default_rate(n, confidence):.2%} is taken"
         )
         return Rule(confidence=confidence)
     return Rule(fpr=rate, confidence=confidence)

@@ -81,7 +81,7 @@ def resampled(
 
     The stretch (a factor from 1 to 3 a row, about the features' medians) reaches what lies outside
     of columns' ranges, and is all there is when rows have one column. Flags stay as they are, and
-    bins say what their number says.
+    bins say what their quantile says.
 
     Args:
         normals: (n, features) float32.
@@ -96,17 +96,20 @@ def resampled(
 
 
 def _spelled_out(rows: FloatRows, normals: FloatRows, spec: ExampleSpec) -> FloatRows:
-    """Rows whose bins are those of normals with such a number, which goes no further than these."""
+    """Rows whose bins are those of normals with such a quantile, which goes no further than these;
+    between two of them it is linear, as bins are."""
     if not spec.bins:
         return rows
     bins = np.array(spec.bins)
     for run in np.split(bins, 1 + np.flatnonzero(np.diff(bins) > 1)):
-        number = run[0] - 1
-        order = np.argsort(normals[:, number])
-        known = normals[order, number]
-        rows[:, number] = rows[:, number].clip(known[0], known[-1])
-        for at in run:
-            rows[:, at] = np.interp(rows[:, number], known, normals[order, at])
+        order = np.argsort(normals[:, run[0] - 1])
+        known = normals[order, run[0] - 1]
+        quantile = rows[:, run[0] - 1] = rows[:, run[0] - 1].clip(known[0], known[-1])
+        above = np.searchsorted(known, quantile).clip(1, len(known) - 1)
+        gap = known[above] - known[above - 1]
+        way = np.divide(quantile - known[above - 1], gap, out=np.zeros_like(gap), where=gap > 0)
+        low, high = (normals[order[at]][:, run] for at in (above - 1, above))
+        rows[:, run] = low + way[:, None] * (high - low)
     return rows
 
 

@@ -412,6 +412,19 @@ def test_a_header_of_other_names_is_no_row_to_flag(anoean: Run) -> None:
 
 
 @pytest.mark.usefixtures("model")
+@pytest.mark.parametrize("first", [["-", "-"], ["ERR", "ERR"], ["1", "x"]])
+def test_a_first_row_that_cannot_be_read_is_flagged_as_any_other(
+    anoean: Run, first: list[str]
+) -> None:
+    rows = table_rows(40, seed=5)
+    write_csv(Path("odd.csv"), [["x", *first, *rows[0][3:]], *rows], [])
+    found = anoean("score odd.csv --on-error flag")
+    assert found.returncode == 0, found.stderr
+    assert [row["row"] for row in found.rows] == [str(at) for at in range(1, 42)]
+    assert found.rows[0]["score"] == "" != found.rows[1]["score"]
+
+
+@pytest.mark.usefixtures("model")
 def test_words_that_were_missing_in_training_are_missing_in_data_frames(anoean: Run) -> None:
     write_csv(Path("words.csv"), [[cell or "NA" for cell in row] for row in table_rows(40, seed=5)])
     rows = anoean("score words.csv").rows
@@ -509,8 +522,10 @@ def test_what_stands_for_a_missing_value_is_remembered(anoean: Run, tmp_path: Pa
 
     settings = "--label label --normal ok --detector knn --test-size 0"
     training = written(400, 1, "-999")
-    assert anoean("prepare", training, "--label label --null-values=-999 -o p.h5").returncode == 0
-    for data, marker in ((training, "--null-values=-999"), ("p.h5", "")):
+    assert (
+        anoean("prepare", training, "--label label --null-values=-999,NA -o p.h5").returncode == 0
+    )
+    for data, marker in ((training, "--null-values=-999,NA"), ("p.h5", "")):
         how = settings.replace("--label label", "") if data == "p.h5" else settings
         done = anoean("train --dataset", data, how, marker, "-m m.h5 --force")
         assert done.returncode == 0, done.stderr

@@ -101,6 +101,26 @@ def test_a_frame_a_table_and_an_array_have_the_same_scores(table_model):
         np.testing.assert_array_equal(table_model.anomaly_score(value), expected, err_msg=form)
 
 
+def test_an_array_of_all_columns_of_training_has_the_same_scores(table_model):
+    """Columns behind the last one that is needed are known."""
+    model = replace(table_model, schema=SCHEMA._replace(rest=("const",)))
+    X = frame(seed=1).assign(label="n", unused=0, const=1)
+    expected = table_model.anomaly_score(X)
+    for names in ([*FIELDS, "const"], [f for f in FIELDS if f != "label"]):
+        found = model.anomaly_score(X[[*names]].to_numpy(object))
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(DataError, match="5 columns, which may be size, label, .* or size, kind"):
+        model.anomaly_score(X[[*FIELDS]].to_numpy(object))
+    with pytest.raises(DataError, match="6 columns"):
+        table_model.anomaly_score(X[[*FIELDS, "const"]].to_numpy(object))
+
+
+@pytest.mark.parametrize("X", [frame()["size"], frame().iloc[0]], ids=["column", "row"])
+def test_what_is_no_table_is_refused(table_model, X):
+    with pytest.raises(DataError):
+        table_model.anomaly_score(X)
+
+
 def test_rows_alone_have_the_scores_they_have_together(table_model, image_model):
     for model, X in ((table_model, frame(1)), (image_model, images(40, 1))):
         whole = model.anomaly_score(X)
