@@ -109,7 +109,7 @@ def test_an_array_of_all_columns_of_training_has_the_same_scores(table_model):
     for names in ([*FIELDS, "const"], [f for f in FIELDS if f != "label"]):
         found = model.anomaly_score(X[[*names]].to_numpy(object))
         np.testing.assert_array_equal(found, expected)
-    with pytest.raises(DataError, match="5 columns, which may be size, label, .* or size, kind"):
+    with pytest.raises(DataError, match=r"5 columns, which may be size, label, .* or size, kind"):
         model.anomaly_score(X[[*FIELDS]].to_numpy(object))
     with pytest.raises(DataError, match="6 columns"):
         table_model.anomaly_score(X[[*FIELDS, "const"]].to_numpy(object))
