@@ -93,14 +93,18 @@ def test_of_few_rows_the_offset_is_the_threshold_that_holds_for_new_ones(rows: A
     assert few.score_samples(rows[0][:50]).min() > few.offset_
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_few_normals_of_many_columns_raise_no_more_false_alarms_than_others(seed: int) -> None:
-    """In more dimensions than rows each row lies close to the Gaussian of its own."""
-    rng = np.random.default_rng(seed)
-    normals, new = rng.normal(size=(50, 40)), rng.normal(size=(200, 40))
-    rows = np.concatenate([normals, rng.normal(1, 1, size=(5, 40))])
-    detector = AnoEAN(max_iter=20, random_state=seed).fit(rows, np.repeat([1, -1], [50, 5]))
-    assert (detector.predict(new) == -1).mean() < 0.15
+def test_few_normals_of_many_columns_raise_no_more_false_alarms_than_others() -> None:
+    """In more dimensions than rows each row lies close to the Gaussian of its own. The rate, 1/13,
+    holds on average: one threshold is the largest of twelve references."""
+
+    def flagged(seed: int) -> float:
+        rng = np.random.default_rng(seed)
+        normals, new = rng.normal(size=(50, 40)), rng.normal(size=(200, 40))
+        rows = np.concatenate([normals, rng.normal(1, 1, size=(5, 40))])
+        detector = AnoEAN(max_iter=20, random_state=seed).fit(rows, np.repeat([1, -1], [50, 5]))
+        return float((detector.predict(new) == -1).mean())
+
+    assert np.mean([flagged(seed) for seed in range(3)]) < 1 / 13
 
 
 @pytest.mark.parametrize("equal", [20, 30, 33])

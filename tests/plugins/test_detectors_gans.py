@@ -545,7 +545,7 @@ def test_a_model_with_neither_graph_nor_arrays_is_refused(models, tmp_path):
 
 def test_scores_of_a_wrong_shape_are_blamed_on_the_plugin(models, monkeypatch):
     monkeypatch.setattr(
-        anogan_plugin.Anogan, "restore", lambda self, arrays, spec: lambda rows: rows
+        anogan_plugin.AnoganDetector, "restore", lambda self, arrays, spec: lambda rows: rows
     )
     with pytest.raises(PluginError, match=r"'anogan' gives scores of shape \(64, 6\)"):
         PluginRunner("anogan", {}, TABLE)(np.zeros((3, 6), np.float32))
