@@ -168,9 +168,9 @@ def graph_with_experts(
         encoder: from (n, *shape) rows to (n, d).
         train: what E learned from; without known anomalies there is no forest. Images have no
             forest, and no novelty without a density.
-        selection: whose normals give μ, W, m and τ. The experts on tables
-            learn from them as well, from at most 20,000 of each class, and judge a row by nothing
-            that has learnt from it.
+        selection: whose normals give μ, W, m and τ. The experts on tables learn from these rows
+            as well, from at most 20,000 of each class, and judge a row by nothing that has learnt
+            from it.
         spec: of the rows.
         parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
         rng: of folds, forests and centres.
