@@ -193,24 +193,23 @@ def _reason_to_drop(column: pa.ChunkedArray, positions: NDArray[np.int64]) -> st
         is_index = not missing and _steps_with_rows(column.to_numpy(), positions)
         return COUNTER if is_index else None
     if kind == "numeric":
-        counts = _counts_rows(*_distinct(column, positions), distinct == rows - missing)
+        # A row may be entered twice, or lack its number.
+        if distinct < NEARLY_ALL * rows:
+            return None
+        counts = _counts_rows(*_each_once(column, positions), distinct == rows - missing)
         return COUNTER if counts else None
     if distinct > IDENTIFIER_SHARE * (rows - missing):
         return IDENTIFIER
     return None
 
 
-def _distinct(
+def _each_once(
     column: pa.ChunkedArray, positions: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The values of a column of numbers and where they stand, each value once; none where more
-    than one in a hundred is missing or stands there again, as a row that was entered twice does."""
-    there = column.is_valid().to_numpy()
-    values, at = np.unique(column.drop_null().to_numpy(), return_index=True)
-    if len(values) < NEARLY_ALL * len(column):
-        return np.empty(0), np.empty(0, np.int64)
-    at.sort()
-    return column.drop_null().to_numpy()[at], positions[there][at]
+    """The values of a column of numbers and where they stand, each value where it comes first."""
+    values = column.drop_null().to_numpy()
+    at = np.sort(np.unique(values, return_index=True)[1])
+    return values[at], positions[column.is_valid().to_numpy()][at]
 
 
 def rising_columns(
@@ -277,11 +276,7 @@ def _counts_rows(
         positions: (n,) of the rows in their table, rising.
         all_differ: whether no value was there twice.
     """
-    if (
-        len(values) < 2
-        or not (np.abs(values) < LARGEST_COUNT).all()
-        or (values != np.floor(values)).any()
-    ):
+    if not (np.abs(values) < LARGEST_COUNT).all() or (values != np.floor(values)).any():
         return False
     steps = np.diff(values.astype(np.int64))
     steps //= np.gcd.reduce(steps)  # ids may be given in tens, and times are seconds or minutes

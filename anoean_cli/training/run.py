@@ -104,8 +104,15 @@ def _trained(dataset: Dataset, request: TrainRequest, watcher: Watcher) -> Model
     _tell(watcher, prepared.split.notes[len(split.notes) :])
     if prepared.schema is not None and isinstance(prepared.preprocessor, TablePreprocessor):
         _tell(watcher, told_of_columns(prepared.schema, prepared.preprocessor))
-        learnt = take(dataset, prepared.schema, prepared.split.training)
-        _tell(watcher, told_of_order(learnt, prepared.schema, dataset.vouched))
+        # In no variable, which would keep the rows while the detector learns.
+        _tell(
+            watcher,
+            told_of_order(
+                take(dataset, prepared.schema, prepared.split.training),
+                prepared.schema,
+                dataset.vouched,
+            ),
+        )
     encoder = encoder_of(encoder_name, encoder_parameters, prepared.preprocessor, request)
     config = config_of(dataset, request, prepared.split, detector, parameters, encoder)
     watcher.begin(config)
