@@ -147,6 +147,18 @@ Label = Annotated[
     str | None,
     typer.Option("--label", metavar="COL", help="The label column: name, or position from 1."),
 ]
+Ignore = Annotated[
+    str | None, typer.Option("--ignore", metavar="COLS", help="Columns that are no features.")
+]
+Numeric = Annotated[
+    str | None, typer.Option("--numeric", metavar="COLS", help="Columns to take as numbers.")
+]
+Categorical = Annotated[
+    str | None, typer.Option("--categorical", metavar="COLS", help="Columns to take as categories.")
+]
+Datetime = Annotated[
+    str | None, typer.Option("--datetime", metavar="COLS", help="Columns to take as dates.")
+]
 Normal = Annotated[
     str | None,
     typer.Option("--normal", metavar="V[,V...]", help="The label values that are normal."),

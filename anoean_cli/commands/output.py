@@ -22,7 +22,7 @@ from anoean_cli.storage.remote import is_remote, uploading
 OUR_COLUMNS = ("file", "row", "score", "p_value", "anomaly", "reason")
 ROWS_IN_A_GROUP = 1 << 16
 ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
-NOT_WRITTEN = (".gz", ".bz2", ".xz", ".zst", ".zip", ".json", ".xlsx")
+NOT_WRITTEN = (".tsv", ".gz", ".bz2", ".xz", ".zst", ".zip", ".json", ".xlsx")
 
 
 class Output(Protocol):

@@ -26,9 +26,10 @@ def run(
     ],
     source: options.Source = "auto",
     label: options.Label = None,
-    ignore: Annotated[
-        str | None, typer.Option(metavar="COLS", help="Columns that are no features.")
-    ] = None,
+    ignore: options.Ignore = None,
+    numeric: options.Numeric = None,
+    categorical: options.Categorical = None,
+    datetime: options.Datetime = None,
     dates: options.Dates = None,
     schema: options.Schema = None,
     dry_run: Annotated[
@@ -66,7 +67,7 @@ def run(
     from anoean_cli.storage.atomic import make_folder
     from anoean_cli.storage.prepared import in_cache, write_prepared
 
-    table_options = table.options(label, ignore, dates=dates)
+    table_options = table.options(label, ignore, numeric, categorical, datetime, dates)
     check_table_options(dataset, source, table_options)
     check_image_size(dataset, source, image_size)
     drawing = drawing_for(max_rows, dataset, source, seed=0)

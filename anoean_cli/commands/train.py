@@ -40,18 +40,10 @@ class DataFlags:
     source: options.Source = "auto"
     normal: options.Normal = None
     label: options.Label = None
-    ignore: Annotated[
-        str | None, typer.Option(metavar="COLS", help="Columns that are no features.")
-    ] = None
-    numeric: Annotated[
-        str | None, typer.Option(metavar="COLS", help="Columns to take as numbers.")
-    ] = None
-    categorical: Annotated[
-        str | None, typer.Option(metavar="COLS", help="Columns to take as categories.")
-    ] = None
-    datetime: Annotated[
-        str | None, typer.Option(metavar="COLS", help="Columns to take as dates.")
-    ] = None
+    ignore: options.Ignore = None
+    numeric: options.Numeric = None
+    categorical: options.Categorical = None
+    datetime: options.Datetime = None
     dates: options.Dates = None
     schema: options.Schema = None
     image_size: options.ImageSize = None

@@ -278,7 +278,7 @@ def test_a_pixel_is_a_byte(anoean: Run, images: Path, value: str) -> None:
 # --------------------------------------------------------------------------- output
 
 
-@pytest.mark.parametrize("name", ["o.csv.gz", "o.json"])
+@pytest.mark.parametrize("name", ["o.csv.gz", "o.json", "o.tsv"])
 def test_no_ending_promises_another_format(anoean: Run, name: str) -> None:
     found = anoean("score fresh.csv --out", name)
     assert (found.returncode, found.stdout) == (2, "")

@@ -315,6 +315,18 @@ def test_prepared_data_trains_to_the_same_scores(anoean: Run, table: Path, table
     assert "--force" in refused.error
 
 
+def test_prepare_takes_kinds_of_columns_as_train_does(anoean: Run) -> None:
+    rows = "".join(f"{n % 7},{n * n % 11},2026-01-0{n % 9 + 1}\n" for n in range(60))
+    Path("t.csv").write_text("zip,size,day\n" + rows)
+    kinds = "--categorical zip,day --numeric size"
+    assert anoean("prepare t.csv --out t.h5", kinds).returncode == 0
+    found = json.loads(anoean("info t.h5 --json").stdout)["features"]
+    assert found == [["zip", "categorical"], ["size", "numeric"], ["day", "categorical"]]
+    refused = anoean("prepare t.csv --out u.h5 --datetime size")
+    assert refused.returncode == 3
+    assert "size" in refused.error
+
+
 def test_prepare_goes_to_the_cache_that_train_takes(anoean: Run) -> None:
     found = anoean("prepare", "toy")
     assert found.returncode == 0, found.stderr
