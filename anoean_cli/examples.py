@@ -63,6 +63,11 @@ def differ(rows: FloatRows) -> bool:
     return bool((rows != rows[:1]).any())
 
 
+def rows_at(examples: Any, positions: NDArray[Any]) -> Any:
+    """Some of an Arrow table's rows, or of images."""
+    return examples[positions] if isinstance(examples, np.ndarray) else examples.take(positions)
+
+
 @dataclass(frozen=True)
 class TableOptions:
     """How a text table is to be read; ``None`` means "find out".

@@ -120,8 +120,10 @@ def _observed(
 
     Labels are those of the column that is named, or of the model's where the file has it; without
     any all rows are normal, or of a mixture nothing is known. Rows without a label among others
-    are what they were in training.
+    are what they were in training. What normals lack is usual from then on, not what anomalies do.
     """
+    from collections import defaultdict
+
     import numpy as np
 
     from anoean_cli.commands.loading import are_of_training, origin_of
@@ -129,6 +131,7 @@ def _observed(
     from anoean_cli.data.labels import as_trained
     from anoean_cli.data.preprocessing import Census
     from anoean_cli.data.text import nulls_of
+    from anoean_cli.examples import rows_at
     from anoean_cli.inference.recalibration import Observed
 
     is_labelled = label is not None or normal is not None
@@ -138,19 +141,27 @@ def _observed(
         seek_labels=not is_mixture,
         label_ending=model.config["dataset"].get("label_ending", ""),
     )
-    census = Census()
+    censuses: defaultdict[str, Census] = defaultdict(Census)
     outputs = []
     labels: list[str] = []
     for piece in pieces(data, model.expected, reading):
-        outputs.append(model.score(piece.examples, census).output)
-        labels += piece.labels or []
+        outputs.append(model.score(piece.examples).output)
+        own = piece.labels or [""] * len(piece.examples)
+        for label in dict.fromkeys(own):
+            of_label = rows_at(piece.examples, np.flatnonzero(np.array(own) == label))
+            for _ in model.preprocessed(of_label, censuses[label]):
+                pass  # counted
+        labels += own
     output = np.concatenate(outputs)
     are_new = not are_of_training(origin_of(data)["files"], model.config)
     if not is_labelled and not any(labels):
-        return Observed(output, None, data, are_new, census)
+        return Observed(output, None, data, are_new, censuses[""])
     nulls = nulls_of(reading.options)
     is_anomaly, known = as_trained(normal, model.config, labels, data, nulls, console.warn)
-    return Observed(output[known], is_anomaly[known], data, are_new, census)
+    usual = Census()
+    for label in np.unique(np.array(labels)[known & ~is_anomaly]).tolist():
+        usual.merge(censuses[label])
+    return Observed(output[known], is_anomaly[known], data, are_new, usual)
 
 
 def _described(observed: Observed) -> str:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -37,7 +38,7 @@ from anoean_cli.inference.explanation import Explainer
 from anoean_cli.inference.model import Model
 from anoean_cli.storage.atomic import make_folder
 from anoean_cli.storage.hdf5 import is_hdf5
-from anoean_cli.storage.remote import is_remote
+from anoean_cli.storage.remote import is_remote, is_there, remove
 from anoean_cli.storage.typed_json import check_json
 from anoean_cli.wording import counted
 
@@ -135,7 +136,7 @@ def score_parts(
         )
     )
     parts = whole if model.schema is None else list(cut(whole, how, size))
-    known = _kept(f"{place}/{MANIFEST}", about, folder, force)
+    before, known = _kept(f"{place}/{MANIFEST}", about, folder, force)
     known = {name: e for name, e in known.items() if Incoming.beside(model).can_merge(e["seen"])}
     entries = {part.name: known[part.name] for part in parts if _is_finished(part, place, known)}
     missing = [part for part in parts if part.name not in entries]
@@ -147,6 +148,9 @@ def score_parts(
         console.note(
             f"{len(entries)} of {len(parts)}: {entry['source']}, {counted(entry['rows'], 'row')}"
         )
+    for name in _superseded(before, whole, parts):
+        if is_there(f"{place}/{name}"):
+            remove(f"{place}/{name}")
     return _together([entries[part.name] for part in parts], model)
 
 
@@ -232,6 +236,15 @@ def cut(parts: Sequence[Part], how: How, size: int) -> Iterator[Part]:
             yield part
 
 
+def _superseded(before: Iterable[str], whole: Sequence[Part], parts: Sequence[Part]) -> list[str]:
+    """Those names of parts of before that are of an input of now and no part of it any more: who
+    reads all of the folder would have its rows twice."""
+    stems = [re.escape(Path(part.name).stem) for part in whole]
+    of_these = re.compile(rf"(?:{'|'.join(stems)})(?:-\d{{5}})?\.(?:csv|jsonl|parquet)")
+    now = {part.name for part in parts}
+    return [name for name in before if name not in now and of_these.fullmatch(name)]
+
+
 def _is_finished(part: Part, folder: str, known: Mapping[str, Entry]) -> bool:
     """Whether a part is there, whole, of the input as it is now."""
     entry = known.get(part.name)
@@ -248,22 +261,31 @@ def _is_finished(part: Part, folder: str, known: Mapping[str, Entry]) -> bool:
 # --------------------------------------------------------------------------- the manifest
 
 
-def _kept(place: str, about: dict[str, Any], folder: str, force: bool) -> dict[str, Entry]:
-    """What the manifest says of parts by the same model and options."""
+def _kept(
+    place: str, about: dict[str, Any], folder: str, force: bool
+) -> tuple[list[str], dict[str, Entry]]:
+    """The parts that the manifest names, and what it says of those by the same model and options.
+
+    Raises:
+        DataError: it cannot be read.
+        OutputError: the parts are others, and not to be replaced.
+    """
+    if not is_there(place):
+        return [], {}
     try:
         with open_raw(place) as stream:
             before = json.loads(stream.read())
         parts = before.pop("parts")
         check_json(parts, list[Entry], "parts")
         entries = {entry["part"]: entry for entry in parts}
-    except DataError:  # there is none yet
-        return {}
+    except DataError:
+        raise
     except (FileFormatError, ValueError, KeyError, TypeError, AttributeError):
         before, entries = None, {}
     if before == about:
-        return entries
+        return list(entries), entries
     if force:
-        return {}
+        return list(entries), {}
     raise OutputError(
         f"cannot write {folder}: it holds parts by another model or other options; "
         "name another --out, or give --force to replace them"

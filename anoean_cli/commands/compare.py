@@ -217,7 +217,9 @@ def requests_of(
         has_dimension = plugin.uses_encoder or "latent_dim" in of_detector
         options_taken |= {"--encoder"} if plugin.uses_encoder else set()
         options_taken |= {"--latent-dim"} if has_dimension else set()
-        known = of_detector | of_encoder | {f"encoder.{each}" for each in of_encoder}
+        known = of_detector | of_encoder
+        known |= {f"detector.{each}" for each in of_detector}
+        known |= {f"encoder.{each}" for each in of_encoder}
         own = {}
         for key, value in settings.items():
             short = key.removeprefix(f"{name}.")  # knn.n_neighbors is for knn alone
@@ -265,11 +267,17 @@ def _usable_folder(folder: Path, about: Mapping[str, Any], force: bool) -> None:
         before = json.loads((folder / FILES[0]).read_text(encoding="utf-8"))["about"]
     except (OSError, ValueError, KeyError, TypeError):
         return
-    if before != json.loads(json.dumps(about)) and not force:
+    if _essential(before) != _essential(json.loads(json.dumps(about))) and not force:
         raise OutputError(
             f"{folder} holds a comparison on other data or another split; "
             "name another --out, or give --force to replace its results"
         )
+
+
+def _essential(about: Mapping[str, Any]) -> dict[str, Any]:
+    from anoean_cli.data.content import without_places
+
+    return {**about, "dataset": without_places(about["dataset"])}
 
 
 # --------------------------------------------------------------------------- running

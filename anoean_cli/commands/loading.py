@@ -33,6 +33,7 @@ from anoean_cli.interfaces import (
 from anoean_cli.parameters import positive
 from anoean_cli.storage import prepared
 from anoean_cli.storage.hdf5 import is_hdf5
+from anoean_cli.storage.remote import is_remote
 from anoean_cli.storage.typed_json import check_json
 
 MOST_ROWS = 1_000_000  # of a text table, unless the user says otherwise
@@ -293,8 +294,9 @@ def origin_of(data: str) -> Mapping[str, Any]:
         return {**about, "files": _checksums(about)}
     if path.is_dir():
         return {"source": "file", "files": digest_of_images(path, image_files(path))}
-    # A pipe cannot be read twice.
-    return {"source": "file", "files": {path.name: digest_of(path)} if path.is_file() else {}}
+    if not is_remote(data) and not path.is_file():  # a pipe cannot be read twice
+        return {"source": "file", "files": {}}
+    return {"source": "file", "files": {path.name: digest_of(data)}}
 
 
 def are_of_training(files: Mapping[str, str], config: Mapping[str, Any]) -> bool:

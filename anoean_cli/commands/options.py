@@ -262,13 +262,9 @@ class TableFlags:
             if null_values is None
             else dict.fromkeys(["", *null_values.split(",")])
         )
-        delimiter = {"\\t": "\t", "tab": "\t"}.get(self.delimiter or "", self.delimiter)
-        for name, mark in (("--delimiter", delimiter), ("--decimal", decimal)):
-            if mark is not None and len(mark) != 1:
-                raise UsageError(f"{name} is {mark!r}; one character is needed")
         return TableOptions(
             header=None if self.header is None else self.header == "yes",
-            delimiter=delimiter,
+            delimiter=self.delimiter,
             decimal=decimal,
             encoding=encoding,
             null_values=None if nulls is None else tuple(nulls),

@@ -1,14 +1,10 @@
-"""What a file holds, whether it is packed with gzip or not; and what a data set holds."""
+"""Digests of what a file holds, packed or not, and of what a data set holds."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import json
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,42 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli.data.dates import in_microseconds
-from anoean_cli.errors import DataError
+from anoean_cli.data.streams import CHUNK, open_content
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from anoean_cli.interfaces import Dataset
 
-CHUNK = 1 << 20
 # Of SplitMix64 (Steele, Lea and Flood, 2014, Fast splittable pseudorandom number generators)
 MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
 
-@contextmanager
-def open_content(path: Path) -> Iterator[io.BufferedIOBase]:
-    """Open a file for reading, decompressed if its first bytes say that it is gzip.
-
-    Raises:
-        DataError: the file cannot be read, or proves to be damaged while it is read.
-    """
-    try:
-        with open(path, "rb") as file:
-            is_gzip = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            if not is_gzip:
-                yield file
-                return
-            with gzip.GzipFile(fileobj=file) as stream:
-                yield stream
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: damaged gzip file ({error})") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of the uncompressed content of a file.
+def digest_of(path: Path | str) -> str:
+    """Return the SHA-256 of the uncompressed content of a file or an object in a store.
 
     Raises:
         DataError: it cannot be read.
@@ -79,6 +52,14 @@ def digest_of_rows(dataset: Dataset) -> str:
             _add_column(digest, column)
     _add_column(digest, pa.chunked_array([pa.array(dataset.labels, pa.string())]))
     return digest.hexdigest()
+
+
+def without_places(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells data apart in a provenance: checksums and how it was read, not where it was found,
+    nor which of the files are for a test."""
+    apart = {k: v for k, v in provenance.items() if k not in ("source", "test_files", "reload")}
+    again = provenance.get("reload", {})
+    return {**apart, "reload": {k: v for k, v in again.items() if k != "source"}}
 
 
 def row_hashes(examples: NDArray[Any] | pa.Table) -> NDArray[np.uint64]:

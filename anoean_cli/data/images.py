@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.data.content import CHUNK, digest_of, open_content
+from anoean_cli.data.content import digest_of
+from anoean_cli.data.streams import CHUNK, open_content
 from anoean_cli.errors import DataError
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from anoean_cli.data.content import CHUNK, digest_of
+from anoean_cli.data.content import digest_of
+from anoean_cli.data.streams import CHUNK
 from anoean_cli.errors import DataError, DatasetUnavailableError
 from anoean_cli.interfaces import Json, LoadRequest
 

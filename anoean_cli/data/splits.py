@@ -10,19 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli.choices import Scheme, Unlabelled
+from anoean_cli.data.content import row_hashes
 from anoean_cli.data.labels import among, label_list, require, spelled
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import Apportionment, Dataset
 from anoean_cli.wording import counted
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 Positions = NDArray[np.int64]
 
@@ -180,7 +181,7 @@ def _pools(
     multiplicity = None
     distinct = request.apportionment.distinct
     if distinct or in_test is not None:
-        groups = equal_rows(dataset.examples)
+        groups = row_hashes(dataset.examples)
         if distinct:
             multiplicity = np.zeros(len(anomalous), np.int64)
             in_train = _distinct(dataset, groups, in_train, anomalous, multiplicity, notes)
@@ -197,7 +198,7 @@ def _pools(
 
 def _without_copies(
     dataset: Dataset,
-    groups: Positions,
+    groups: NDArray[np.uint64],
     in_train: NDArray[np.bool_],
     in_test: NDArray[np.bool_],
     notes: list[str],
@@ -214,7 +215,7 @@ def _without_copies(
 
 def _distinct(
     dataset: Dataset,
-    groups: Positions,
+    groups: NDArray[np.uint64],
     mask: NDArray[np.bool_],
     anomalous: NDArray[np.bool_],
     multiplicity: Positions,
@@ -236,21 +237,6 @@ def _distinct(
     result = np.zeros_like(mask)
     result[kept] = True
     return result
-
-
-def equal_rows(examples: NDArray[Any] | pa.Table) -> Positions:
-    """(n,) a number for each row, the same for rows that are equal in every column."""
-    if isinstance(examples, np.ndarray):
-        flat = np.ascontiguousarray(examples.reshape(len(examples), -1))
-        whole = flat.view(np.dtype((np.void, flat.shape[1] * flat.itemsize))).ravel()
-        return np.unique(whole, return_inverse=True)[1].astype(np.int64)
-    groups = np.zeros(len(examples), np.int64)
-    for column in examples.columns:
-        codes = column.combine_chunks().dictionary_encode(null_encoding="encode")
-        index = codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-        # Renumbering after each column keeps the product of two counts far below 2^63.
-        groups = np.unique(groups * len(codes.dictionary) + index, return_inverse=True)[1]
-    return groups.astype(np.int64)
 
 
 # --------------------------------------------------------------------------- which types are seen
@@ -309,7 +295,7 @@ def _assign(
         train_size = min(sizes.train_size or len(normals), len(normals))
         if sizes.train_size is not None and train_size < sizes.train_size:
             notes.append(f"{sizes.train_size:,} normals were asked for, {train_size:,} are there")
-        test = _publisher_test(test_pool, sizes.test_size, rng)
+        test = _publisher_test(test_pool, sizes.test_size, rng, notes)
     else:
         train_size, test_normals, test_anomalies = _shrunk(
             sizes, len(normals), len(anomalies), notes
@@ -339,27 +325,37 @@ def _assign(
     }
 
 
-def _publisher_test(pool: _Pool, size: float, rng: np.random.Generator) -> Positions:
-    everything = np.concatenate([pool.normals, pool.anomalies])
+def _publisher_test(
+    pool: _Pool, size: float, rng: np.random.Generator, notes: list[str]
+) -> Positions:
     if size == 0:  # "none set aside" of the drawn scheme: here the partition is the test
-        return everything
-    if size >= 1:
-        return rng.permutation(everything)[: int(size)]
-    classes = (rng.permutation(rows) for rows in (pool.normals, pool.anomalies))
-    return np.concatenate([rows[: max(1, round(size * len(rows)))] for rows in classes])
+        return np.concatenate([pool.normals, pool.anomalies])
+    classes = [rng.permutation(rows) for rows in (pool.normals, pool.anomalies)]
+    wanted = [max(1, count) for count in _test_sizes(size, *map(len, classes))]
+    found = [rows[:count] for rows, count in zip(classes, wanted, strict=True)]
+    for what, count, rows in zip(("normals", "anomalies"), wanted, found, strict=True):
+        if len(rows) < count:
+            notes.append(f"{count:,} test {what} were asked for, {len(rows):,} are there")
+    return np.concatenate(found)
+
+
+def _test_sizes(size: float, normals: int, anomalies: int) -> tuple[int, int]:
+    """The normals and anomalies that a test is to have: a share of each, or so many of both."""
+    if size < 1:
+        return round(size * normals), round(size * anomalies)
+    of_normals = round(NORMAL_SHARE_OF_TEST * size)
+    return of_normals, round(size) - of_normals
 
 
 def _shrunk(
     sizes: Apportionment, normals: int, anomalies: int, notes: list[str]
 ) -> tuple[int, int, int]:
     """Training normals, test normals and test anomalies, where need be shrunk to what is there."""
-    if 0 < sizes.test_size < 1:
-        test_normals = round(sizes.test_size * normals)
-        test_anomalies = round(sizes.test_size * anomalies)
-    else:
-        test_normals = round(NORMAL_SHARE_OF_TEST * sizes.test_size)
-        test_anomalies = round(sizes.test_size) - test_normals
-    if test_anomalies > anomalies // 2:
+    test_normals, test_anomalies = _test_sizes(sizes.test_size, normals, anomalies)
+    if test_anomalies and anomalies < 2:
+        notes.append(f"{counted(anomalies, 'anomaly')} can be in no test: it is of normals alone")
+        test_anomalies = 0
+    elif test_anomalies > anomalies // 2:
         # At least half of the anomalies stay for training; the normals keep their proportion.
         factor = (anomalies // 2) / test_anomalies
         notes.append(

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
-import pyarrow as pa
-
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.storage.remote import is_remote, not_there, open_remote
 
@@ -23,6 +21,7 @@ Read: TypeAlias = Callable[[int], bytes]
 PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_PACKED = (_GZIP, _ZSTD)
 _IMAGES = (
     "images are read by the names of files (.png, .jpg and others) or of their folder; only tables "
     "are read from a pipe, such as ones of pixel values"
@@ -42,15 +41,25 @@ _HEAD = 10  # bytes, the longest of these
 _UTF8_BOM = codecs.BOM_UTF8
 _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HEAD_BYTES = 1 << 16
-_CHUNK = 1 << 20
+CHUNK = 1 << 20
 
 
-def open_bytes(path: Path | str) -> BinaryIO:
+def open_content(path: Path | str) -> BinaryIO:
     """Open a file for reading, decompressed if it is gzip or zstd by its first bytes.
 
     Raises:
         DataError: there is no such file or it may not be read; while reading, that its
             compression is damaged or cut short.
+    """
+    head, stream = peeked(open_raw(path), owned=True)
+    return _unpacked(head, stream, str(path))
+
+
+def open_bytes(path: Path | str) -> BinaryIO:
+    """Open a text for reading as :func:`open_content` does.
+
+    Raises:
+        DataError: as there; the content is of a known kind that is not text.
     """
     head, stream = peeked(open_raw(path), owned=True)
     return decompressed(head, stream, str(path))
@@ -93,7 +102,7 @@ def is_plain_text(head: bytes, encoding: str) -> bool:
     Raises:
         UsageError: the encoding is unknown.
     """
-    return not head.startswith((_GZIP, _ZSTD)) and _is_utf8(_codec(encoding))
+    return not head.startswith(_PACKED) and _is_utf8(_codec(encoding))
 
 
 def sha256_of(path: Path | str) -> str:
@@ -104,7 +113,7 @@ def sha256_of(path: Path | str) -> str:
     """
     digest = hashlib.sha256()
     with open_raw(path) as stream:
-        while chunk := stream.read(_CHUNK):
+        while chunk := stream.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
 
@@ -119,24 +128,30 @@ def peeked(stream: BinaryIO, owned: bool = False) -> tuple[bytes, BinaryIO]:
 
 
 def decompressed(head: bytes, stream: BinaryIO, name: str) -> BinaryIO:
-    """Return the content of a stream that begins with ``head``.
+    """Return the content of a stream of text that begins with ``head``.
 
     Raises:
         DataError: the content is of a known kind that is not text, or its compression is
             damaged; while reading, that it cannot be read or decompressed.
     """
-    inner: Any = stream
-    if head.startswith(_GZIP):
-        inner = gzip.GzipFile(fileobj=stream)
-    elif head.startswith(_ZSTD):
-        inner = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
-    content = io.BufferedReader(_Guarded(inner, stream, name))
+    content = _unpacked(head, stream, name)
     try:
-        _check_is_text(head if inner is stream else content.peek(_HEAD), name)
+        _check_is_text(content.peek(_HEAD) if head.startswith(_PACKED) else head, name)
     except DataError:
         content.close()
         raise
     return content
+
+
+def _unpacked(head: bytes, stream: BinaryIO, name: str) -> io.BufferedReader:
+    inner: Any = stream
+    if head.startswith(_GZIP):
+        inner = gzip.GzipFile(fileobj=stream)
+    elif head.startswith(_ZSTD):
+        import pyarrow as pa
+
+        inner = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
+    return io.BufferedReader(_Guarded(inner, stream, name))
 
 
 def _check_is_text(head: bytes, name: str) -> None:
@@ -265,7 +280,7 @@ class _Guarded(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         try:
             part = self._inner.read(len(buffer))
-        except (EOFError, zlib.error, OSError, pa.ArrowException) as error:
+        except (EOFError, zlib.error, OSError, ValueError) as error:  # Arrow's are among these
             raise DataError(self._failure(error)) from error
         buffer[: len(part)] = part
         return len(part)

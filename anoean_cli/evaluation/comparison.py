@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from anoean_cli import registry
+from anoean_cli.data.content import without_places
 from anoean_cli.errors import AnoeanError, OutputError, in_one_line
 from anoean_cli.evaluation.metrics import nadeau_bengio
 from anoean_cli.evaluation.report import numbers
@@ -145,7 +146,7 @@ class CellStore:
         self._kind = dataset.kind
         self._about = {
             "dataset": dataset.name,
-            "provenance": dataset.provenance,
+            "provenance": without_places(dataset.provenance),
             "anoean": version("anoean"),
             "edition": EDITION,
         }

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from anoean_cli.data.inputs import Piece
 from anoean_cli.evaluation.run import Labelled, rows_set_aside
+from anoean_cli.examples import rows_at
 from anoean_cli.inference.model import Model
 from anoean_cli.interfaces import Dataset
 from anoean_cli.training.preparation import take
@@ -52,14 +53,9 @@ def of_pieces(read: Callable[[], Iterable[Piece]], labelled: Labelled) -> Exampl
             stop = start + len(piece.rows)
             first, last = np.searchsorted(wanted, [start, stop])
             if first < last:
-                yield at[first:last], among(piece.examples, wanted[first:last] - start)
+                yield at[first:last], rows_at(piece.examples, wanted[first:last] - start)
             start = stop
             if last == len(wanted):
                 break
 
     return fetch
-
-
-def among(examples: Any, positions: NDArray[Any]) -> Any:
-    """Some of an Arrow table's rows, or of images."""
-    return examples[positions] if isinstance(examples, np.ndarray) else examples.take(positions)

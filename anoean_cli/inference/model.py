@@ -44,7 +44,8 @@ class KeptRows(NamedTuple):
         output: (n, d) embeddings, or (n, 1) raw scores of a detector that has none.
         labels: (n,) labels of the dataset.
         is_anomaly: (n,) bool.
-        rows: (n,) positions in the dataset.
+        rows: (n,) positions in the dataset; where it was calibrated anew, among the normals of that
+            file, of which all labels are "normal".
     """
 
     output: NDArray[np.float32]

@@ -80,7 +80,7 @@ class Observed:
         is_anomaly: (n,) bool, or None where nothing is known of the rows.
         source: where the rows come from.
         are_new: whether the model did not learn from them.
-        census: what their columns lacked and had anew, which is no surprise from then on.
+        census: what the columns of normals lacked and had anew, which is no surprise from then on.
     """
 
     output: NDArray[np.float32]
@@ -131,7 +131,8 @@ def recalibrated(
 
     The normals among the rows are split in halves at random (seed 0): one gives μ and Σ, the
     other the references, so that p-values are exactly valid for rows like them, if these are new
-    to the model. A contamination is read off the rows as they are; the references then stay.
+    to the model. Of a detector that gives scores, which needs no μ and Σ, all are references. A
+    contamination is read off the rows as they are; the references then stay.
 
     Without a rule, new references get the threshold by the rule that the model had, as far as it
     can do without the rows that it came from; else by the default rate.
@@ -225,41 +226,47 @@ def _from_rows(
     flags = observed.is_anomaly
     normals = observed.output if flags is None else observed.output[~flags]
     if len(normals) < FEWEST_NORMALS:
+        enough = 99 if model.gaussian is None else 198
         raise DataError(
             f"{counted(len(normals), 'normal row')}: too few to calibrate with; "
-            f"at least {FEWEST_NORMALS} are needed, and 198 for a rate of 1 %"
+            f"at least {FEWEST_NORMALS} are needed, and {enough} for a rate of 1 %"
         )
-    order = np.random.default_rng(0).permutation(len(normals))
-    halves = {"selection": order[: len(order) // 2], "calibration": order[len(order) // 2 :]}
+    parts = _parted(len(normals), in_halves=model.gaussian is not None)
     gaussian, about = None, {}
     if model.gaussian is not None:
-        chosen = normals[halves["selection"]]
+        chosen = normals[parts["selection"]]
         wanted = model.calibration.rule.get("covariance", DEFAULT_COVARIANCE)
         about = {"covariance": covariance or fitting_estimator(chosen, wanted)}
         try:
             gaussian = Gaussian.from_embeddings(chosen, about["covariance"])
         except TrainingError as error:  # the encoder is what it was: the rows are to blame
             raise _too_alike(normals, observed.source) from error
-    reference = np.sort(raw_scores(normals[halves["calibration"]], gaussian))
+    reference = np.sort(raw_scores(normals[parts["calibration"]], gaussian))
     rule = _or_before(rule, model.calibration, len(reference), observed.are_new, warn)
     calibration = replace(model.calibration, reference=reference, exact=observed.are_new)
     model = _replaced(model, calibration, gaussian)
     if observed.census is not None:
         model = replace(model, preprocessor=model.preprocessor.expecting(observed.census))
-    sizes = {role: len(rows) for role, rows in halves.items()}
+    sizes = {role: len(rows) for role, rows in parts.items()}
     model = replace(
         model,
-        kept={role: _kept(normals, rows) for role, rows in halves.items()},
+        kept={role: _kept(normals, rows) for role, rows in parts.items()},
         config={**model.config, "recalibration": {"data": Path(observed.source).name, **sizes}},
     )
     if not rule.maximize_f1:
         return _with_threshold(model, rule, about)
     assert flags is not None
-    anomalous = raw_scores(observed.output[flags], gaussian)
-    scores = np.concatenate([reference, anomalous])
-    threshold = threshold_for_f1(scores, np.repeat([False, True], [len(reference), len(anomalous)]))
-    note = {"rule": "f1", "rows": len(scores), **about}
+    # Of all rows: with half of the normals anomalies would look twice as frequent as they are.
+    threshold = threshold_for_f1(raw_scores(observed.output, gaussian), flags)
+    note = {"rule": "f1", "rows": len(flags), **about}
     return _replaced(model, replace(model.calibration, threshold=threshold, rule=note), gaussian)
+
+
+def _parted(count: int, in_halves: bool) -> dict[str, NDArray[np.int64]]:
+    """The rows of each role, drawn at random; all calibrate where none has to be selected by."""
+    order = np.random.default_rng(0).permutation(count)
+    half = count // 2 if in_halves else 0
+    return {"selection": order[:half], "calibration": order[half:]}
 
 
 def _too_alike(normals: NDArray[np.float32], source: str) -> DataError:

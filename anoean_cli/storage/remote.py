@@ -73,6 +73,25 @@ def size_of_remote(url: str) -> int:
         return int(about.size)
 
 
+def is_there(name: str) -> bool:
+    """Whether there is such a file or object. Raises DataError where the store cannot be asked."""
+    if not is_remote(name):
+        return os.path.lexists(name)
+    with _telling(DataError, f"{name}: "):
+        files, path = _located(name)
+        return bool(files.get_file_info(path).is_file)
+
+
+def remove(name: str) -> None:
+    """Remove a file or an object. Raises OutputError where that cannot be."""
+    with _telling(OutputError, f"cannot remove {name}: "):
+        if not is_remote(name):
+            os.unlink(name)
+            return
+        files, path = _located(name)
+        files.delete_file(path)
+
+
 def check_remote(url: str, *, force: bool) -> None:
     """Refuse an output that could not be written at the end, before any work starts.
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from anoean_cli.data.content import digest_of_rows
+from anoean_cli.data.content import digest_of_rows, without_places
 from anoean_cli.data.splits import Split
 from anoean_cli.inference.contents import ROLES
 from anoean_cli.interfaces import Dataset, DetectorPlugin, Encoder
@@ -77,8 +77,7 @@ def differing(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
 def _essential(config: Mapping[str, Any]) -> dict[str, Any]:
     """Each parameter by a key of its own, and without where the data was found, what it is being
     said by its checksums, and what was told of it, in words that may change."""
-    data = {k: v for k, v in config["dataset"].items() if k not in ("source", "test_files")}
-    essential = {**config, "dataset": data}
+    essential = {**config, "dataset": without_places(config["dataset"])}
     essential.pop("notes", None)
     for owner in ("detector", "encoder"):
         part = dict(config.get(owner) or {})

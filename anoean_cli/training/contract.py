@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.choices import COVARIANCES
+from anoean_cli.choices import COVARIANCES, Output
 from anoean_cli.errors import FileFormatError, PluginError
 from anoean_cli.inference.runner import GraphRunner
 from anoean_cli.interfaces import Fitted, FloatRows
 from anoean_cli.parameters import is_json
 from anoean_cli.storage.values import storable
 
-OUTPUTS = ("embedding", "score")
+OUTPUTS = get_args(Output)
 # Last bits may differ by where a row stands, on processors whose kernels the suite never ran on;
 # what the other rows are must make no difference at all.
 NEGLIGIBLE = 1e-4

@@ -12,6 +12,7 @@ from anoean_cli.data.fitting import fit_table
 from anoean_cli.data.preprocessing import ImagePreprocessor, Preprocessor
 from anoean_cli.data.schema import TableSchema, infer_schema
 from anoean_cli.data.splits import Split
+from anoean_cli.examples import rows_at
 from anoean_cli.interfaces import Dataset, DetectorPlugin, Rows
 from anoean_cli.training.mislabelled import is_asked_for, without_doubtful
 from anoean_cli.training.settings import AUTO_INPUTS
@@ -97,6 +98,5 @@ def uses_selection(detector: DetectorPlugin) -> bool:
 
 def take(dataset: Dataset, schema: TableSchema | None, rows: NDArray[np.int64]) -> Any:
     """The examples at those positions, of the schema's columns."""
-    if schema is None:
-        return dataset.examples[rows]
-    return dataset.examples.select(list(schema.columns)).take(rows)
+    examples = dataset.examples if schema is None else dataset.examples.select([*schema.columns])
+    return rows_at(examples, rows)

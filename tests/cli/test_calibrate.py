@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from anoean_cli.commands.loading import load_dataset
@@ -204,6 +205,32 @@ def test_a_label_that_stands_where_a_feature_should_is_refused(anoean: Run, fres
             found = anoean(command, "--data", file, "--label", label)
             assert found.returncode == 3
             assert "'size', a feature of the model" in found.error
+
+
+@pytest.mark.parametrize("packed", ["gzip", "zstd"])
+def test_a_packed_file_is_known_again(anoean: Run, fresh: Path, packed: str) -> None:
+    ending = {"gzip": "gz", "zstd": "zst"}[packed]
+    rows = fresh.read_bytes()
+    with pa.CompressedOutputStream(f"t.csv.{ending}", packed) as stream:
+        stream.write(rows)
+    trained = anoean(
+        "train --label label --normal ok --model own.h5 --detector knn --dataset", f"t.csv.{ending}"
+    )
+    assert trained.returncode == 0, trained.stderr
+    for file in (f"t.csv.{ending}", fresh):
+        for command in ("calibrate --model own.h5 --out c.h5 --force", "evaluate --model own.h5"):
+            assert "learned from this file" in anoean(command, "--data", file).stderr
+
+
+def test_what_anomalies_lack_is_not_usual_from_then_on(anoean: Run) -> None:
+    rows = table_rows(800, seed=5)
+    lacking = [row if row[-1] == "ok" else ["", "", *row[2:]] for row in rows]
+    write_csv(Path("mixed.csv"), lacking)
+    assert anoean("calibrate --data mixed.csv").returncode == 0
+    write_csv(Path("later.csv"), [["", "", *row[2:]] for row in rows])
+    missing = np.mean([row[1] == "" for row in rows if row[-1] == "ok"])
+    told = f"column 'size': 800 of 800 values are missing, where {missing:.2%} were expected"
+    assert told in anoean("score later.csv").stderr
 
 
 def test_rows_that_the_model_learned_from_make_p_values_approximate(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from .conftest import COMMAND, Run, environment, words
+from .conftest import COMMAND, Run, environment, table_rows, words, write_csv
 
 WHOLE = "compare --dataset toy --epochs 2 --set width=0.1 --out found"
 TOY = f"{WHOLE} --set forest=0 --set distillation=0 --set members=1"
@@ -126,6 +126,18 @@ def test_processes_give_the_same_as_one(anoean: Run):
     assert [(r["detector"], r["seed"], r["digest"]) for r in one] == [
         (r["detector"], r["seed"], r["digest"]) for r in two
     ]
+
+
+def test_cells_are_found_again_under_another_spelling_of_the_data(anoean: Run, tmp_path: Path):
+    write_csv(Path("t.csv"), table_rows(200, seed=3))
+    command = (
+        "compare --label label --normal ok --detectors knn --seeds 1 --set detector.n_neighbors=3"
+    )
+    first = anoean(command, "--dataset t.csv")
+    assert first.returncode == 0, first.stderr
+    again = anoean(command, "--dataset", tmp_path / "t.csv")
+    assert again.returncode == 0, again.stderr
+    assert "1 of 1 cells were finished before" in again.stderr
 
 
 def test_a_failing_detector_is_a_row_and_stops_nothing(anoean: Run, third_party: dict[str, str]):

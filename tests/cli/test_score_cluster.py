@@ -77,6 +77,14 @@ def test_parts_hold_what_one_machine_says_and_a_rerun_does_only_what_is_missing(
     sources = [f"in/{path.name}" for path in inputs]
     assert rows_in_parts() == anoean("score --keep id", *sources).rows
 
+    Path("out/manifest.json").rename("manifest.json")
+    Path("out/manifest.json").mkdir()
+    unread = anoean(command)
+    assert unread.returncode == 3
+    assert "manifest.json: is a folder" in unread.error
+    Path("out/manifest.json").rmdir()
+    Path("manifest.json").rename("out/manifest.json")
+
     other = anoean(command, "--fpr 0.2")
     assert other.returncode == 7
     assert "parts by another model or other options" in other.error
@@ -119,6 +127,7 @@ def test_the_parts_of_one_big_table_follow_each_other(
     assert "finished before" not in larger.stderr
     (part,) = json.loads(Path("jsonl", "manifest.json").read_text())["parts"]
     assert Path("jsonl", part["part"]).read_bytes() == whole
+    assert {path.name for path in Path("jsonl").iterdir()} == {part["part"], "manifest.json"}
 
 
 def test_parquet_has_its_row_groups_for_parts(

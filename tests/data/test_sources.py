@@ -185,7 +185,7 @@ def test_damaged_file_of_the_user_is_an_error(tmp_path, request_for):
     put(tmp_path / "train-x.gz")
     (tmp_path / "train-x.gz").write_bytes((tmp_path / "train-x.gz").read_bytes()[:-5])
 
-    with pytest.raises(DataError, match=r"train-x\.gz: damaged gzip file"):
+    with pytest.raises(DataError, match=r"train-x\.gz: its compression is damaged"):
         obtain(request_for(source=str(tmp_path)), RAW)
 
 

@@ -14,7 +14,6 @@ from anoean_cli.data.splits import (
     Split,
     SplitRequest,
     draw,
-    equal_rows,
     is_anomaly,
     set_aside,
 )
@@ -366,39 +365,30 @@ def test_without_a_partition_there_is_no_publishers_test():
         split(dataset(["n", "a"] * 50), scheme="publisher")
 
 
+@pytest.mark.parametrize(("size", "expected"), [(100, (80, 20)), (5000, (100, 900))])
+def test_a_number_of_the_publishers_test_rows_is_drawn_by_class(
+    size: int, expected: tuple[int, int]
+):
+    labels = ["n"] * 300 + ["a"] * 100 + ["n"] * 100 + ["a"] * 900
+    partition = np.repeat(["train", "test"], [400, 1000])
+    found = split(
+        dataset(labels, partition=partition), Apportionment(test_size=size), scheme="publisher"
+    )
+    of_test = np.array(labels)[found.test]
+    assert ((of_test == "n").sum(), (of_test == "a").sum()) == expected
+    assert any("4,000 test normals were asked for" in note for note in found.notes) == (
+        size == 5000
+    )
+
+
+@pytest.mark.parametrize(("anomalies", "size"), [(0, 100), (1, 100), (1, 0.6)])
+def test_a_test_without_anomalies_has_its_normals(anomalies: int, size: float):
+    found = split(dataset(["n"] * 1000 + ["a"] * anomalies), Apportionment(test_size=size))
+    assert len(found.test) == (80 if size == 100 else 600)
+    assert any("of normals alone" in note for note in found.notes)
+
+
 # --------------------------------------------------------------------------- duplicates
-
-
-def test_equal_rows_are_equal_in_every_column():
-    table = pa.table(
-        {
-            "x": [1.0, 1.0, 2.0, 1.0, None, None],
-            "s": ["a", "a", "a", "b", None, None],
-        }
-    )
-    groups = equal_rows(table)
-    assert groups[0] == groups[1]
-    assert groups[4] == groups[5]
-    assert len(set(groups.tolist())) == 4
-
-
-def test_equal_images_are_equal_in_every_pixel():
-    images = np.zeros((4, 1, 3, 3), np.uint8)
-    images[1, 0, 2, 2] = images[3, 0, 2, 2] = 1
-    groups = equal_rows(images)
-    assert (groups[0] == groups[2], groups[1] == groups[3], groups[0] == groups[1]) == (
-        True,
-        True,
-        False,
-    )
-
-
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)), min_size=1))
-def test_equal_rows_are_those_that_python_calls_equal(rows):
-    table = pa.table({str(i): [float(row[i]) for row in rows] for i in range(3)})
-    groups = equal_rows(table)
-    for i, row in enumerate(rows):
-        assert [g == groups[i] for g in groups] == [other == row for other in rows]
 
 
 def test_duplicates_are_dropped_counted_and_conflicts_left_out():

@@ -10,7 +10,8 @@ import pytest
 from anoean_plugins.datasets.toy import Toy
 
 from anoean_cli import environment
-from anoean_cli.data.splits import SplitRequest, draw, equal_rows
+from anoean_cli.data.content import row_hashes
+from anoean_cli.data.splits import SplitRequest, draw
 from anoean_cli.errors import OutputError
 from anoean_cli.evaluation import comparison
 from anoean_cli.evaluation.comparison import Cell, CellStore
@@ -291,7 +292,7 @@ def test_no_row_nor_its_duplicate_is_in_two_roles(toy: Dataset):
     )
     sizes = replace(toy.apportionment, distinct=True)
     split = draw(doubled, SplitRequest(toy.normal, sizes), np.random.default_rng(0))
-    groups = equal_rows(doubled.examples)
+    groups = row_hashes(doubled.examples)
     roles = [groups[rows] for rows in (split.training, split.selection, split.calibration)]
     seen = np.concatenate([*roles, groups[split.test]])
     assert len(np.unique(seen)) == len(seen)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from anoean_cli.calibration.conformal import Calibration, p_values
 from anoean_cli.calibration.gaussian import (
@@ -125,6 +126,23 @@ def test_the_best_f1_parts_the_classes(model):
     renewed = recalibrated(model, Observed(z, flags), Rule(maximize_f1=True))
     scores = raw_scores(z, renewed.gaussian)
     np.testing.assert_array_equal(scores > renewed.calibration.threshold, flags)
+
+
+def test_the_best_f1_is_that_of_all_rows_where_classes_overlap(model):
+    flags = np.repeat([False, True], [600, 60])
+    z = np.concatenate([embeddings(600, 2), embeddings(60, 3, shift=1)])
+    renewed = recalibrated(model, Observed(z, flags), Rule(maximize_f1=True))
+    scores = raw_scores(z, renewed.gaussian)
+    best = max(f1_score(flags, scores > threshold) for threshold in scores)
+    assert f1_score(flags, scores > renewed.calibration.threshold) == best
+    assert renewed.calibration.rule["rows"] == len(z)
+
+
+def test_all_normals_are_references_of_a_detector_that_gives_scores(model):
+    scores = np.random.default_rng(2).normal(size=(100, 1)).astype(np.float32)
+    model = replace(model, gaussian=None, output="score")
+    renewed = recalibrated(model, Observed(scores, None), Rule(fpr=0.01))
+    assert sorted(scores.ravel()) == pytest.approx(renewed.calibration.reference)
 
 
 def test_a_contamination_flags_that_share_and_leaves_the_rest(model):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.evaluation.examples import Examples, Positions, among
+from anoean_cli.evaluation.examples import Examples, Positions
 from anoean_cli.evaluation.report.page import short
-from anoean_cli.examples import Scores
+from anoean_cli.examples import Scores, rows_at
 from anoean_cli.inference.model import Model
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def of_rows(
     for part, given in examples(np.union1d(worst, dots).astype(np.intp)):
         if explainer is not None:
             chosen = np.flatnonzero(np.isin(part, worst))
-            why |= _explained(explainer, part[chosen], among(given, chosen))
+            why |= _explained(explainer, part[chosen], rows_at(given, chosen))
         for at in np.flatnonzero(np.isin(part, dots)).tolist():
             tiles[int(part[at])] = _tile(given[at])
     return why, sheet(tiles, dots) if tiles else None

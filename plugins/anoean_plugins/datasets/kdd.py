@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.data.content import open_content
 from anoean_cli.data.sources import RawDataset, obtain
+from anoean_cli.data.streams import open_content
 from anoean_cli.errors import DataError
 from anoean_cli.interfaces import Apportionment, Dataset, LoadRequest
 

@@ -37,8 +37,8 @@ class TableDataset:
         Raises:
             DatasetUnavailableError: no file is named.
         """
+        from anoean_cli.data.content import digest_of
         from anoean_cli.data.exploring import read_table
-        from anoean_cli.data.streams import sha256_of
         from anoean_cli.storage.remote import is_remote
 
         if request.source in ("auto", "full", "sample"):
@@ -66,7 +66,7 @@ class TableDataset:
             labels=labels,
             provenance={
                 "source": "file",
-                "files": {name: sha256_of(path)},
+                "files": {name: digest_of(path)},
                 "rows": len(raw.table),
                 **({} if drawn.is_whole else {"drawn_from": drawn.total}),
                 "sample": False,
