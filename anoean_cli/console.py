@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any
 
 from anoean_cli.errors import printable
 from anoean_cli.process import tell
@@ -31,17 +31,11 @@ class Console:
             plugin or a library prints does not end up among the data.
     """
 
-    def __init__(
-        self,
-        quiet: bool = False,
-        verbose: bool = False,
-        debug: bool = False,
-        out: TextIO | None = None,
-    ) -> None:
+    def __init__(self, quiet: bool = False, verbose: bool = False, debug: bool = False) -> None:
         self.quiet = quiet
         self.verbose = verbose
         self.debug = debug
-        self.out = sys.stdout if out is None else out
+        self.out = sys.stdout
 
     def note(self, message: str) -> None:
         """Tell it, unless ``--quiet``."""
@@ -77,7 +71,7 @@ class Console:
         self.document(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
     def table(
-        self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = False
+        self, head: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = False
     ) -> None:
         """Show a table, on a terminal within its width, in a pipe as wide as its cells.
 
@@ -88,16 +82,14 @@ class Console:
         rows = [[printable(cell) for cell in row] for row in rows]
         if not self.out.isatty():
             lines = _aligned([head, *rows], numbers)
-            self.data("\n".join([title, *lines] if title else lines))
+            self.data("\n".join(lines))
             return
         from rich import box
         from rich.console import Console as RichConsole
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(
-            title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-        )
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for index, name in enumerate(head):
             table.add_column(name, justify="right" if numbers and index else "left")
         for row in rows:

@@ -49,7 +49,7 @@ def test_names_from_files_cannot_speak_in_our_name(capsys: pytest.CaptureFixture
     console = Console()
     for tell in (console.note, console.warn, console.error):
         tell(f"column {HOSTILE}")
-    console.table("", ["label", HOSTILE], [["größe ± 1", HOSTILE]])
+    console.table(["label", HOSTILE], [["größe ± 1", HOSTILE]])
     out, err = capsys.readouterr()
     assert err == f"column {TAME}\nwarning: column {TAME}\nerror: column {TAME}\n"
     assert out.splitlines()[0].split() == ["label", *TAME.split()]

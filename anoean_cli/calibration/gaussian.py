@@ -149,7 +149,6 @@ def leave_one_out(
     z: ArrayLike,
     estimator: str = "empirical",
     folds: int | None = None,
-    seed: int = 0,
     may_coincide: bool = False,
 ) -> Scores:
     """Return the distance of each row under a Gaussian that was fitted without it.
@@ -166,7 +165,6 @@ def leave_one_out(
         z: (n, d), n >= 3.
         estimator: one of ``COVARIANCES``.
         folds: number of parts, by default min(n, 20).
-        seed: of the parting, and of ``mcd``.
         may_coincide: as :meth:`Gaussian.from_embeddings` takes it.
 
     Returns:
@@ -186,7 +184,7 @@ def leave_one_out(
         distances = _closed_form(rows)
         if distances is not None:
             return distances
-    return _cross_fitted(rows, estimator, folds or min(n, _FOLDS), seed, may_coincide)
+    return _cross_fitted(rows, estimator, folds or min(n, _FOLDS), may_coincide)
 
 
 def _closed_form(rows: NDArray[np.floating]) -> Scores | None:
@@ -202,12 +200,13 @@ def _closed_form(rows: NDArray[np.floating]) -> Scores | None:
 
 
 def _cross_fitted(
-    rows: NDArray[np.floating], estimator: str, folds: int, seed: int, may_coincide: bool
+    rows: NDArray[np.floating], estimator: str, folds: int, may_coincide: bool
 ) -> Scores:
-    part = np.random.default_rng(seed).permutation(len(rows)) % folds
+    part = np.random.default_rng(0).permutation(len(rows)) % folds
     distances = np.empty(len(rows))
     for fold in range(folds):
-        gaussian = Gaussian.from_embeddings(rows[part != fold], estimator, seed, may_coincide)
+        others = rows[part != fold]
+        gaussian = Gaussian.from_embeddings(others, estimator, may_coincide=may_coincide)
         distances[part == fold] = gaussian.mahalanobis(rows[part == fold])
     return distances
 

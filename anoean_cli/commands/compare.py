@@ -377,7 +377,7 @@ def _show(console: Console, summary: Sequence[Result]) -> None:
     """Best first: figures as mean ± sd over seeds, and how far each is behind the best."""
     figures = [name for name in SHOWN if any(name in row["metrics"] for row in summary)]
     head = ["detector", *figures, "rank", "behind the best", "fit s", "score s", "MB"]
-    console.table("", head, [_cells(row, figures) for row in summary], numbers=True)
+    console.table(head, [_cells(row, figures) for row in summary], numbers=True)
 
 
 def _cells(row: Result, figures: Sequence[str]) -> list[str]:

@@ -87,7 +87,7 @@ def run(
     if json:
         console.json({**about, **found})
         return
-    console.table("", ["model", str(model)], _lines(about))
+    console.table(["model", str(model)], _lines(about))
     console.data("")
     _show(console, found)
 
@@ -196,7 +196,7 @@ def _show(console: Console, found: Mapping[str, Any]) -> None:
     ]
     for name in ("n_normals", "n_anomalies"):
         rows.append([name, *(f"{part[name]:,}" for part in parts.values())])
-    console.table("", ["figure", *parts], rows, numbers=True)
+    console.table(["figure", *parts], rows, numbers=True)
 
 
 def _cell(part: Mapping[str, float], name: str) -> str:

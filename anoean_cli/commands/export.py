@@ -61,4 +61,4 @@ def run(
             f"{result.difference:.1g} of them at most ({BOUND:g} is allowed)",
         ],
     ]
-    console.table("", ["export", str(out)], rows)
+    console.table(["export", str(out)], rows)

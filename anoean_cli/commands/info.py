@@ -13,6 +13,8 @@ from anoean_cli.commands import options
 from anoean_cli.console import Console
 from anoean_cli.wording import some
 
+MOST_SHOWN = 12  # values of one kind
+
 
 def run(
     console: Console,
@@ -75,7 +77,7 @@ def _show(
         console.json(about)
         return
     kind, path = next(iter(about.items()))
-    console.table("", [kind, path], [*lines(about), ("digest", about["digest"][:16])])
+    console.table([kind, path], [*lines(about), ("digest", about["digest"][:16])])
 
 
 def _prepared_lines(about: dict[str, Any]) -> list[tuple[str, str]]:
@@ -128,7 +130,7 @@ def _embeddings_lines(about: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _each(name: str, values: list[str], most: int = 12) -> list[tuple[str, str]]:
+def _each(name: str, values: list[str]) -> list[tuple[str, str]]:
     """A line for each value, as far as they are worth reading."""
-    more = [("", f"and {len(values) - most:,} more")] if len(values) > most else []
-    return [(name, value) for value in values[:most]] + more
+    more = [("", f"and {len(values) - MOST_SHOWN:,} more")] if len(values) > MOST_SHOWN else []
+    return [(name, value) for value in values[:MOST_SHOWN]] + more

@@ -24,7 +24,6 @@ def run(console: Console, json: AsJson = False) -> None:
         console.json(found)
         return
     console.table(
-        "",
         ["kind", "name", "from", "what", "parameters"],
         [
             [

@@ -20,7 +20,7 @@ def show_model(console: Console, model: Model, path: Path, as_json: bool) -> Non
     if as_json:
         console.json(about)
         return
-    console.table("", ["model", str(path)], [[name, _cell(v)] for name, v in _lines(about)])
+    console.table(["model", str(path)], [[name, _cell(v)] for name, v in _lines(about)])
 
 
 def summary(model: Model, path: Path) -> dict[str, Any]:

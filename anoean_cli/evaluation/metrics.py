@@ -21,6 +21,7 @@ from anoean_cli.examples import Scores
 
 Figures: TypeAlias = dict[str, float]
 
+CONFIDENCE = 0.95
 _BLOCK = 1 << 17  # elements of one block of resamples: arrays of 1 MB stay in the processor's cache
 _MANY_ROWS = 200_000
 _RESAMPLES_OF_MANY_ROWS = 200
@@ -35,7 +36,7 @@ def evaluate_scores(
     weights: ArrayLike | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
-    confidence: float = 0.95,
+    confidence: float = CONFIDENCE,
 ) -> Figures:
     """Return every figure of a detector on labelled rows, with percentile bootstrap intervals.
 
@@ -96,8 +97,6 @@ def evaluate_with_types(
     groups: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     bootstrap: int = 1000,
-    seed: int = 0,
-    confidence: float = 0.95,
 ) -> dict[str, float | Figures]:
     """Return the figures of all rows and, under ``seen`` and ``unseen``, those by anomaly type.
 
@@ -124,8 +123,6 @@ def evaluate_with_types(
             groups=of_groups,
             weights=of_weights,
             bootstrap=bootstrap,
-            seed=seed,
-            confidence=confidence,
         )
 
     result: dict[str, float | Figures] = dict(figures(slice(None)))
@@ -141,12 +138,11 @@ def counts_down_the_ranking(
     *,
     groups: ArrayLike | None = None,
     bootstrap: int = 1000,
-    seed: int = 0,
 ) -> Iterator[tuple[Scores, Scores]]:
     """Yield true and false positives of the k highest distinct scores, k from 0 to all m of them.
 
     First come those of the rows themselves, then those of the resamples that
-    :func:`evaluate_scores` takes its intervals from by the same arguments, block by block.
+    :func:`evaluate_scores` takes its intervals from by default, block by block.
 
     Yields:
         Two arrays (b, m + 1): true and false positives; b is 1 for the rows themselves.
@@ -155,7 +151,7 @@ def counts_down_the_ranking(
         DataError: as :func:`evaluate_scores`.
     """
     rows = _Rows.ranked(scores, is_anomaly, None, groups, None)
-    resamples = _resamples(rows, _affordable(bootstrap, rows), seed) if bootstrap else ()
+    resamples = _resamples(rows, _affordable(bootstrap, rows), seed=0) if bootstrap else ()
     for weights in chain([rows.weights[np.newaxis]], resamples):
         yield (
             _cumulated(weights * rows.is_anomaly, rows.ends),
@@ -172,9 +168,7 @@ class PairedDifference(NamedTuple):
     p_value: float
 
 
-def nadeau_bengio(
-    differences: ArrayLike, test_share: float, *, confidence: float = 0.95
-) -> PairedDifference:
+def nadeau_bengio(differences: ArrayLike, test_share: float) -> PairedDifference:
     """Return the corrected resampled t-test of paired differences over J seeds.
 
     Splits of one data set share rows, so their differences are not independent; the variance of
@@ -185,10 +179,9 @@ def nadeau_bengio(
     Args:
         differences: (J,), one for each seed.
         test_share: n_test / n_train; 0 when the splits are disjoint, as for independent samples.
-        confidence: of the interval.
 
     Returns:
-        Interval and p-value are NaN for a single seed.
+        The interval has a confidence of 95 %. Interval and p-value are NaN for a single seed.
 
     Raises:
         DataError: no differences, or some that are not finite.
@@ -208,7 +201,7 @@ def nadeau_bengio(
     if error == 0:
         return PairedDifference(mean, mean, mean, float(mean == 0))
     student = stats.t(seeds - 1)
-    half = float(student.ppf((1 + confidence) / 2)) * error
+    half = float(student.ppf((1 + CONFIDENCE) / 2)) * error
     p_value = 2 * float(student.sf(abs(mean) / error))
     return PairedDifference(mean, mean - half, mean + half, p_value)
 

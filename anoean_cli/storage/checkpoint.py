@@ -19,7 +19,7 @@ VERSION = 1
 
 
 class Checkpoint:
-    """A file that holds one run's state under the fingerprint of its configuration."""
+    """A file that holds one run's state beside the configuration that it is of."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -57,14 +57,9 @@ class Entry(NamedTuple):
 Manifest: TypeAlias = Mapping[str, Entry]
 
 
-def digest_of(values: Mapping[str, Value], volatile: Collection[str] = ()) -> str:
-    """Return the digest that a file of these values has, whatever their order.
-
-    Args:
-        values: by name.
-        volatile: names that the digest leaves out.
-    """
-    return manifest_digest({name: _entry(value) for name, value in values.items()}, volatile)
+def digest_of(values: Mapping[str, Value]) -> str:
+    """Return the digest that a file of these values has, whatever their order."""
+    return manifest_digest({name: _entry(value) for name, value in values.items()})
 
 
 def manifest_digest(manifest: Manifest, volatile: Collection[str] = ()) -> str:

@@ -16,7 +16,7 @@ from anoean_cli.inference.contents import ROLES
 from anoean_cli.interfaces import Dataset, DetectorPlugin, Encoder
 from anoean_cli.training.request import TrainRequest, threads_of
 
-LIBRARIES = ("torch", "numpy", "scikit-learn", "onnxruntime")
+LIBRARIES = ("anoean", "torch", "numpy", "scikit-learn", "onnxruntime")
 
 
 def config_of(

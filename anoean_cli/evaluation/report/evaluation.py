@@ -43,15 +43,17 @@ MEANINGS = {
     "accuracy": "right verdicts",
     "fpr": "what is flagged among normals",
 }
+TAUGHT = "d_taught"  # of tables with known anomalies only
 TERMS = {
     "d_prior": "−E[log D(z)]",
     "d_normal": "−E[log(1 − D(E(x_n)))]",
     "d_anomaly": "−E[log(1 − D(E(x_a)))]",
+    TAUGHT: "−E[log(1 − D(E(x)))] of rows that a forest teaches",
     "e_normal": "−E[log D(E(x_n))]",
     "e_anomaly": "−E[log(1 − D(E(x_a)))]",
 }
 LOSSES = {
-    "L_D": ("d_prior", "d_normal", "d_anomaly"),
+    "L_D": ("d_prior", "d_normal", "d_anomaly", TAUGHT),
     "L_E": ("e_normal", "e_anomaly"),
 }
 
@@ -490,8 +492,8 @@ def training_charts(model: Model) -> list[Chart]:
     history = {name: v for name, v in history.items() if np.isfinite(v).any()}
     groups: list[tuple[str, dict[str, Scores]]] = []
     for loss, parts in LOSSES.items():
-        if set(parts) <= set(history):
-            terms = {name: history.pop(name) for name in parts}
+        if {*parts} - {TAUGHT} <= set(history):
+            terms = {name: history.pop(name) for name in parts if name in history}
             whole = np.sum(list(terms.values()), axis=0)
             groups.append((f"{loss} and its terms", {loss: whole} | terms))
     selection = {name: history.pop(name) for name in ("auc_pr", "ranking") if name in history}

@@ -14,6 +14,7 @@ from anoean_cli.examples import Scores
 # Finer where rates are small: that is where a threshold lies.
 RATES = np.unique(np.concatenate([np.linspace(0, 1, 101), np.geomspace(1e-3, 1, 60)]))
 STOPS = 1000
+BINS = 50  # of a histogram
 ALPHAS = (0.01, 0.05, 0.1, 0.2, 0.5)
 
 
@@ -126,15 +127,15 @@ def is_skewed(scores: Scores) -> bool:
     return bool(scores.min() > 0 and scores.max() > 20 * scores.min())
 
 
-def edges(scores: Scores, bins: int = 50) -> Scores:
-    """(bins + 1,) rising edges of bins of equal width on the axis that suits the scores."""
+def edges(scores: Scores) -> Scores:
+    """(BINS + 1,) rising edges of bins of equal width on the axis that suits the scores."""
     low, high = float(scores.min()), float(scores.max())
     if high - low <= abs(high) * 1e-9:
         half = max(0.5, abs(low) * 1e-6)
-        return np.linspace(low - half, high + half, bins + 1)
+        return np.linspace(low - half, high + half, BINS + 1)
     if is_skewed(scores):
-        return np.geomspace(low, high, bins + 1)
-    return np.linspace(low, high, bins + 1)
+        return np.geomspace(low, high, BINS + 1)
+    return np.linspace(low, high, BINS + 1)
 
 
 def shares(scores: Scores, bounds: Scores) -> Scores:
