@@ -59,7 +59,6 @@ __all__ = [
     "Sought",
     "Wanted",
     "open_bytes",
-    "stream_table",
     "unread",
 ]
 
@@ -197,37 +196,6 @@ number its rows, one waits for those before it to be parsed. None is called twic
 # ---------------------------------------------------------------------------- scoring
 
 
-def stream_table(
-    source: Path | str | BinaryIO,
-    name: str,
-    sought: Sought,
-    options: TableOptions,
-    on_error: OnError,
-    block_bytes: int = BLOCK_BYTES,
-) -> Iterator[Batch]:
-    """Yield the wanted columns of a table, batch by batch.
-
-    Args:
-        source: a file, an object in a store, or a stream that need not be seekable (then not
-            Parquet) and is not closed.
-        name: what messages call it.
-        sought: the columns, a :class:`Wanted` where they are known beforehand.
-        options: how the text is written.
-        on_error: whether a row that cannot be read ends the reading or is flagged.
-        block_bytes: about how much text makes a batch; the rows do not depend on it.
-
-    Raises:
-        DataError: the source cannot be read, lacks a column or has no rows; a row cannot be
-            read and ``on_error`` is ``"stop"``.
-        UsageError: an unknown encoding, an impossible delimiter or decimal sign.
-        Both: what ``sought`` raises.
-    """
-    for part in unread(source, name, sought, options, on_error, block_bytes):
-        batch = part()
-        if batch is not None:
-            yield batch
-
-
 def unread(
     source: Path | str | BinaryIO,
     name: str,
@@ -237,14 +205,23 @@ def unread(
     block_bytes: int = BLOCK_BYTES,
     part: Range | None = None,
 ) -> Iterator[Unread]:
-    """Yield what :func:`stream_table` does, each batch still to be parsed.
+    """Yield the wanted columns of a table, batch by batch, each still to be parsed.
 
     Args:
+        source: a file, an object in a store, or a stream that need not be seekable (then not
+            Parquet) and is not closed.
+        name: what messages call it.
+        sought: the columns, a :class:`Wanted` where they are known beforehand.
+        options: how the text is written.
+        on_error: whether a row that cannot be read ends the reading or is flagged.
+        block_bytes: about how much text makes a batch; the rows do not depend on it.
         part: of a file, the rows to read; None: all.
 
     Raises:
-        DataError, UsageError: as :func:`stream_table`; what is wrong with a row comes out where
-            its batch is parsed.
+        DataError: the source cannot be read, lacks a column or has no rows; where a batch is
+            parsed, a row cannot be read and ``on_error`` is ``"stop"``.
+        UsageError: an unknown encoding, an impossible delimiter or decimal sign.
+        Both: what ``sought`` raises.
     """
     path = source if isinstance(source, (Path, str)) else None
     raw = source if path is None else open_raw(path)

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from streaming import stream_table
 
 from anoean_cli.data.dates import as_seconds, is_date, parsed_dates, phase
 from anoean_cli.data.exploring import read_table
 from anoean_cli.data.fitting import fit_table
 from anoean_cli.data.preprocessing import Census, DateColumn, TablePreprocessor
-from anoean_cli.data.readers import Batch, Wanted, stream_table
+from anoean_cli.data.readers import Batch, Wanted
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.errors import DataError, FileFormatError
 from anoean_cli.inference.inputs import as_examples

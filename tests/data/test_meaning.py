@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from streaming import stream_table
 
 from anoean_cli.data.columnar import as_categories
 from anoean_cli.data.exploring import read_table
 from anoean_cli.data.fitting import fit_table
 from anoean_cli.data.meaning import meaning, spellings
 from anoean_cli.data.preprocessing import TablePreprocessor
-from anoean_cli.data.readers import Wanted, stream_table
+from anoean_cli.data.readers import Wanted
 from anoean_cli.data.schema import infer_schema
 from anoean_cli.inference.inputs import as_examples
 from anoean_cli.interfaces import TableOptions

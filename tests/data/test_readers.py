@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from streaming import stream_table
 
 from anoean_cli.data import columnar, text
 from anoean_cli.data.exploring import RawTable, read_table
-from anoean_cli.data.readers import Batch, Flagged, Wanted, open_bytes, stream_table
+from anoean_cli.data.readers import Batch, Flagged, Wanted, open_bytes
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import TableOptions
 
