@@ -6,10 +6,10 @@ Fitted on training rows only; what was fitted is plain arrays, stored in the mod
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -411,70 +411,114 @@ def _kind_of_new(column: NumericColumn | CategoricalColumn) -> Surprise:
     return "out_of_range" if isinstance(column, NumericColumn) else "unseen"
 
 
+class _Shares(NamedTuple):
+    """Of each column in the order of arrays: numeric, categorical, dates, which have no ``new``."""
+
+    indicator: NDArray[np.bool_]
+    missing: NDArray[np.float64]
+    new: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, schema: TableSchema, arrays: Mapping[str, Any]) -> _Shares:
+        indicator, dates = arrays["indicator"], len(schema.dates)
+        missing = arrays.get("missing", np.where(indicator, np.nan, 0.0))  # older files do not tell
+        new = arrays.get("new", np.full(len(indicator) - dates, np.nan))
+        if not len(indicator) == len(missing) == len(new) + dates == len(schema.columns):
+            raise ValueError("one indicator and one share a column is needed")
+        if any(((share < 0) | (share > 1)).any() for share in (missing, new)):
+            raise ValueError("a share is not between 0 and 1")
+        return cls(indicator, missing, new)
+
+
 def _columns_from(schema: TableSchema, arrays: Mapping[str, Any]) -> list[tuple[str, Column]]:
-    numeric, categorical, dates = schema.numeric, schema.categorical, tuple(schema.dates)
     for array, kinds in ARRAYS.items():
         value = arrays.get(array)
         if value is not None and (value.ndim != 1 or value.dtype.kind not in kinds):
             raise ValueError(f"{array} is no list of numbers of its kind")
-    knots = _parted(arrays["knots"], arrays["knot_counts"], len(numeric))
-    quantiles = _parted(arrays["quantiles"], arrays["knot_counts"], len(numeric))
-    none = np.zeros(len(numeric), np.int64)  # older files have no bins
-    bins = _parted(arrays.get("bins", nothing()), arrays.get("bin_counts", none), len(numeric))
-    categories = _parted(arrays["categories"], arrays["category_counts"], len(categorical))
-    if not all(isinstance(value, str) for value in arrays["categories"]):
-        raise ValueError("categories are not text")
-    indicator = arrays["indicator"]
-    missing = arrays.get("missing", np.where(indicator, np.nan, 0.0))  # older files do not tell
-    new = arrays.get("new", np.full(len(indicator) - len(dates), np.nan))
-    if not len(indicator) == len(missing) == len(new) + len(dates) == len(schema.columns):
-        raise ValueError("one indicator and one share a column is needed")
-    cycles = {cycle: arrays.get(cycle, np.zeros(0, np.bool_)) for cycle in CYCLES}
-    if any(len(has) != len(dates) for has in cycles.values()):
-        raise ValueError("the cycles of each column of dates are needed")
-    if any(((share < 0) | (share > 1)).any() for share in (missing, new)):
-        raise ValueError("a share is not between 0 and 1")
-    for name in ("center", "scale", "fill"):
-        if arrays[name].shape != (len(numeric),) or not np.isfinite(arrays[name]).all():
-            raise ValueError(f"{name} is not one finite number a numeric column")
-    if not (arrays["scale"] > 0).all():
+    shares = _Shares.of(schema, arrays)
+    columns: list[Column] = [
+        *_numeric_from(schema, arrays, shares),
+        *_categorical_from(schema, arrays, shares),
+        *_dates_from(schema, arrays, shares),
+    ]
+    names = (*schema.numeric, *schema.categorical, *schema.dates)
+    built = dict(zip(names, columns, strict=True))
+    return [(name, built[name]) for name in schema.columns]
+
+
+def _numeric_from(
+    schema: TableSchema, arrays: Mapping[str, Any], shares: _Shares
+) -> Iterator[NumericColumn]:
+    count = len(schema.numeric)
+    knots = _parted(arrays["knots"], arrays["knot_counts"], count)
+    quantiles = _parted(arrays["quantiles"], arrays["knot_counts"], count)
+    none = np.zeros(count, np.int64)  # older files have no bins
+    bins = _parted(arrays.get("bins", nothing()), arrays.get("bin_counts", none), count)
+    center, scale, fill = (arrays[name] for name in ("center", "scale", "fill"))
+    if any(each.shape != (count,) or not np.isfinite(each).all() for each in (center, scale, fill)):
+        raise ValueError("center, scale and fill are not one finite number a numeric column")
+    if not (scale > 0).all():
         raise ValueError("a scale is not positive")
-    ends = [_ends_of(values) for values in knots]  # older files do not tell more
-    least = arrays.get("least", np.array([first for first, _ in ends]))
-    largest = arrays.get("largest", np.array([last for _, last in ends]))
-    if ("least" in arrays) != ("largest" in arrays) or not _are_ranges(
-        least, largest, len(numeric)
-    ):
-        raise ValueError("one range a numeric column is needed")
-    built: dict[str, Column] = {}
-    for i, name in enumerate(numeric):
+    least, largest = _ranges_from(arrays, knots)
+    for i, name in enumerate(schema.numeric):
         if not np.isfinite(knots[i]).all() or (np.diff(knots[i]) <= 0).any():
             raise ValueError(f"the knots of {name} are not increasing")
         if not (np.abs(quantiles[i]) <= CLIP).all():
             raise ValueError(f"the quantiles of {name} are beyond ±{CLIP:g}")
         if not _are_bins(bins[i], knots[i]):
             raise ValueError(f"the bins of {name} do not increase within those quantiles")
-        built[name] = NumericColumn(
+        missing = float(shares.missing[i])
+        yield NumericColumn(
             np.asarray(knots[i], np.float64),
             np.asarray(quantiles[i], np.float64),
             np.asarray(bins[i], np.float64),
-            float(arrays["center"][i]),
-            float(arrays["scale"][i]),
-            float(arrays["fill"][i]),
-            bool(indicator[i]),
-            float(missing[i]),
-            float(np.nan if np.isnan(least[i]) and missing[i] < 1 else new[i]),
+            float(center[i]),
+            float(scale[i]),
+            float(fill[i]),
+            bool(shares.indicator[i]),
+            missing,
+            float(np.nan if np.isnan(least[i]) and missing < 1 else shares.new[i]),
             float(least[i]),
             float(largest[i]),
         )
-    for i, name in enumerate(categorical, start=len(numeric)):
-        texts = tuple(categories[i - len(numeric)])
-        built[name] = CategoricalColumn(texts, bool(indicator[i]), float(missing[i]), float(new[i]))
-    for i, name in enumerate(dates):
-        at = len(numeric) + len(categorical) + i
+
+
+def _ranges_from(
+    arrays: Mapping[str, Any], knots: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The least and the largest value of each numeric column."""
+    ends = [_ends_of(values) for values in knots]  # older files do not tell more
+    least = arrays.get("least", np.array([first for first, _ in ends]))
+    largest = arrays.get("largest", np.array([last for _, last in ends]))
+    if ("least" in arrays) != ("largest" in arrays) or not _are_ranges(least, largest, len(knots)):
+        raise ValueError("one range a numeric column is needed")
+    return least, largest
+
+
+def _categorical_from(
+    schema: TableSchema, arrays: Mapping[str, Any], shares: _Shares
+) -> Iterator[CategoricalColumn]:
+    if not all(isinstance(value, str) for value in arrays["categories"]):
+        raise ValueError("categories are not text")
+    count = len(schema.categorical)
+    categories = _parted(arrays["categories"], arrays["category_counts"], count)
+    for i, own in enumerate(categories, start=len(schema.numeric)):
+        indicator, missing, new = (each[i] for each in shares)
+        yield CategoricalColumn(tuple(own), bool(indicator), float(missing), float(new))
+
+
+def _dates_from(
+    schema: TableSchema, arrays: Mapping[str, Any], shares: _Shares
+) -> Iterator[DateColumn]:
+    count = len(schema.dates)
+    cycles = {cycle: arrays.get(cycle, np.zeros(0, np.bool_)) for cycle in CYCLES}
+    if any(len(has) != count for has in cycles.values()):
+        raise ValueError("the cycles of each column of dates are needed")
+    first = len(schema.columns) - count
+    for i in range(count):
         own = tuple(cycle for cycle, has in cycles.items() if has[i])
-        built[name] = DateColumn(own, bool(indicator[at]), float(missing[at]))
-    return [(name, built[name]) for name in schema.columns]
+        at = first + i
+        yield DateColumn(own, bool(shares.indicator[at]), float(shares.missing[at]))
 
 
 def _ends_of(knots: NDArray[np.float64]) -> tuple[float, float]:
