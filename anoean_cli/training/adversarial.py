@@ -67,6 +67,47 @@ class Run(progress.AveragedRun):
         return [weight for weight in self.encoder.parameters() if weight.requires_grad]
 
 
+@dataclass(frozen=True)
+class Course:
+    """What a training learns from, on the device where it does.
+
+    Attributes:
+        plan: the sizes of batches and epochs.
+        normals, anomalies: (n, *shape).
+        lesson: what a forest thinks of made-up rows; of tables, or None.
+        outskirts: what keeps G off the normals; None: no G.
+        distortion: how strongly images are distorted.
+    """
+
+    plan: Plan
+    normals: Tensor
+    anomalies: Tensor
+    lesson: Lesson | None
+    outskirts: Outskirts | None
+    distortion: float
+
+    @classmethod
+    def of(
+        cls,
+        train: Rows,
+        kind: Kind,
+        parameters: AnoeanParameters,
+        rng: np.random.Generator,
+        outskirts: Outskirts | None,
+    ) -> Course:
+        """The course of these rows; draws what the forest is asked about."""
+        device, is_image = usable_device(parameters.device), kind == "image"
+        has_teacher = parameters.distillation > 0 and not is_image
+        return cls(
+            plan=Plan.of(train, kind, parameters, parameters.anomaly_share),
+            normals=torch.from_numpy(train.normals).to(device),
+            anomalies=torch.from_numpy(train.anomalies).to(device),
+            lesson=lesson_of_forest(train, rng, device) if has_teacher else None,
+            outskirts=outskirts and outskirts.on(device),
+            distortion=parameters.distortion if is_image else 0.0,
+        )
+
+
 def fit_encoder(
     train: Rows,
     selection: Rows,
@@ -86,22 +127,15 @@ def fit_encoder(
     Raises:
         TrainingError: a loss is no longer finite, or all examples get one embedding or score.
     """
-    plan = Plan.of(train, encoder.spec.kind, parameters, parameters.anomaly_share)
     run = start(encoder, parameters, rng, has_generator=outskirts is not None)
     progress.restore(run, monitor.restore())
-    device = usable_device(parameters.device)
-    normals = torch.from_numpy(train.normals).to(device)
-    anomalies = torch.from_numpy(train.anomalies).to(device)
-    is_image = encoder.spec.kind == "image"
-    distortion = parameters.distortion if is_image else 0.0
-    has_teacher = parameters.distillation > 0 and not is_image
-    lesson = lesson_of_forest(train, rng, device) if has_teacher else None
-    outskirts = outskirts and outskirts.on(device)
+    course = Course.of(train, encoder.spec.kind, parameters, rng, outskirts)
+    plan, device = course.plan, usable_device(parameters.device)
 
     while run.epoch < plan.epochs and not progress.exhausted(run, parameters):
         began = time.perf_counter()
         with progress.noise_after(run.generator):
-            terms = _epoch(run, plan, normals, anomalies, lesson, outskirts, distortion, parameters)
+            terms = _epoch(run, course, parameters)
         record = {**terms, **_figures(run.scorer, selection, device, parameters.covariance)}
         seconds = time.perf_counter() - began
         if progress.close_epoch(run, record, seconds, plan.epochs, parameters, monitor):
@@ -109,29 +143,22 @@ def fit_encoder(
     return progress.best_of(run), run
 
 
-def _epoch(
-    run: Run,
-    plan: Plan,
-    normals: Tensor,
-    anomalies: Tensor,
-    lesson: Lesson | None,
-    outskirts: Outskirts | None,
-    distortion: float,
-    parameters: AnoeanParameters,
-) -> dict[str, float]:
+def _epoch(run: Run, course: Course, parameters: AnoeanParameters) -> dict[str, float]:
     """One pass of Algorithm 1 over the normals; returns the means of all loss terms."""
     run.encoder.train()
     means = Means()
-    for step, examples in enumerate(batches(plan, normals, anomalies, run.generator, run.epoch)):
+    plan, normals, lesson = course.plan, course.normals, course.lesson
+    drawn = batches(plan, normals, course.anomalies, run.generator, run.epoch)
+    for step, examples in enumerate(drawn):
         progress.set_learning_rate(run, plan, step, parameters)
         part = None if lesson is None else lesson.some(len(examples), run.generator)
-        examples = distort(examples, distortion, run.generator)
+        examples = distort(examples, course.distortion, run.generator)
         g_terms: Terms = {}
-        if outskirts is not None:
+        if course.outskirts is not None:
             count = _generated(run, plan, step, parameters)
             at = torch.randint(len(normals), (count,), generator=run.generator)
-            sources = distort(normals[at], distortion, run.generator)
-            examples, g_terms = _edited(run, examples, sources, outskirts, parameters)
+            sources = distort(normals[at], course.distortion, run.generator)
+            examples, g_terms = _edited(run, examples, sources, course.outskirts, parameters)
         means.add(_step(run, plan, examples, parameters, part) | g_terms)
     return means.finite(run.epoch + 1)
 
