@@ -78,7 +78,17 @@ def load_dataset(
         dataset = prepared.read_prepared(Path(source))
         reading |= _reading_before(dataset, source)
     else:
-        dataset = _from_plugin(name, source, table, console, seed, from_cache, image_size, drawing)
+        request = LoadRequest(
+            source=source,
+            data_folder=environment.data_folder(),
+            cache=environment.cache_folder(),
+            table=table,
+            image_size=image_size,
+            seed=seed,
+            drawing=drawing,
+            warn=console.warn,
+        )
+        dataset = _from_plugin(name, request, console, from_cache)
     if source in ("auto", "full"):
         source = "sample" if dataset.provenance.get("sample") else "full"
     again = {"plugin": name, "source": source, "seed": seed, "reading": reading}
@@ -135,30 +145,11 @@ def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     return {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
 
 
-def _from_plugin(
-    name: str,
-    source: str,
-    table: TableOptions,
-    console: Console,
-    seed: int,
-    from_cache: bool,
-    image_size: int | None,
-    drawing: Drawing | None,
-) -> Dataset:
+def _from_plugin(name: str, request: LoadRequest, console: Console, from_cache: bool) -> Dataset:
     plugin = registry.get("datasets", name)
-    request = LoadRequest(
-        source=source,
-        data_folder=environment.data_folder(),
-        cache=environment.cache_folder(),
-        table=table,
-        image_size=image_size,
-        seed=seed,
-        drawing=drawing,
-        warn=console.warn,
-    )
     kept = prepared.in_cache(request.cache, name)
     with blaming(f"dataset plugin {name!r}"):
-        if from_cache and source in ("auto", "full") and kept.exists():
+        if from_cache and request.source in ("auto", "full") and kept.exists():
             return checked(_beside_kept(kept, plugin, request, console), name)
         return checked(plugin.load(request), name)
 
