@@ -43,6 +43,23 @@ def training_rows(
     return _beside(normals, [turned, bent, joined, erased, laid_over], spec, count, density, rng)
 
 
+def beside_known(train: Rows, learnt: Rows, share: float) -> Rows:
+    """The normals, the known anomalies, each as often as it takes, and the artificial ones.
+
+    Args:
+        train: normals and known anomalies.
+        learnt: normals and artificial anomalies, as `training_rows` gives them.
+        share: of the anomalies that are artificial, between 0 and 1.
+    """
+    known, made = train.anomalies, learnt.anomalies
+    times = max(1, round(len(made) * (1 - share) / share / len(known)))
+    anomalies = np.concatenate([*[known] * times, made])
+    return Rows(
+        np.concatenate([train.normals, anomalies]),
+        np.repeat([False, True], [len(train.normals), len(anomalies)]),
+    )
+
+
 def selection_rows(
     selection: Rows, spec: ExampleSpec, density: nn.Module, rng: np.random.Generator
 ) -> Rows:

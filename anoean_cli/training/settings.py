@@ -101,9 +101,15 @@ class AnoeanParameters(LabelledParameters):
         low=0,
         high=100,
     )
+    artificial: float = parameter(
+        0.5,
+        "images with few known anomalies: share of artificial ones among those to learn from",
+        low=0,
+        high=0.99,
+    )
     generated: float = parameter(
         0.25,
-        "without known anomalies: share of the artificial ones that a generator makes",
+        "where there are artificial anomalies: share of a batch's that a generator makes",
         low=0,
         high=1,
     )
@@ -139,6 +145,7 @@ PAPER: Mapping[str, Any] = {
     "inputs": "standard",
     "members": 1,
     "label_filter": 1.0,
+    "artificial": 0.0,
     "distillation": 0.0,
     "forest": 0.0,
     "novelty": 0.0,

@@ -10,6 +10,7 @@ from anoean_cli.data.schema import infer_schema
 from anoean_cli.interfaces import ExampleSpec, Rows
 from anoean_cli.training import artificial
 from anoean_cli.training.artificial import (
+    beside_known,
     exchanged,
     recombined,
     resampled,
@@ -102,6 +103,19 @@ def test_normals_stay_and_known_anomalies_go(spec):
         assert len(mixed.anomalies) > 0
         again = made(rows, spec, density, np.random.default_rng(0))
         np.testing.assert_array_equal(mixed.examples, again.examples)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
+def test_known_anomalies_have_their_share_beside_artificial_ones(share):
+    known = Rows(np.concatenate([strokes(), 1 - strokes(3)]), np.repeat([False, True], [40, 3]))
+    density = log_density(known.normals, IMAGE, np.random.default_rng(0))
+    made = training_rows(known, IMAGE, density, np.random.default_rng(0))
+    mixed = beside_known(known, made, share)
+    np.testing.assert_array_equal(mixed.normals, known.normals)
+    repeated, artificial = np.split(mixed.anomalies, [-len(made.anomalies)])
+    np.testing.assert_array_equal(artificial, made.anomalies)
+    np.testing.assert_array_equal(repeated, np.tile(known.anomalies, (len(repeated) // 3, 1, 1, 1)))
+    assert len(artificial) / len(mixed.anomalies) == pytest.approx(share, abs=0.05)
 
 
 def test_what_lies_among_the_normals_is_no_anomaly():

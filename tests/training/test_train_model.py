@@ -10,6 +10,7 @@ import pytest
 import torch
 from anoean_plugins.datasets.mnist import Mnist
 from anoean_plugins.datasets.toy import Toy
+from anoean_plugins.detectors.anoean import FEW_ANOMALIES
 from anoean_plugins.encoders.mlp import Mlp
 from threadpoolctl import threadpool_info
 
@@ -187,6 +188,26 @@ def test_no_anomalies_train_against_artificial_ones():
     assert "e_taught" not in model.history
     assert model.graph is not None
     assert b"TreeEnsemble" not in model.graph
+
+
+@pytest.mark.parametrize(
+    ("anomalies", "settings", "expected"),
+    [(10, {}, True), (10, {"artificial": 0}, False), (2 * FEW_ANOMALIES, {}, False)],
+)
+def test_few_known_anomalies_of_images_have_artificial_ones_and_a_generator_beside_them(
+    anomalies: int, settings: dict[str, float], expected: bool
+):
+    images = np.random.default_rng(0).integers(0, 256, (120 + anomalies, 1, 8, 8), dtype=np.uint8)
+    images[120:, :, :4] = 0
+    labels = np.repeat(["good", "bad"], [120, anomalies])
+    dataset = Dataset("made-up", images, labels, {"files": {}}, normal=("good",))
+    asked = {"epochs": 2, "encoder.width": 0.1, **settings}
+    told: list[str] = []
+    model = train_model(dataset, request(dataset, settings=asked), Watcher(warn=told.append))
+    assert model.config["detector"]["metadata"]["artificial_anomalies"] is expected
+    assert ("g_passed" in model.history) is expected
+    assert not any("no known anomalies" in line for line in told)
+    assert model.config["seen_types"] == ["bad"]
 
 
 @pytest.mark.parametrize("normals", [3, 29, 30, 99, 100])

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anoean_cli.errors import PluginError
-from anoean_cli.interfaces import Encoder, Fitted, Monitor, Rows
+from anoean_cli.interfaces import Encoder, ExampleSpec, Fitted, Monitor, Rows
 from anoean_cli.training.settings import PAPER, SMALL, AnoeanParameters
+
+if TYPE_CHECKING:
+    from anoean_cli.training.density import LogDensity
+    from anoean_cli.training.generator import Outskirts
+
+FEW_ANOMALIES = 50  # of images: fewer show too little of what there may be
 
 
 class AnoeanDetector:
@@ -28,12 +35,11 @@ class AnoeanDetector:
         rng: np.random.Generator,
         monitor: Monitor,
     ) -> Fitted:
-        """Algorithm 1; without known anomalies, against artificial ones and a generator of them."""
+        """Algorithm 1; without known anomalies against artificial ones and a generator of them,
+        with few known ones, of images, against both."""
         from anoean_cli.training.adversarial import fit_encoder
-        from anoean_cli.training.artificial import selection_rows, training_rows
-        from anoean_cli.training.density import log_density
+        from anoean_cli.training.artificial import beside_known, selection_rows
         from anoean_cli.training.export import weights_of
-        from anoean_cli.training.generator import Outskirts
         from anoean_plugins.scorers.experts import graph_with_experts
 
         if encoder is None:
@@ -41,17 +47,23 @@ class AnoeanDetector:
         spec = encoder.spec
         learnt, held, how = train, selection, parameters
         density = outskirts = None
-        artificial = not train.is_anomaly.any()
+        known = int(train.is_anomaly.sum())
+        artificial = known == 0 or (
+            spec.kind == "image" and known < FEW_ANOMALIES and parameters.artificial > 0
+        )
         if artificial:
-            monitor.warn("no known anomalies: training against artificial ones")
-            density = log_density(train.normals, spec, rng)
-            learnt = training_rows(train, spec, density, rng)
-            held = selection_rows(selection, spec, density, rng)
-            # A forest would teach what tells the artificial ones, of which E learns enough; and
-            # what those of the withheld family say of an epoch is for the history, unless asked.
-            how = replace(parameters, distillation=0.0, selection=parameters.selection or "last")
-            if parameters.generated > 0:
-                outskirts = Outskirts.of(density, selection.normals)
+            learnt, off, outskirts = _artificial(train, selection, spec, parameters, rng)
+            if known:
+                learnt = beside_known(train, learnt, parameters.artificial)
+            else:
+                monitor.warn("no known anomalies: training against artificial ones")
+                held = selection_rows(selection, spec, off, rng)
+                # A forest would teach what tells the artificial ones, of which E learns enough; and
+                # what those of the withheld family say of an epoch is for the history, unless
+                # asked.
+                last = parameters.selection or "last"
+                how = replace(parameters, distillation=0.0, selection=last)
+                density = off  # beside known anomalies it would drown, as an expert, what they tell
         module, run = fit_encoder(learnt, held, encoder, how, rng, monitor, outskirts)
         graph = graph_with_experts(module, train, selection, spec, parameters, rng, density)
         return Fitted(
@@ -63,3 +75,23 @@ class AnoeanDetector:
             metadata={"best_epoch": run.best_epoch, "artificial_anomalies": artificial},
             history=run.history,
         )
+
+
+def _artificial(
+    train: Rows,
+    selection: Rows,
+    spec: ExampleSpec,
+    parameters: AnoeanParameters,
+    rng: np.random.Generator,
+) -> tuple[Rows, LogDensity, Outskirts | None]:
+    """The normals and unlearned artificial anomalies, the density that says what of these is none,
+    and what keeps G, which makes more of them, off the normals."""
+    from anoean_cli.training.artificial import training_rows
+    from anoean_cli.training.density import log_density
+    from anoean_cli.training.generator import Outskirts
+
+    density = log_density(train.normals, spec, rng)
+    learnt = training_rows(train, spec, density, rng)
+    if parameters.generated == 0:
+        return learnt, density, None
+    return learnt, density, Outskirts.of(density, selection.normals)
