@@ -175,7 +175,12 @@ def _check_anomalies(rows: Dataset, split: SplitRequest) -> None:
     """Raises DataError where no row could be an anomaly of the test."""
     from anoean_cli.data.splits import is_anomaly
 
-    if not is_anomaly(rows, split.normal).any():
+    count = int(is_anomaly(rows, split.normal).sum())
+    if count == 1 and split.scheme == "drawn":
+        raise DataError(
+            f"{rows.name} has one anomaly: compare needs two at least, one of them to test on"
+        )
+    if not count:
         raise DataError(
             f"{rows.name} has no anomalies to test on: compare needs labelled ones "
             "(--label names the column of labels, --normal those that are normal)"

@@ -74,6 +74,10 @@ class DataFlags:
             help="Rows to set aside for evaluate; below 1 a share.",
         ),
     ] = None
+    distinct: Annotated[
+        bool,
+        options.flag("--distinct", help="Take equal rows once; leave out those of two classes."),
+    ] = False
     split: Annotated[
         Scheme,
         typer.Option(help="Draw the test rows, or take the test partition of the publisher."),
@@ -487,6 +491,8 @@ def split_request(dataset: Dataset, flags: DataFlags, nulls: Sequence[str] = ())
         flags.normal, dataset.normal, dataset.labels, dataset.name, nulls, flags.unlabeled
     )
     sizes = dataset.apportionment
+    if flags.distinct:
+        sizes = replace(sizes, distinct=True)
     if flags.anomaly_fraction is not None:
         sizes = replace(sizes, anomaly_fraction=_anomaly_fraction(flags.anomaly_fraction))
     if sizes.anomaly_fraction != 0:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,6 @@ from anoean_cli.data.labels import among, label_list, require, spelled
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import Apportionment, Dataset
 from anoean_cli.wording import counted
-
-if TYPE_CHECKING:
-    pass
 
 Positions = NDArray[np.int64]
 
@@ -38,6 +34,7 @@ FEWEST_NORMALS = 3
 # A shortage up to this share of the training rows leaves the test as large as asked for, so that
 # its figures stay comparable (MNIST's digit 5 lacks 47 of 6,360 images).
 SMALL_SHORTAGE = 0.05
+MANY_COPIES = 0.05
 
 
 @dataclass(frozen=True)
@@ -127,6 +124,8 @@ def draw(dataset: Dataset, request: SplitRequest, rng: np.random.Generator) -> S
         )
     seen = _seen_types(dataset, request, train_pool, rng, notes)
     roles = _assign(dataset, request, train_pool, test_pool, seen, rng, notes)
+    if not request.apportionment.distinct and test_pool is None:
+        notes += _of_copies(dataset, roles)
     return Split(
         **roles,
         is_anomaly=anomalous,
@@ -134,6 +133,23 @@ def draw(dataset: Dataset, request: SplitRequest, rng: np.random.Generator) -> S
         multiplicity=multiplicity,
         notes=tuple(notes),
     )
+
+
+def _of_copies(dataset: Dataset, roles: dict[str, Positions]) -> list[str]:
+    """What to tell of rows set aside that stand among those to learn from, too."""
+    aside = np.concatenate([roles["calibration"], roles["test"]])
+    if not len(aside):
+        return []
+    hashes = row_hashes(dataset.examples)
+    learnt = np.concatenate([roles["training"], roles["selection"]])
+    copies = int(np.isin(hashes[aside], hashes[learnt]).sum())
+    if copies < MANY_COPIES * len(aside):
+        return []
+    return [
+        f"{copies:,} of {counted(len(aside), 'row')} set aside to calibrate and test equal rows "
+        "that are learned from: figures and p-values hold for new rows of which as many are such "
+        "copies; --distinct takes equal rows once"
+    ]
 
 
 def _shown(
@@ -311,6 +327,8 @@ def _assign(
     anomalies = anomalies[np.isin(dataset.labels[anomalies], seen)]
     if sizes.anomaly_fraction is not None:
         wanted = round(sizes.anomaly_fraction * len(normals))
+        if sizes.anomaly_fraction > 0:
+            wanted = max(1, wanted)  # none at all would be another kind of training
         if wanted > len(anomalies):
             notes.append(f"{wanted} training anomalies were asked for, {len(anomalies)} are there")
         anomalies = anomalies[:wanted]
@@ -352,8 +370,10 @@ def _shrunk(
 ) -> tuple[int, int, int]:
     """Training normals, test normals and test anomalies, where need be shrunk to what is there."""
     test_normals, test_anomalies = _test_sizes(sizes.test_size, normals, anomalies)
-    if test_anomalies and anomalies < 2:
-        notes.append(f"{counted(anomalies, 'anomaly')} can be in no test: it is of normals alone")
+    if anomalies < 2:
+        if test_anomalies or (anomalies and sizes.test_size):
+            what = counted(anomalies, "anomaly")
+            notes.append(f"{what} can be in no test: it is of normals alone")
         test_anomalies = 0
     elif test_anomalies > anomalies // 2:
         # At least half of the anomalies stay for training; the normals keep their proportion.

@@ -96,7 +96,7 @@ def test_roles_are_disjoint_and_hold_what_they_should(
     if fraction is not None:
         own = len(normal["training"] | normal["selection"] | normal["calibration"])
         drawn = sized["training"][1] + sized["selection"][1]
-        assert drawn <= round(fraction * own)
+        assert drawn <= max(fraction > 0, round(fraction * own))
 
 
 def test_rows_without_a_limit_are_all_used():
@@ -381,14 +381,31 @@ def test_a_number_of_the_publishers_test_rows_is_drawn_by_class(
     )
 
 
-@pytest.mark.parametrize(("anomalies", "size"), [(0, 100), (1, 100), (1, 0.6)])
+@pytest.mark.parametrize(("anomalies", "size"), [(0, 100), (1, 100), (1, 0.6), (1, 0.3)])
 def test_a_test_without_anomalies_has_its_normals(anomalies: int, size: float):
     found = split(dataset(["n"] * 1000 + ["a"] * anomalies), Apportionment(test_size=size))
-    assert len(found.test) == (80 if size == 100 else 600)
+    assert len(found.test) == (80 if size == 100 else size * 1000)
     assert any("of normals alone" in note for note in found.notes)
 
 
 # --------------------------------------------------------------------------- duplicates
+
+
+def test_copies_of_what_is_learned_from_are_told_of():
+    few = np.random.default_rng(0).normal(size=50)
+    data = dataset(["n"] * 300 + ["a"] * 30, examples=pa.table({"x": np.resize(few, 330)}))
+    notes = split(data, Apportionment(test_size=0.3)).notes
+    told = [note for note in notes if "--distinct" in note]
+    assert len(told) == 1
+    assert told[0].startswith("1")  # nearly all of the 139
+    for other in (Apportionment(test_size=0.3, distinct=True), Apportionment(test_size=0.3)):
+        found = split(data if other.distinct else dataset(["n"] * 300 + ["a"] * 30), other)
+        assert not any("--distinct" in note for note in found.notes)
+
+
+def test_a_fraction_of_anomalies_is_never_none():
+    found = split(digits({"n": 400, "a": 40}), Apportionment(anomaly_fraction=0.001))
+    assert counts(found)["training"][1] + counts(found)["selection"][1] == 1
 
 
 def test_duplicates_are_dropped_counted_and_conflicts_left_out():
