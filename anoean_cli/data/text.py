@@ -647,9 +647,24 @@ def not_a_number(name: str, value: bytes, decimal: str) -> Fault:
     """Return what is wrong with a value in a column of numbers."""
     remedy = "correct it, or name it in --null-values if it stands for a missing value"
     mark = other_mark(decimal)
-    if number(value, mark) is not None:
+    if for_people(value, decimal):
+        remedy = "write plain numbers, without thousands separators, currency or per cent signs"
+        if number(value, mark) is not None:
+            remedy += f", or say --decimal {mark} if that is the decimal mark"
+    elif number(value, mark) is not None:
         remedy = f"correct it, or say --decimal {mark} if that is the decimal mark"
     return Fault(f"column {shown(name)}: {shown(value)} is not a number", remedy)
+
+
+def for_people(value: bytes, decimal: str) -> bool:
+    """Whether a value is a number as people write it: 63,696.50, € 12.30, 45 %."""
+    separator = re.escape(other_mark(decimal))
+    plain = re.sub(r"^[+-]?\s*[$€£¥]|[$€£¥%]$", "", value.decode(errors="replace").strip()).strip()
+    ungrouped = plain
+    if re.match(rf"[+-]?\d{{1,3}}(?:{separator}\d{{3}})+(?!\d)", plain):
+        ungrouped = plain.replace(other_mark(decimal), "")
+    is_number = number(ungrouped.encode(), decimal) is not None
+    return is_number and ungrouped.encode() != value.strip()
 
 
 def _is_utf8(value: bytes) -> bool:

@@ -148,6 +148,36 @@ def mostly(bad: str, count: int = 39) -> str:
 
 
 @pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (
+            [*range(99), "oops"],
+            "line 101, column 'x': 'oops' is not a number, although 99 of its 100",
+        ),
+        ([f'"{n},{n + 100}"' for n in range(1, 99)], "'1,101' .* without thousands separators"),
+    ],
+)
+def test_a_column_of_numbers_is_no_identifier_for_what_is_none_among_them(
+    tmp_path: Path, values: list[object], told: str
+) -> None:
+    content = "x,y\n" + "".join(f"{value},ok\n" for value in values)
+    with pytest.raises(DataError, match=told):
+        explore(tmp_path, content, [])
+    for options in ({"categorical": ("x",)}, {"ignore": ("x",)}):
+        explore(tmp_path, content, [], **options)
+
+
+@pytest.mark.parametrize("value", ["€ {}.50", "{}%", "$1,{}.00", "{} %"])
+def test_numbers_written_for_people_are_told(tmp_path: Path, value: str) -> None:
+    warnings: list[str] = []
+    rows = "".join(f'"{value.format(n)}",ok\n' for n in range(100, 160))
+    explore(tmp_path, "x,y\n" + rows, warnings)
+    (warning,) = warnings
+    assert "line 2, column 'x'" in warning
+    assert "currency or per cent signs" in warning
+
+
+@pytest.mark.parametrize(
     ("content", "told"),
     [
         (mostly("oops"), ("line 41, column 'x': 'oops'", "39 of its 40", "--null-values")),
