@@ -274,6 +274,7 @@ def finish(
             **vars(total.counts),
             "missing_values": census.missing,
             "unseen_categories": census.unseen,
+            "empty_rows": census.empty,
             "drift": drift.to_json(),
             "model": str(path),
             "model_digest": model.digest,
@@ -293,6 +294,11 @@ def _tell_extras(piece: Piece, told: set[tuple[str, ...]], console: Console) -> 
 def _tell(console: Console, drift: Drift, counts: Counts, census: Census) -> None:
     if counts.flagged:
         console.warn(f"{counts.flagged:,} of {counted(counts.read, 'row')} could not be read")
+    if census.empty:
+        console.warn(
+            f"{counted(census.empty, 'row')} without a value in any column that the model knows: "
+            "what is filled in is typical, so that the scores say nothing of them"
+        )
     for warning in drift.warnings():
         console.warn(warning)
     for what in drift.unwatched():

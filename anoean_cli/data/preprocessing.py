@@ -66,12 +66,14 @@ class Census:
         missing: missing values by column.
         unseen: values that are none of a column's categories.
         out_of_range: numbers below the least or above the largest of training.
+        empty: rows without a value in any column.
     """
 
     rows: int = 0
     missing: dict[str, int] = field(default_factory=dict)
     unseen: dict[str, int] = field(default_factory=dict)
     out_of_range: dict[str, int] = field(default_factory=dict)
+    empty: int = 0
 
     def add(self, kind: Surprise, column: str, count: int) -> None:
         """Count so many more cells."""
@@ -82,6 +84,7 @@ class Census:
     def merge(self, other: Census) -> None:
         """Add what was met in other rows."""
         self.rows += other.rows
+        self.empty += other.empty
         for kind in SURPRISES:
             for column, count in getattr(other, kind).items():
                 self.add(kind, column, count)
@@ -348,6 +351,8 @@ class TablePreprocessor:
                 missing, new = column.transform(_dictionary(values), into)
             census.add("missing", name, missing)
             census.add(_kind_of_new(column), name, new)
+        if len(census.missing) == len(self.columns):
+            census.empty += _empty_rows(examples.select(list(self.columns)))
         return out
 
     def shares(self, census: Census) -> dict[str, dict[Surprise, Share]]:
@@ -545,6 +550,16 @@ def _are_ranges(least: NDArray[np.float64], largest: NDArray[np.float64], count:
 def nothing() -> NDArray[np.float64]:
     """No numbers: the knots of a column without any."""
     return np.empty(0, np.float64)
+
+
+def _empty_rows(examples: pa.Table) -> int:
+    """How many rows have no value at all."""
+    empty = np.ones(len(examples), np.bool_)
+    for column in examples.columns:
+        if not empty.any():
+            break
+        empty &= column.is_null(nan_is_null=True).to_numpy()
+    return int(empty.sum())
 
 
 def one_chunk(column: Any) -> pa.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self, TypedDict
+from typing import Any, NamedTuple, NotRequired, Self, TypedDict
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class Seen(TypedDict):
     missing: dict[str, int]
     unseen: dict[str, int]
     out_of_range: dict[str, int]
+    empty: NotRequired[int]  # older manifests do not tell
 
 
 @dataclass
@@ -65,6 +66,7 @@ class Incoming:
             "missing": census.missing,
             "unseen": census.unseen,
             "out_of_range": census.out_of_range,
+            "empty": census.empty,
         }
 
     def can_merge(self, seen: Seen) -> bool:
@@ -75,9 +77,8 @@ class Incoming:
     def merge_json(self, seen: Seen) -> None:
         """Add what was counted of other rows, by the same model."""
         self.scores.counts += np.array(seen["scores"], np.int64)
-        self.census.merge(
-            Census(seen["rows"], seen["missing"], seen["unseen"], seen["out_of_range"])
-        )
+        kinds = seen["missing"], seen["unseen"], seen["out_of_range"]
+        self.census.merge(Census(seen["rows"], *kinds, seen.get("empty", 0)))
 
 
 class Drift(NamedTuple):

@@ -275,6 +275,18 @@ def test_a_pixel_is_a_byte(anoean: Run, images: Path, value: str) -> None:
     assert [row["score"] != "" for row in flagged] == [True, False, True]
 
 
+def test_rows_without_any_value_are_told_of(anoean: Run) -> None:
+    rows = table_rows(20, seed=1)
+    empty = ["r", "", "", "NA", "", "ok"]
+    write_csv(Path("t.csv"), [*rows, empty, ["r", "1", "", "", "", "ok"], empty])
+    found = anoean("score t.csv --summary s.json")
+    assert found.returncode == 0
+    assert "2 rows without a value in any column" in found.stderr
+    assert json.loads(Path("s.json").read_text())["empty_rows"] == 2
+    write_csv(Path("t.csv"), rows)
+    assert "without a value" not in anoean("score t.csv").stderr
+
+
 # --------------------------------------------------------------------------- output
 
 
