@@ -24,6 +24,7 @@ class ExitStatus(IntEnum):
     OUTPUT = 7
     TRAINING = 8
     ANOMALIES = 10
+    HUNG_UP = 129
     INTERRUPTED = 130
     BROKEN_PIPE = 141
     TERMINATED = 143
@@ -94,7 +95,7 @@ class TrainingError(AnoeanError):
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived. Like ``KeyboardInterrupt``, no ``except Exception`` swallows it."""
+    """SIGTERM or SIGHUP came. Like ``KeyboardInterrupt``, no ``except Exception`` swallows it."""
 
 
 @contextmanager

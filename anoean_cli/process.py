@@ -20,6 +20,8 @@ from anoean_cli.errors import Terminated
 
 BUFFERING = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 ENDINGS: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+if hasattr(signal, "SIGHUP"):  # where there are terminals to be closed
+    ENDINGS[signal.SIGHUP] = "hung up"
 
 came: list[int] = []
 """The signals that ended what was being done. A module of C whose import they break off turns
@@ -27,7 +29,7 @@ their exception into one of its own; the number tells still."""
 
 
 def mind_signals() -> None:
-    """Let Ctrl-C and SIGTERM raise an exception, and note down that they came."""
+    """Let Ctrl-C, SIGTERM and SIGHUP raise an exception, and note down that they came."""
     for number in ENDINGS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as for what nohup starts
             signal.signal(number, _take)

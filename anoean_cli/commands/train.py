@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from anoean_cli import process
 from anoean_cli.choices import Covariance, Scheme, Unlabelled
 from anoean_cli.commands import options
 from anoean_cli.commands.options import TableFlags
@@ -583,13 +584,13 @@ def _anomaly_types(
 
 @contextmanager
 def _graceful(console: Console) -> Iterator[list[int]]:
-    """The first Ctrl-C or SIGTERM is taken down, the second one ends the command.
+    """The first Ctrl-C, SIGTERM or SIGHUP is taken down, the second one ends the command.
 
     What is ignored, as in what a shell starts in the background, stays so. Yields the list of
     signals that came.
     """
     came: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in process.ENDINGS}
     previous = {n: handler for n, handler in handlers.items() if handler is not signal.SIG_IGN}
 
     def take(number: int, frame: FrameType | None) -> None:
