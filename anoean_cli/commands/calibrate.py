@@ -167,7 +167,7 @@ def _observed(
 def _described(observed: Observed) -> str:
     rows, flags = len(observed.output), observed.is_anomaly
     if flags is None:
-        return f"{observed.source}: {counted(rows, 'row')} without labels"
+        return f"{observed.source}: {counted(rows, 'row')}, no labels looked at"
     anomalies = int(flags.sum())
     normals, others = counted(rows - anomalies, "normal"), counted(anomalies, "anomaly")
     return f"{observed.source}: {normals} and {others} by label"

@@ -12,6 +12,7 @@ from anoean_cli.commands import options, shell
 from anoean_cli.commands.options import TableFlags
 from anoean_cli.console import Console
 from anoean_cli.errors import UsageError
+from anoean_cli.wording import counted
 
 if TYPE_CHECKING:
     from anoean_cli.data.inputs import Piece
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from anoean_cli.evaluation.run import Labelled
     from anoean_cli.inference.model import Model
 
+FEW_ANOMALIES = 10
 FIGURES = (
     "auc_pr",
     "auc_pr_trapezoid",
@@ -75,6 +77,12 @@ def run(
     if distinct < count / 2:
         console.note(
             f"{count:,} rows hold {distinct:,} distinct ones: intervals draw equal rows together"
+        )
+    anomalies = int(labelled.is_anomaly.sum())
+    if anomalies < FEW_ANOMALIES:
+        console.warn(
+            f"{counted(anomalies, 'anomaly')} to be found: the figures hang on so few, and "
+            "intervals, which draw them again and again, are too narrow"
         )
     if report is not None:
         from anoean_cli.evaluation.report import evaluation, page

@@ -315,6 +315,17 @@ def test_prepared_data_trains_to_the_same_scores(anoean: Run, table: Path, table
     assert "--force" in refused.error
 
 
+def test_a_test_of_few_anomalies_is_told_to_be_one(anoean: Run) -> None:
+    rows = [row for row in table_rows(400, seed=1) if row[-1] == "ok"]
+    rows += [row for row in table_rows(99, seed=2) if row[-1] != "ok"]
+    write_csv(Path("t.csv"), rows)
+    how = "train --dataset t.csv --label label --normal ok --detector knn --test-size"
+    assert anoean(how, "0.3").returncode == 0
+    assert "4 anomalies to be found: the figures hang on so few" in anoean("evaluate").stderr
+    assert anoean(how, "0.3 --label label --normal leak,burst --force").returncode == 0
+    assert "hang on so few" not in anoean("evaluate").stderr
+
+
 def test_prepare_takes_kinds_of_columns_as_train_does(anoean: Run) -> None:
     rows = "".join(f"{n % 7},{n * n % 11},2026-01-0{n % 9 + 1}\n" for n in range(60))
     Path("t.csv").write_text("zip,size,day\n" + rows)
