@@ -1,4 +1,4 @@
-"""Few known anomalies of images: what artificial ones and their generator beside them bring.
+"""Few known anomalies of images, and what artificial ones and their generator bring beside them.
 
 Of MNIST's training images: 2,000 of one digit are normal, a few of two others are known anomalies,
 all drawn by the seed; tested on 1,000 others of the digit and 3,000 of all the rest. No row of any
@@ -26,8 +26,8 @@ NORMALS = 2000
 TESTED = (1000, 3000)
 VARIANTS: dict[str, dict[str, Any]] = {
     "anoean": {},
-    "without generator": {"parameters": {"generated": 0}},
-    "without artificial": {"parameters": {"artificial": 0}},
+    "artificial": {"parameters": {"artificial": 0.5, "generated": 0}},
+    "artificial and generator": {"parameters": {"artificial": 0.5}},
     "without known": {},
 }
 NOTES = (

@@ -102,8 +102,8 @@ class AnoeanParameters(LabelledParameters):
         high=100,
     )
     artificial: float = parameter(
-        0.5,
-        "images with few known anomalies: share of artificial ones among those to learn from",
+        0.0,
+        "images with known anomalies: share of artificial ones among those to learn from",
         low=0,
         high=0.99,
     )
@@ -145,7 +145,6 @@ PAPER: Mapping[str, Any] = {
     "inputs": "standard",
     "members": 1,
     "label_filter": 1.0,
-    "artificial": 0.0,
     "distillation": 0.0,
     "forest": 0.0,
     "novelty": 0.0,

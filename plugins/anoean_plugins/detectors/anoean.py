@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from anoean_cli.training.density import LogDensity
     from anoean_cli.training.generator import Outskirts
 
-FEW_ANOMALIES = 50  # of images: fewer show too little of what there may be
-
 
 class AnoeanDetector:
     name = "anoean"
@@ -36,7 +34,7 @@ class AnoeanDetector:
         monitor: Monitor,
     ) -> Fitted:
         """Algorithm 1; without known anomalies against artificial ones and a generator of them,
-        with few known ones, of images, against both."""
+        with known ones, of images, against both if that is asked for."""
         from anoean_cli.training.adversarial import fit_encoder
         from anoean_cli.training.artificial import beside_known, selection_rows
         from anoean_cli.training.export import weights_of
@@ -48,9 +46,7 @@ class AnoeanDetector:
         learnt, held, how = train, selection, parameters
         density = outskirts = None
         known = int(train.is_anomaly.sum())
-        artificial = known == 0 or (
-            spec.kind == "image" and known < FEW_ANOMALIES and parameters.artificial > 0
-        )
+        artificial = known == 0 or (spec.kind == "image" and parameters.artificial > 0)
         if artificial:
             learnt, off, outskirts = _artificial(train, selection, spec, parameters, rng)
             if known:
