@@ -145,13 +145,16 @@ def _observed(
     outputs = []
     labels: list[str] = []
     for piece in pieces(data, model.expected, reading):
+        if not piece.labels:
+            outputs.append(model.score(piece.examples, censuses[""]).output)
+            continue
         outputs.append(model.score(piece.examples).output)
-        own = piece.labels or [""] * len(piece.examples)
-        for label in dict.fromkeys(own):
-            of_label = rows_at(piece.examples, np.flatnonzero(np.array(own) == label))
+        own = np.array(piece.labels)
+        for label in dict.fromkeys(piece.labels):  # which ones are normal is known once all are
+            of_label = rows_at(piece.examples, np.flatnonzero(own == label))
             for _ in model.preprocessed(of_label, censuses[label]):
                 pass  # counted
-        labels += own
+        labels += piece.labels
     output = np.concatenate(outputs)
     are_new = not are_of_training(origin_of(data)["files"], model.config)
     if not is_labelled and not any(labels):

@@ -272,14 +272,13 @@ def _kept(
     """
     if not is_there(place):
         return [], {}
+    with open_raw(place) as stream:
+        written = stream.read()
     try:
-        with open_raw(place) as stream:
-            before = json.loads(stream.read())
+        before = json.loads(written)
         parts = before.pop("parts")
         check_json(parts, list[Entry], "parts")
         entries = {entry["part"]: entry for entry in parts}
-    except DataError:
-        raise
     except (FileFormatError, ValueError, KeyError, TypeError, AttributeError):
         before, entries = None, {}
     if before == about:

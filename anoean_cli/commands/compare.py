@@ -279,10 +279,14 @@ def _usable_folder(folder: Path, about: Mapping[str, Any], force: bool) -> None:
         )
 
 
-def _essential(about: Mapping[str, Any]) -> dict[str, Any]:
+def _essential(about: Any) -> Any:
+    """What tells comparisons apart, not where the data was; what is none of ours as it is."""
     from anoean_cli.data.content import without_places
 
-    return {**about, "dataset": without_places(about["dataset"])}
+    try:
+        return {**about, "dataset": without_places(about["dataset"])}
+    except (AttributeError, KeyError, TypeError):
+        return about
 
 
 # --------------------------------------------------------------------------- running

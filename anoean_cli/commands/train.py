@@ -527,11 +527,15 @@ def _check_two_classes(dataset: Dataset, normal: tuple[str, ...]) -> None:
     has_labels = dataset.label_column is not None or dataset.kind == "image"
     if has_labels and labels and labels <= set(normal):
         without = int((dataset.labels == "").sum())
-        more = f" and {without:,} rows have none (NA, None and the like are read as none, unless "
-        more += "--null-values '' says that they are labels)"
+        of_others = ""
+        if without:
+            of_others = (
+                f" and {without:,} rows have none (NA, None and the like are read as none, unless "
+                "--null-values '' says that they are labels)"
+            )
         raise DataError(
             f"{dataset.name} has no anomalies: all its labels are normal "
-            f"({label_list(sorted(labels))}){more if without else ''}; name fewer with --normal, "
+            f"({label_list(sorted(labels))}){of_others}; name fewer with --normal, "
             "or give --anomaly-fraction 0 to train on normals alone"
         )
 

@@ -346,22 +346,22 @@ def _judge_text(
         pc.sum(found).as_py() or 0
         for found in (is_number, text.are_numbers(column, text.other_mark(dialect.decimal)))
     )
-    if warn is not None and numbers < present / 2:
-        some = column.drop_null().take(pa.array(_spread(present))).to_pylist()
-        if some and all(text.for_people(value.encode(), dialect.decimal) for value in some):
-            fault = text.not_a_number(name, some[0].encode(), dialect.decimal)
-            warn(f"{place(0)}, {fault.reason}, so the column is taken as text: {fault.remedy}")
-        return
-    different = pc.count_distinct(column).as_py()
-    are_nearly_all = numbers >= NEARLY_ALL * present
-    if warn is not None and not are_nearly_all and different < MANY_NUMBERS:
-        return
     row = pc.index(is_number, False).as_py()
     fault = text.not_a_number(name, column[row].as_py().encode(), dialect.decimal)
     if warn is None:
         raise DataError(f"{place(row)}, {fault.reason}; {fault.remedy}")
-    would_go = different > IDENTIFIER_SHARE * present >= IDENTIFIER_SHARE * FEWEST_FOR_IDENTIFIER
-    if are_nearly_all and would_go:
+    if numbers < present / 2:
+        some = column.drop_null().take(pa.array(_spread(present))).to_pylist()
+        if all(text.for_people(value.encode(), dialect.decimal) for value in some):
+            warn(f"{place(row)}, {fault.reason}, so the column is taken as text: {fault.remedy}")
+        return
+    if numbers < NEARLY_ALL * present:
+        different = pc.count_distinct(column.filter(pc.fill_null(is_number, False))).as_py()
+        if different < MANY_NUMBERS:
+            return
+    elif present >= FEWEST_FOR_IDENTIFIER and (
+        pc.count_distinct(column).as_py() > IDENTIFIER_SHARE * present
+    ):
         raise DataError(
             f"{place(row)}, {fault.reason}, although {numbers:,} of its {present:,} values can be "
             f"read as numbers: {fault.remedy} (--ignore leaves the column out)"

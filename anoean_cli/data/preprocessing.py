@@ -459,9 +459,10 @@ def _numeric_from(
     quantiles = _parted(arrays["quantiles"], arrays["knot_counts"], count)
     none = np.zeros(count, np.int64)  # older files have no bins
     bins = _parted(arrays.get("bins", nothing()), arrays.get("bin_counts", none), count)
-    center, scale, fill = (arrays[name] for name in ("center", "scale", "fill"))
-    if any(each.shape != (count,) or not np.isfinite(each).all() for each in (center, scale, fill)):
-        raise ValueError("center, scale and fill are not one finite number a numeric column")
+    for name in ("center", "scale", "fill"):
+        if arrays[name].shape != (count,) or not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} is not one finite number a numeric column")
+    center, scale, fill = arrays["center"], arrays["scale"], arrays["fill"]
     if not (scale > 0).all():
         raise ValueError("a scale is not positive")
     least, largest = _ranges_from(arrays, knots)

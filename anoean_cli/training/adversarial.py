@@ -130,7 +130,7 @@ def fit_encoder(
     run = start(encoder, parameters, rng, has_generator=outskirts is not None)
     progress.restore(run, monitor.restore())
     course = Course.of(train, encoder.spec.kind, parameters, rng, outskirts)
-    plan, device = course.plan, usable_device(parameters.device)
+    plan, device = course.plan, course.normals.device
 
     while run.epoch < plan.epochs and not progress.exhausted(run, parameters):
         began = time.perf_counter()

@@ -53,11 +53,7 @@ def beside_known(train: Rows, learnt: Rows, share: float) -> Rows:
     """
     known, made = train.anomalies, learnt.anomalies
     times = max(1, round(len(made) * (1 - share) / share / len(known)))
-    anomalies = np.concatenate([*[known] * times, made])
-    return Rows(
-        np.concatenate([train.normals, anomalies]),
-        np.repeat([False, True], [len(train.normals), len(anomalies)]),
-    )
+    return _rows(train.normals, np.concatenate([*[known] * times, made]))
 
 
 def selection_rows(
@@ -81,7 +77,10 @@ def _beside(
     made = np.concatenate([family(normals, spec, each, rng) for family in families])
     edge = np.quantile(embed(density, normals, CPU), AMONG_NORMALS)
     is_outside = embed(density, made, CPU) > edge
-    anomalies = made[is_outside] if is_outside.any() else made
+    return _rows(normals, made[is_outside] if is_outside.any() else made)
+
+
+def _rows(normals: FloatRows, anomalies: FloatRows) -> Rows:
     return Rows(
         np.concatenate([normals, anomalies]),
         np.repeat([False, True], [len(normals), len(anomalies)]),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from .conftest import COMMAND, Run, environment, table_rows, words, write_csv
 
@@ -138,6 +140,15 @@ def test_cells_are_found_again_under_another_spelling_of_the_data(anoean: Run, t
     again = anoean(command, "--dataset", tmp_path / "t.csv")
     assert again.returncode == 0, again.stderr
     assert "1 of 1 cells were finished before" in again.stderr
+
+
+@pytest.mark.parametrize("about", [[], "x", {}, {"dataset": None}, {"dataset": {"reload": None}}])
+def test_a_folder_with_anything_else_is_refused(anoean: Run, about: object):
+    Path("found").mkdir()
+    Path("found/compare.json").write_text(json.dumps({"about": about}))
+    found = anoean(WHOLE, "--detectors knn --seeds 1")
+    assert found.returncode == 7
+    assert "holds a comparison on other data" in found.error
 
 
 def test_a_failing_detector_is_a_row_and_stops_nothing(anoean: Run, third_party: dict[str, str]):

@@ -175,6 +175,8 @@ def test_numbers_written_for_people_are_told(tmp_path: Path, value: str) -> None
     (warning,) = warnings
     assert "line 2, column 'x'" in warning
     assert "currency or per cent signs" in warning
+    explore(tmp_path, "x,y\n,ok\n" + rows, warnings)
+    assert "line 3, column 'x'" in warnings[-1], "the first value, not the first row"
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ class AnoeanDetector:
                 # asked.
                 last = parameters.selection or "last"
                 how = replace(parameters, distillation=0.0, selection=last)
-                density = off  # beside known anomalies it would drown, as an expert, what they tell
+                density = off  # an expert; whether it is worth one beside known ones is not known
         module, run = fit_encoder(learnt, held, encoder, how, rng, monitor, outskirts)
         graph = graph_with_experts(module, train, selection, spec, parameters, rng, density)
         return Fitted(
