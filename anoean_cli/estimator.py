@@ -135,6 +135,7 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            NaN is a missing value, but of images.
         y : array-like of shape (n_samples,), default=None
             1 for normal rows and -1 for known anomalies. Without it all rows are taken as
             normal, and artificial anomalies take the place of known ones. As scikit-learn's
@@ -150,7 +151,7 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            Too few rows, values that are not finite, or parameters out of range.
+            Too few rows, infinite values, missing ones of images, or parameters out of range.
         anoean_cli.errors.TrainingError
             Training collapsed or diverged.
         """
@@ -246,7 +247,13 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """
         return np.where(self.decision_function(X) < 0, ANOMALY, NORMAL)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.image_shape is None
+        return tags
+
     def _validated(self, X: ArrayLike, **how: Any) -> NDArray[Any]:
+        how["ensure_all_finite"] = "allow-nan" if self.image_shape is None else True
         with np.errstate(over="ignore", invalid="ignore"):  # it sums, of the largest numbers too
             rows: NDArray[Any] = validate_data(self, X, dtype=[np.float64, np.float32], **how)
         return rows
@@ -261,7 +268,7 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _dataset(self, rows: NDArray[Any], labels: NDArray[np.str_]) -> Dataset:
         names = self._names(rows.shape[1])
-        varying = rows.min(axis=0) < rows.max(axis=0)
+        varying = np.fmin.reduce(rows) < np.fmax.reduce(rows)  # NaN is no value
         return Dataset(
             name="array",
             examples=self._examples(rows),

@@ -64,6 +64,18 @@ def test_known_anomalies_are_learnt_in_fit_predict_too(fitted: AnoEAN, rows: Any
     assert_array_equal(AnoEAN(random_state=0).fit_predict(X, y), fitted.predict(X))
 
 
+def test_nan_is_a_missing_value(rows: Any) -> None:
+    X, y = rows[0].copy(), rows[1]
+    X[::7, 1] = np.nan
+    X = np.column_stack([X, np.full(len(X), np.nan)])
+    detector = AnoEAN(max_iter=20, random_state=0).fit(X, y)
+    assert average_precision_score(y == -1, -detector.score_samples(X)) > 0.99
+    assert detector.model_.schema.dropped.keys() == {"x3"}
+    assert np.isfinite(detector.score_samples(np.full((1, 4), np.nan))).all()
+    with pytest.raises(ValueError, match="NaN"):
+        AnoEAN(image_shape=(1, 2, 2)).fit(X)
+
+
 def test_the_model_scores_alike_from_a_file(fitted: AnoEAN, rows: Any, tmp_path: Any) -> None:
     fitted.model_.save(tmp_path / "m.h5")
     scores = load_model(tmp_path / "m.h5").anomaly_score(rows[0])
