@@ -39,17 +39,29 @@ class ExampleSpec:
         bins: positions of features that only spell out the one before them, for networks: a linear
             layer makes steps of them.
         widths: how many features each column of a table has, in their order; none: one each.
+        quantiles: positions of features that are the normal quantile of the one before them.
     """
 
     kind: Kind
     shape: tuple[int, ...]
     bins: tuple[int, ...] = ()
     widths: tuple[int, ...] = ()
+    quantiles: tuple[int, ...] = ()
 
     @property
     def plain(self) -> NDArray[np.intp]:
         """The positions of all features but bins, in the flattened example."""
         return np.setdiff1d(np.arange(int(np.prod(self.shape))), self.bins)
+
+    @property
+    def to_scale(self) -> NDArray[np.intp]:
+        """Those of ``plain`` that are no quantiles: numbers are as far apart as they are."""
+        return np.setdiff1d(self.plain, self.quantiles)
+
+    @property
+    def ranked(self) -> NDArray[np.intp]:
+        """Those of ``plain`` that are no numbers beside which their quantile stands."""
+        return np.setdiff1d(self.plain, np.array(self.quantiles, np.intp) - 1)
 
     @property
     def columns(self) -> NDArray[np.intp]:

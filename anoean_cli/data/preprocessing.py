@@ -322,15 +322,17 @@ class TablePreprocessor:
 
     @cached_property
     def spec(self) -> ExampleSpec:
-        """How many features there are, which of them are bins, and how many each column has."""
+        """How many features there are, which are bins or quantiles, and how many columns have."""
         at = 0
         bins: list[int] = []
+        quantiles: list[int] = []
         for column in self.columns.values():
             if isinstance(column, NumericColumn):
+                quantiles += [at + 1] if len(column.knots) else []
                 bins += range(at + FIRST_BIN, at + FIRST_BIN + column.binned)
             at += column.width
         widths = tuple(column.width for column in self.columns.values())
-        return ExampleSpec("table", (at,), tuple(bins), widths)
+        return ExampleSpec("table", (at,), tuple(bins), widths, tuple(quantiles))
 
     def transform(self, examples: pa.Table, census: Census | None = None) -> FloatRows:
         """Rows of the schema's columns → (n, features) float32."""

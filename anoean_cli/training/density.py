@@ -140,7 +140,9 @@ def log_density(
 
     if len(normals) > MOST_ROWS:
         normals = normals[np.sort(rng.choice(len(normals), MOST_ROWS, replace=False))]
-    features: nn.Module = Blurred(spec.shape[0]) if spec.kind == "image" else plain_features(spec)
+    features: nn.Module = (
+        Blurred(spec.shape[0]) if spec.kind == "image" else features_at(spec.plain, spec)
+    )
     with torch.no_grad():
         flat = features(torch.from_numpy(normals)).flatten(1).numpy().astype(np.float64)
     seed = random_state(rng)
@@ -168,9 +170,9 @@ def log_density(
     ).eval()
 
 
-def plain_features(spec: ExampleSpec) -> nn.Module:
-    """Takes from (n, features) table rows what the spec calls plain: all of them, often."""
-    return nn.Identity() if len(spec.plain) == spec.shape[0] else Features(spec.plain)
+def features_at(positions: NDArray[np.intp], spec: ExampleSpec) -> nn.Module:
+    """Takes some of the features of table rows, at (k,) rising positions: all of them, often."""
+    return nn.Identity() if len(positions) == spec.shape[0] else Features(positions)
 
 
 class Features(nn.Module):

@@ -9,6 +9,7 @@ from functools import cache, partial
 import numpy as np
 import onnx
 import onnxruntime
+import pyarrow as pa
 import pytest
 import torch
 from anoean_plugins.scorers import experts
@@ -34,6 +35,8 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from anoean_cli.calibration.gaussian import Gaussian, leave_one_out
+from anoean_cli.data.fitting import fit_table
+from anoean_cli.data.schema import TableSchema
 from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
 from anoean_cli.training.density import LogRarity
 from anoean_cli.training.settings import AnoeanParameters
@@ -260,6 +263,29 @@ def test_of_normals_on_a_ring_the_distance_is_heard_and_not_the_density():
     experts, _ = _experts_on_tables(normals, normals, SPEC, NOVELTY, rng)
     distance, density = (expert.weight for expert in experts.on_rows)
     assert distance > 1 > density
+
+
+def with_quantiles(values: NDArray[np.float64]) -> tuple[Rows, ExampleSpec]:
+    """Normals as preprocessing gives them: each number standardised, its quantile beside it."""
+    names = [f"x{at}" for at in range(values.shape[1])]
+    table = pa.table(dict(zip(names, values.T, strict=True)))
+    is_anomaly = np.zeros(len(values), bool)
+    fit = fit_table(table, is_anomaly, TableSchema(dict.fromkeys(names, "numeric")))
+    return Rows(fit.transform(table), is_anomaly), fit.spec
+
+
+@pytest.mark.parametrize("long_tail", [False, True])
+def test_distances_are_among_quantiles_where_tails_are_long(long_tail: bool):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 12, 400)
+    bent = np.column_stack([x, np.sin(x) + rng.normal(size=400) / 20])
+    bound = np.exp(bent[:, :1] + rng.normal(size=(400, 2)) / 20)
+    normals, spec = with_quantiles(bound if long_tail else bent)
+    experts, _ = _experts_on_tables(normals, normals, spec, NOVELTY, rng)
+    looked_at, _ = experts.on_rows[0].opinion
+    among = spec.ranked if long_tail else spec.to_scale
+    np.testing.assert_array_equal(looked_at.positions, among)
+    assert set(spec.ranked) | set(spec.to_scale) == {0, 1, 2, 3}
 
 
 @pytest.mark.parametrize(("anomalies", "least", "most"), [(1, 0.35, 1), (50, 0, 0.01)])

@@ -30,7 +30,7 @@ from anoean_cli.errors import DataError, TrainingError
 from anoean_cli.examples import differ
 from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
 from anoean_cli.training.artificial import recombined
-from anoean_cli.training.density import LogRarity, log_density, plain_features
+from anoean_cli.training.density import LogRarity, features_at, log_density
 from anoean_cli.training.export import onnx_graph
 from anoean_cli.training.progress import embed
 from anoean_cli.training.sampling import MOST_ROWS, at_most_of_each, random_state
@@ -61,6 +61,7 @@ MOST_POINTS = 1000  # that are kept one by one; of more there are centres
 CENTRES = 500
 NEIGHBOURS = 5
 MADE_UP = 1000  # rows that distance and density are weighed by
+MORE_TOLD = 0.1  # d′ / √2, where distances among quantiles take the place of those to scale
 PASSES = 10
 MIXED = (1, 2, 4, 8, 16, 30)  # Gaussians of which a density may consist
 FEWEST_ROWS = 20  # of each
@@ -247,10 +248,12 @@ def _experts_on_tables(
         forest = _forest(known, spec, rng, few)
     on_rows: list[Expert] = []
     if parameters.novelty > 0:
-        opinions = [_distance(known.normals, spec, rng, odd=len(anomalies) > 0)]
+        # They look like anomalies of no kind that is known.
+        made = recombined(known.normals, spec, MADE_UP, rng)
+        opinions = [_distance(known.normals, spec, made, rng, odd=len(anomalies) > 0)]
         if few or forest is None:
             opinions.append(rarity(known.normals, FOLDS if few else 1, spec, rng))
-        shares = _shares(opinions, known.normals, spec, rng)
+        shares = shares_of_all([_told(opinion, made) for opinion in opinions])
         on_rows = [
             Expert(*opinion, parameters.novelty * share, LEAST_SCALE)
             for opinion, share in zip(opinions, shares, strict=True)
@@ -260,7 +263,7 @@ def _experts_on_tables(
     half_a_vote = 0.5 / len(forest.model.estimators_)
     odds = log_odds(tensor(forest.votes), half_a_vote).numpy()
     of_normals, of_anomalies = odds[~known.is_anomaly], odds[known.is_anomaly]
-    others = [separation(each.of_normals, embed(each.opinion, anomalies, CPU)) for each in on_rows]
+    others = [_told((each.opinion, each.of_normals), anomalies) for each in on_rows]
     share = share_of_forest(separation(of_normals, of_anomalies), others)
     weight = parameters.forest * share * share_by_number(len(train.normals), len(anomalies))
     on_votes = Expert(LogOddsOfVotes(half_a_vote), of_normals, weight, LEAST_SCALE)
@@ -268,25 +271,40 @@ def _experts_on_tables(
 
 
 def _distance(
-    normals: FloatRows, spec: ExampleSpec, rng: np.random.Generator, odd: bool
+    normals: FloatRows, spec: ExampleSpec, made: FloatRows, rng: np.random.Generator, odd: bool
 ) -> Opinion:
-    """`novelty` of rows as networks get them."""
-    distance, distances = novelty(normals[:, spec.plain], rng, odd)
-    return nn.Sequential(plain_features(spec), distance), distances
+    """`novelty` of rows as networks get them, among numbers to scale or among their quantiles.
+
+    Quantiles tear apart what is dense and bend what is straight; but of columns with long tails
+    little else tells anything. They are taken where they tell normals clearly better from rows that
+    are put together of normals' columns.
+    """
+    to_scale = _distance_at(spec.to_scale, normals, spec, rng, odd)
+    if not spec.quantiles:
+        return to_scale
+    ranked = _distance_at(spec.ranked, normals, spec, rng, odd)
+    return ranked if _told(ranked, made) > _told(to_scale, made) + MORE_TOLD else to_scale
 
 
-def _shares(
-    opinions: Sequence[Opinion], normals: FloatRows, spec: ExampleSpec, rng: np.random.Generator
-) -> list[float]:
-    """How much each of them is heard, 1 on average, by how well it tells normals from rows that are
-    put together of their columns. These look like anomalies of no kind that is known."""
-    made = recombined(normals, spec, MADE_UP, rng)
-    told = [separation(of_normals, embed(module, made, CPU)) for module, of_normals in opinions]
-    return shares_of_all(told)
+def _distance_at(
+    features: NDArray[np.intp],
+    normals: FloatRows,
+    spec: ExampleSpec,
+    rng: np.random.Generator,
+    odd: bool,
+) -> Opinion:
+    distance, distances = novelty(normals[:, features], rng, odd)
+    return nn.Sequential(features_at(features, spec), distance), distances
+
+
+def _told(opinion: Opinion, rows: FloatRows) -> float:
+    """d′ / √2 of normals and the rows."""
+    module, of_normals = opinion
+    return separation(of_normals, embed(module, rows, CPU))
 
 
 def shares_of_all(told: Sequence[float]) -> list[float]:
-    """d′² of each, divided by their mean."""
+    """How much each is heard, 1 on average: its d′², divided by their mean."""
     squares = np.square(told)
     return list(squares / squares.mean())
 
