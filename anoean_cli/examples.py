@@ -40,6 +40,7 @@ class ExampleSpec:
             layer makes steps of them.
         widths: how many features each column of a table has, in their order; none: one each.
         quantiles: positions of features that are the normal quantile of the one before them.
+        gaps: positions of features that are 1 where the value of a column is missing.
     """
 
     kind: Kind
@@ -47,6 +48,7 @@ class ExampleSpec:
     bins: tuple[int, ...] = ()
     widths: tuple[int, ...] = ()
     quantiles: tuple[int, ...] = ()
+    gaps: tuple[int, ...] = ()
 
     @property
     def plain(self) -> NDArray[np.intp]:
@@ -59,9 +61,14 @@ class ExampleSpec:
         return np.setdiff1d(self.plain, self.quantiles)
 
     @property
+    def numbers(self) -> NDArray[np.intp]:
+        """The positions of standardised numbers beside which their quantile stands."""
+        return np.array(self.quantiles, np.intp) - 1
+
+    @property
     def ranked(self) -> NDArray[np.intp]:
-        """Those of ``plain`` that are no numbers beside which their quantile stands."""
-        return np.setdiff1d(self.plain, np.array(self.quantiles, np.intp) - 1)
+        """Those of ``plain`` that are none of the ``numbers``."""
+        return np.setdiff1d(self.plain, self.numbers)
 
     @property
     def columns(self) -> NDArray[np.intp]:

@@ -322,17 +322,19 @@ class TablePreprocessor:
 
     @cached_property
     def spec(self) -> ExampleSpec:
-        """How many features there are, which are bins or quantiles, and how many columns have."""
+        """How many features there are, what some of them are, and how many each column has."""
         at = 0
         bins: list[int] = []
         quantiles: list[int] = []
+        gaps: list[int] = []
         for column in self.columns.values():
             if isinstance(column, NumericColumn):
                 quantiles += [at + 1] if len(column.knots) else []
                 bins += range(at + FIRST_BIN, at + FIRST_BIN + column.binned)
             at += column.width
+            gaps += [at - 1] if column.indicator else []
         widths = tuple(column.width for column in self.columns.values())
-        return ExampleSpec("table", (at,), tuple(bins), widths, tuple(quantiles))
+        return ExampleSpec("table", (at,), tuple(bins), widths, tuple(quantiles), tuple(gaps))
 
     def transform(self, examples: pa.Table, census: Census | None = None) -> FloatRows:
         """Rows of the schema's columns → (n, features) float32."""

@@ -17,9 +17,12 @@ from anoean_plugins.scorers.experts import (
     ENOUGH_NORMALS,
     FOLDS,
     HEARD_OF_FEW,
+    LEAST_OF_GAPS,
     MOST_POINTS,
+    USUAL_GAPS,
     Moved,
     _experts_on_tables,
+    gaps,
     graph_with_experts,
     novelty,
     rarity,
@@ -28,7 +31,13 @@ from anoean_plugins.scorers.experts import (
     share_of_forest,
     shares_of_all,
 )
-from anoean_plugins.scorers.modules import NearestDistance, NeighbourDistance
+from anoean_plugins.scorers.modules import (
+    Expert,
+    NearestDistance,
+    NeighbourDistance,
+    Ranked,
+    tensor,
+)
 from anoean_plugins.scorers.trees import weighted_trees
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -67,6 +76,11 @@ def some(seed: int, normals: int = 400, anomalies: int = 40) -> Rows:
     values = rng.normal(size=(len(is_anomaly), 2))
     values[is_anomaly] = [0, 4] + values[is_anomaly] / 10
     return Rows(np.array([row(x, y) for x, y in values], np.float32), is_anomaly)
+
+
+def whole(normals: FloatRows) -> nn.Module:
+    """Distances are among all features."""
+    return nn.Identity()
 
 
 def embeddings_by(graph: bytes) -> Callable[[FloatRows], FloatRows]:
@@ -282,10 +296,56 @@ def test_distances_are_among_quantiles_where_tails_are_long(long_tail: bool):
     bound = np.exp(bent[:, :1] + rng.normal(size=(400, 2)) / 20)
     normals, spec = with_quantiles(bound if long_tail else bent)
     experts, _ = _experts_on_tables(normals, normals, spec, NOVELTY, rng)
-    looked_at, _ = experts.on_rows[0].opinion
-    among = spec.ranked if long_tail else spec.to_scale
-    np.testing.assert_array_equal(looked_at.positions, among)
-    assert set(spec.ranked) | set(spec.to_scale) == {0, 1, 2, 3}
+    view, _ = experts.on_rows[0].opinion
+    assert isinstance(view, Ranked) is long_tail
+    first = tensor(normals.examples[:1])
+    np.testing.assert_array_equal(view(first)[0, :2], first[0, [1, 3] if long_tail else [0, 2]])
+
+
+def test_among_quantiles_what_lies_beyond_all_normals_is_seen():
+    """A quantile ends where normals end."""
+    normals, spec = with_quantiles(np.random.default_rng(0).lognormal(size=(400, 2)))
+    distance, _ = novelty(
+        normals.examples, np.random.default_rng(0), False, lambda some: Ranked(some, spec)
+    )
+    largest, beyond = normals.examples.max(axis=0), normals.examples.max(axis=0)
+    beyond[[0, 2]] += 3
+    near, far = distance(tensor([largest, beyond])).tolist()
+    assert far > near + 0.5
+
+
+def lacking(share: float, rows: int, seed: int) -> FloatRows:
+    """Whether values of eight columns are missing, at random."""
+    return (np.random.default_rng(seed).random((rows, 8)) < share).astype(np.float32)
+
+
+EIGHT_GAPS = ExampleSpec("table", (8,), gaps=tuple(range(8)))
+
+
+def test_rows_that_lack_more_than_normals_do_are_surprising_and_others_are_not():
+    opinion, of_normals = gaps(lacking(0.1, 500, 0), EIGHT_GAPS)
+    expert = Expert(opinion, of_normals, 1.0, LEAST_OF_GAPS, USUAL_GAPS)
+    of_new, of_more = (expert(tensor(lacking(share, 500, 1))) for share in (0.1, 0.7))
+    assert (of_new == 0).float().mean() > 0.9
+    assert (of_more > of_new.quantile(0.99)).float().mean() > 0.8
+
+
+def test_what_hardly_a_normal_lacks_surprises_more_than_what_many_do():
+    missing = lacking(0.3, 500, 0)
+    missing[:, 1] = 0
+    missing[0, 1] = 1
+    opinion, _ = gaps(missing, EIGHT_GAPS)
+    often, seldom = opinion(torch.eye(8)[:2]).tolist()
+    assert often == pytest.approx(np.log(0.7 / 0.3), abs=0.3)
+    assert seldom == pytest.approx(np.log(499.5 / 1.5))
+
+
+def test_a_normal_is_as_surprising_as_what_it_lacks_is_among_the_others():
+    missing = np.zeros((50, 8), np.float32)
+    missing[0, 0] = 1
+    opinion, of_normals = gaps(missing, EIGHT_GAPS)
+    assert of_normals[0] == pytest.approx(np.log(49.5 / 0.5))
+    assert of_normals[0] > opinion(tensor(missing))[0]
 
 
 @pytest.mark.parametrize(("anomalies", "least", "most"), [(1, 0.35, 1), (50, 0, 0.01)])
@@ -360,7 +420,7 @@ def test_a_tenth_of_new_normals_is_as_far_off_as_a_tenth_of_those_of_other_folds
     """Distances to points are of another size than those to means of some, in many dimensions."""
     rng = np.random.default_rng(0)
     old, new = (rng.normal(size=(n, 60)).astype(np.float32) for n in (normals, 1000))
-    distance, references = novelty(old, rng, odd=True)
+    distance, references = novelty(old, rng, True, whole)
     beyond = distance(torch.from_numpy(new)).numpy() > np.quantile(references, 0.9)
     assert 0.05 < beyond.mean() < 0.2
 
@@ -370,7 +430,7 @@ def test_distances_are_the_same_each_time_and_on_any_number_of_cores():
 
     def references(threads: int) -> FloatRows:
         with threadpool_limits(threads):
-            return novelty(normals, np.random.default_rng(1), odd=True)[1]
+            return novelty(normals, np.random.default_rng(1), True, whole)[1]
 
     assert len({references(threads).tobytes() for threads in (1, 4, 4)}) == 1
 
@@ -380,8 +440,8 @@ def test_normals_like_odd_ones_are_not_far_off():
     old, more = (rng.normal(size=(MOST_POINTS + 500, 8)).astype(np.float32) for _ in range(2))
     old[:100] *= 10
     like_odd_ones = torch.from_numpy(old[:100] + np.float32(0.1))
-    near, far = (novelty(old, rng, odd)[0](like_odd_ones).max() for odd in (True, False))
-    assert near < novelty(old, rng, odd=True)[0](torch.from_numpy(more)).quantile(0.5) < far
+    near, far = (novelty(old, rng, odd, whole)[0](like_odd_ones).max() for odd in (True, False))
+    assert near < novelty(old, rng, True, whole)[0](torch.from_numpy(more)).quantile(0.5) < far
 
 
 @pytest.mark.filterwarnings("error")
@@ -389,7 +449,7 @@ def test_rows_that_are_next_to_equal_are_no_reason_to_warn():
     rng = np.random.default_rng(0)
     normals = rng.normal(size=(200, 4))[rng.integers(200, size=MOST_POINTS + 200)]
     normals += 1e-6 * rng.normal(size=normals.shape)
-    assert np.isfinite(novelty(normals.astype(np.float32), rng, odd=True)[1]).all()
+    assert np.isfinite(novelty(normals.astype(np.float32), rng, True, whole)[1]).all()
 
 
 def test_experts_that_see_all_rows_alike_stay_finite():

@@ -9,7 +9,7 @@ its embedding away from the normals' centre by how surprising they find it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice, product
 from statistics import NormalDist
@@ -30,7 +30,7 @@ from anoean_cli.errors import DataError, TrainingError
 from anoean_cli.examples import differ
 from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
 from anoean_cli.training.artificial import recombined
-from anoean_cli.training.density import LogRarity, features_at, log_density
+from anoean_cli.training.density import Features, LogRarity, features_at, log_density
 from anoean_cli.training.export import onnx_graph
 from anoean_cli.training.progress import embed
 from anoean_cli.training.sampling import MOST_ROWS, at_most_of_each, random_state
@@ -41,6 +41,8 @@ from anoean_plugins.scorers.modules import (
     LogOddsOfVotes,
     NearestDistance,
     NeighbourDistance,
+    Ranked,
+    WeightedSum,
     log_odds,
     tail_scale,
     tensor,
@@ -71,6 +73,8 @@ ENOUGH_ANOMALIES = 100  # with fewer E counts for less, unless there is none
 SMALLEST_DISTANCE = 1e-6
 ROUNDING = 1e-6  # of graphs: a row that is like a normal is never further out than that
 LEAST_SCALE = 0.1  # of log odds, distances, rarities: normals may all have the same
+LEAST_OF_GAPS = 1.0  # of missing values, whose rarity is a surprise already
+GAPS_HEARD, USUAL_GAPS = 2.0, 3.0  # what one normal in 20 lacks says nothing
 LEAST_TAIL = 0.01  # of E's log distances, which differ less
 AREAS = (0.51, 0.95)  # under ROC curves: worse tells nothing, better is good enough
 ANOMALIES_OF_DOUBT, DOUBTED_AREA = 10, 0.75  # what an area is thought to be before any is seen
@@ -258,6 +262,10 @@ def _experts_on_tables(
             Expert(*opinion, parameters.novelty * share, LEAST_SCALE)
             for opinion, share in zip(opinions, shares, strict=True)
         ]
+        if spec.gaps:
+            weight = GAPS_HEARD * parameters.novelty
+            opinion = gaps(known.normals, spec)
+            on_rows.append(Expert(*opinion, weight, LEAST_OF_GAPS, USUAL_GAPS))
     if forest is None:
         return Experts(on_rows), None
     half_a_vote = 0.5 / len(forest.model.estimators_)
@@ -279,22 +287,11 @@ def _distance(
     little else tells anything. They are taken where they tell normals clearly better from rows that
     are put together of normals' columns.
     """
-    to_scale = _distance_at(spec.to_scale, normals, spec, rng, odd)
+    to_scale = novelty(normals, rng, odd, lambda _: features_at(spec.to_scale, spec))
     if not spec.quantiles:
         return to_scale
-    ranked = _distance_at(spec.ranked, normals, spec, rng, odd)
+    ranked = novelty(normals, rng, odd, lambda some: Ranked(some, spec))
     return ranked if _told(ranked, made) > _told(to_scale, made) + MORE_TOLD else to_scale
-
-
-def _distance_at(
-    features: NDArray[np.intp],
-    normals: FloatRows,
-    spec: ExampleSpec,
-    rng: np.random.Generator,
-    odd: bool,
-) -> Opinion:
-    distance, distances = novelty(normals[:, features], rng, odd)
-    return nn.Sequential(features_at(features, spec), distance), distances
 
 
 def _told(opinion: Opinion, rows: FloatRows) -> float:
@@ -400,6 +397,26 @@ def _rank(forest: Grown, known: Rows) -> float:
     return float(average_precision_score(known.is_anomaly, forest.votes))
 
 
+def gaps(normals: FloatRows, spec: ExampleSpec) -> Opinion:
+    """How rare it is among (n, features) normals that just these values of a row are missing, and
+    that of each normal among the others.
+
+    Σ log((1 − p)/p) over what is missing, p being a column's share of normals without a value: up
+    to a constant −log p of all, as if columns lacked values independently. A missing value is
+    filled in by a typical one, which hides from the other experts how odd it is.
+    """
+    is_missing = normals[:, spec.gaps].astype(np.float64)
+    odds = _log_odds_of_a_value(is_missing.sum(axis=0), len(normals))
+    left = is_missing.sum(axis=0) - is_missing
+    of_normals = (is_missing * _log_odds_of_a_value(left, len(normals) - 1)).sum(axis=1)
+    return nn.Sequential(Features(np.array(spec.gaps)), WeightedSum(odds)), of_normals
+
+
+def _log_odds_of_a_value(missing: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+    """That it is there and not missing, with half a row of each more than were counted."""
+    return np.log((rows - missing + 0.5) / (missing + 0.5))
+
+
 def rarity(normals: FloatRows, folds: int, spec: ExampleSpec, rng: np.random.Generator) -> Opinion:
     """How rare a row is among (n, features) normals, and that of normals left out of the fit, in
     the order of the rows.
@@ -440,8 +457,13 @@ def _without_far_ones(depths: NDArray[np.float64]) -> float:
     return float(np.minimum(depths, median + FAR * (high - median)).mean())
 
 
-def novelty(normals: FloatRows, rng: np.random.Generator, odd: bool) -> Opinion:
-    """The distance to (n, k) normals, and each one's distance to those of the other folds.
+def novelty(
+    normals: FloatRows,
+    rng: np.random.Generator,
+    odd: bool,
+    seen: Callable[[FloatRows], nn.Module],
+) -> Opinion:
+    """The distance to (n, features) normals, and each one's distance to those of the other folds.
 
     A fold's normals have as many fewer centres as there are fewer of them: among other numbers of
     centres, distances are of another size.
@@ -449,15 +471,22 @@ def novelty(normals: FloatRows, rng: np.random.Generator, odd: bool) -> Opinion:
     Args:
         odd: whether half of the centres are odd normals. Where no anomaly is known, nothing says
             that these are none.
+        seen: from normals to what takes from rows that among which distances are.
     """
     from sklearn.model_selection import KFold
 
     share = 1.0 if len(normals) <= MOST_POINTS else CENTRES / len(normals)
+
+    def distance_to(some: FloatRows) -> nn.Module:
+        view = seen(some)
+        points = view(tensor(some)).numpy()
+        return nn.Sequential(view, _distance_to(points, share, rng, odd))
+
     distances = np.empty(len(normals))
     folds = KFold(min(FOLDS, len(normals)), shuffle=True, random_state=random_state(rng))
     for others, own in folds.split(normals):
-        distances[own] = embed(_distance_to(normals[others], share, rng, odd), normals[own], CPU)
-    return _distance_to(normals, share, rng, odd), distances
+        distances[own] = embed(distance_to(normals[others]), normals[own], CPU)
+    return distance_to(normals), distances
 
 
 def _distance_to(

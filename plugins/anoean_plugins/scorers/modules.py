@@ -15,6 +15,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from anoean_cli.examples import ExampleSpec
+from anoean_cli.training.density import Features
+
 TIED = 1e-6  # the scale of a tail whose scores are all alike
 SMALLEST_SQUARE = 1e-8  # stands for the squared distance between equal rows, whose log is −∞
 
@@ -106,6 +109,51 @@ class NeighbourDistance(nn.Module):
         exact = apart.square().sum(dim=2).double()
         # Half the log of the square is the log of the distance.
         return (exact + SMALLEST_SQUARE).log().mean(dim=1) / 2
+
+
+class WeightedSum(nn.Module):
+    """Σ wᵢxᵢ.
+
+    Args:
+        weights: (features,).
+    """
+
+    weights: Tensor
+
+    def __init__(self, weights: NDArray[np.float64]) -> None:
+        super().__init__()
+        self.register_buffer("weights", tensor(weights[:, None], np.float64))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(n, features) → (n,) float64."""
+        return (rows.double() @ self.weights).squeeze(1)
+
+
+class Ranked(nn.Module):
+    """Quantiles in place of the numbers of table rows, and beside them how far the numbers lie
+    beyond those of normals: quantiles are all the same there.
+
+    Args:
+        normals: (m, features) float32.
+        spec: of the rows.
+    """
+
+    least: Tensor
+    largest: Tensor
+
+    def __init__(self, normals: NDArray[np.float32], spec: ExampleSpec) -> None:
+        super().__init__()
+        self.ranked = Features(spec.ranked)
+        self.numbers = Features(spec.numbers)
+        values = normals[:, spec.numbers]
+        self.register_buffer("least", tensor(values.min(axis=0)))
+        self.register_buffer("largest", tensor(values.max(axis=0)))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(n, features) → (n, k)."""
+        numbers = self.numbers(rows)
+        beyond = numbers - numbers.maximum(self.least).minimum(self.largest)
+        return torch.cat([self.ranked(rows), beyond], dim=1)
 
 
 class KernelSum(nn.Module):
@@ -275,6 +323,7 @@ class Expert(nn.Module):
         of_normals: (m,) opinions of normals that it has not learnt from.
         weight: factor on the surprise.
         least_scale: as `Surprise` takes it.
+        usual: surprise up to which it says nothing.
     """
 
     def __init__(
@@ -283,22 +332,27 @@ class Expert(nn.Module):
         of_normals: NDArray[np.float64],
         weight: float = 1.0,
         least_scale: float = TIED,
+        usual: float = 0.0,
     ) -> None:
         super().__init__()
         self.opinion = opinion
         self.surprise = Surprise(of_normals, least_scale)
         self.weight = weight
+        self.usual = usual
         self.of_normals = of_normals
 
     def at_normals(self) -> NDArray[np.float64]:
         """(m,) the weighted surprise at each of ``of_normals``."""
-        surprise: Tensor = self.surprise(tensor(self.of_normals, np.float64))
-        return self.weight * surprise.numpy()
+        said: NDArray[np.float64] = self._said(tensor(self.of_normals, np.float64)).numpy()
+        return said
 
     def forward(self, seen: Tensor) -> Tensor:
         """(n, features) rows, or (n, 1) votes → (n,) float64."""
-        surprise: Tensor = self.weight * self.surprise(self.opinion(seen))
-        return surprise
+        return self._said(self.opinion(seen))
+
+    def _said(self, opinions: Tensor) -> Tensor:
+        surprise: Tensor = self.surprise(opinions)
+        return self.weight * (surprise - self.usual).clamp_min(0)
 
 
 class Experts(nn.Module):
