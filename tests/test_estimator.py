@@ -296,5 +296,8 @@ def test_images_in_rows() -> None:
     assert detector.score_samples(light).mean() < detector.score_samples(dark).mean()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        for wrong in (np.full((1, 64), "a"), np.full((1, 64), None), [[1], [1, 2]]):
+            with pytest.raises(DataError):
+                detector.model_.anomaly_score(wrong)
         with pytest.raises(DataError, match="whole numbers from 0 to 255"):
             detector.model_.anomaly_score(np.full((1, 64), np.nan))

@@ -150,9 +150,9 @@ def _observed(
             continue
         outputs.append(model.score(piece.examples).output)
         own = np.array(piece.labels)
-        for label in dict.fromkeys(piece.labels):  # which ones are normal is known once all are
-            of_label = rows_at(piece.examples, np.flatnonzero(own == label))
-            for _ in model.preprocessed(of_label, censuses[label]):
+        for each in dict.fromkeys(piece.labels):  # which ones are normal is known once all are
+            of_label = rows_at(piece.examples, np.flatnonzero(own == each))
+            for _ in model.preprocessed(of_label, censuses[each]):
                 pass  # counted
         labels += piece.labels
     output = np.concatenate(outputs)
@@ -162,8 +162,8 @@ def _observed(
     nulls = nulls_of(reading.options)
     is_anomaly, known = as_trained(normal, model.config, labels, data, nulls, console.warn)
     usual = Census()
-    for label in np.unique(np.array(labels)[known & ~is_anomaly]).tolist():
-        usual.merge(censuses[label])
+    for each in np.unique(np.array(labels)[known & ~is_anomaly]).tolist():
+        usual.merge(censuses[each])
     return Observed(output[known], is_anomaly[known], data, are_new, usual)
 
 

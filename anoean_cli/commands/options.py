@@ -137,7 +137,7 @@ ImageSize = Annotated[
     typer.Option(
         "--image-size",
         metavar="N",
-        min=8,
+        min=8,  # the least that the encoder conv takes
         max=1024,
         help="Resize the images of a folder to N x N; by default 64, or as they are if all are "
         "smaller and of one size.",

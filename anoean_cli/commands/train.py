@@ -76,9 +76,9 @@ class DataFlags:
         ),
     ] = None
     distinct: Annotated[
-        bool,
+        bool | None,
         options.flag("--distinct", help="Take equal rows once; leave out those of two classes."),
-    ] = False
+    ] = None
     split: Annotated[
         Scheme,
         typer.Option(help="Draw the test rows, or take the test partition of the publisher."),
@@ -186,14 +186,23 @@ class LearningFlags:
     ] = None
 
     def settings(self) -> dict[str, Any]:
-        """The plugin parameters that were given, by name."""
+        """The plugin parameters that were given, by name.
+
+        Raises:
+            SettingError: one that has an option of its own is given in both ways.
+        """
         given = {name: getattr(self, flag) for name, flag in FLAGS.items()}
         found: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         for pair in self.set or ():
             key, equals, value = pair.partition("=")
             if not equals:
                 raise SettingError(f"--set {pair!r} is not of the form KEY=VALUE", pair)
-            found[key.strip()] = value.strip()
+            key = key.strip()
+            option = key.removeprefix("detector.")
+            if given.get(option) is not None:
+                flag = FLAGS[option].replace("_", "-")
+                raise SettingError(f"--set {pair} and --{flag} say the same: give one", key)
+            found[key] = value.strip()
         return found
 
 
@@ -421,6 +430,7 @@ def effective(
         "anomaly-fraction": _or_all(sizes["anomaly_fraction"]),
         "train-size": _or_all(sizes["train_size"]),
         "test-size": sizes["test_size"],
+        "distinct": sizes["distinct"],
         "split": data.split,
         **{name.replace("_", "-"): value for name, value in vars(table).items()},
         "detector": config["detector"]["name"],
@@ -492,8 +502,8 @@ def split_request(dataset: Dataset, flags: DataFlags, nulls: Sequence[str] = ())
         flags.normal, dataset.normal, dataset.labels, dataset.name, nulls, flags.unlabeled
     )
     sizes = dataset.apportionment
-    if flags.distinct:
-        sizes = replace(sizes, distinct=True)
+    if flags.distinct is not None:
+        sizes = replace(sizes, distinct=flags.distinct)
     if flags.anomaly_fraction is not None:
         sizes = replace(sizes, anomaly_fraction=_anomaly_fraction(flags.anomaly_fraction))
     if sizes.anomaly_fraction != 0:

@@ -48,7 +48,7 @@ from anoean_cli.data.schema import FEWEST_FOR_IDENTIFIER, IDENTIFIER_SHARE
 from anoean_cli.data.streams import decompressed, open_bytes, open_raw, peeked
 from anoean_cli.data.text import Dialect, Layout, shown
 from anoean_cli.errors import DataError
-from anoean_cli.examples import Drawing, First, TableOptions, with_firsts
+from anoean_cli.examples import Drawing, First, TableOptions, column_type, with_firsts
 
 if TYPE_CHECKING:
     from anoean_cli.data.drawing import Drawn
@@ -139,6 +139,13 @@ class _Types:
         if first != "year":
             self.firsts[name] = first
 
+    def add_empty_dates(self, name: str, strings: pa.ChunkedArray) -> bool:
+        """Add a column without any value, which the user says is one of dates; whether it is."""
+        if strings.null_count < len(strings):
+            return False
+        self.columns[name] = strings.cast(column_type("datetime"))
+        return True
+
     def table(self) -> pa.Table:
         return with_firsts(pa.table(self.columns), self.firsts)
 
@@ -161,6 +168,8 @@ def _typed(
         types.columns[name] = numbers
         return
     strings = as_text(column, dialect.nulls)
+    if name in roles.datetime and types.add_empty_dates(name, strings):
+        return
     if name not in roles.numeric:
         dates = found_dates(strings, roles.may_be_first(name), roles.first_if_open)
         if dates is not None:
@@ -442,6 +451,8 @@ def _text_or_dates(
         return
     strings = types.columns[name] = cast(table, name, file, as_text, nulls)
     if name in roles.as_text:
+        return
+    if name in roles.datetime and types.add_empty_dates(name, strings):
         return
     dates = found_dates(strings, roles.may_be_first(name), roles.first_if_open)
     if dates is not None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli.choices import OnError
-from anoean_cli.data.columnar import as_kind
+from anoean_cli.data.columnar import BLOCK_BYTES, as_kind
 from anoean_cli.data.images import (
     IMAGE_ENDINGS,
     PARTS,
@@ -28,7 +28,7 @@ from anoean_cli.data.images import (
     read_idx,
     read_image,
 )
-from anoean_cli.data.readers import BLOCK_BYTES, Batch, Flagged, Sought, Wanted, unread
+from anoean_cli.data.readers import Batch, Flagged, Sought, Wanted, unread
 from anoean_cli.data.schema import TableSchema
 from anoean_cli.data.text import shown
 from anoean_cli.errors import DataError, UsageError, reason_of
@@ -446,9 +446,12 @@ def _checked_pixels(piece: Piece, expected: Expected, reading: Reading) -> Piece
     good = ((values >= 0) & (values <= 255) & (values == np.floor(values))).all(axis=1)
     flagged = list(piece.flagged)
     for at in np.flatnonzero(~good):
-        reason = "a pixel value is missing or not a whole number from 0 to 255"
+        reason = _bad_pixel(table.column_names, values[at])
         if reading.on_error == "stop":
-            raise DataError(f"{piece.files}, row {piece.rows[at]}: {reason}")
+            raise DataError(
+                f"{piece.files}, row {piece.rows[at]}: {reason}; correct it, or give --on-error "
+                "flag to go on without such rows"
+            )
         flagged.append(Flagged(int(piece.rows[at]), 0, reason, _kept_of(piece, int(at))))
     kept = np.flatnonzero(good)
     return piece._replace(
@@ -458,6 +461,13 @@ def _checked_pixels(piece: Piece, expected: Expected, reading: Reading) -> Piece
         kept=None if piece.kept is None else piece.kept.take(kept),
         flagged=sorted(flagged, key=lambda row: row.row),
     )
+
+
+def _bad_pixel(names: Sequence[str], values: NDArray[np.float64]) -> str:
+    """What is wrong with the first value that is no byte."""
+    at = int(np.argmin((values >= 0) & (values <= 255) & (values == np.floor(values))))
+    value = "missing" if np.isnan(values[at]) else f"{values[at]:g}"
+    return f"column {names[at]} is {value}, and pixels are whole numbers from 0 to 255"
 
 
 def _kept_of(piece: Piece, at: int) -> tuple[str | None, ...]:

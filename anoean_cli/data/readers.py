@@ -42,7 +42,7 @@ from anoean_cli.data.header import (
     names_of,
     numbered,
 )
-from anoean_cli.data.streams import decompressed, open_bytes, open_raw, peeked, utf8
+from anoean_cli.data.streams import decompressed, open_raw, peeked, utf8
 from anoean_cli.data.text import Block, Dialect, Layout, Row, shown
 from anoean_cli.errors import DataError, reason_of
 from anoean_cli.examples import First, TableOptions
@@ -51,16 +51,6 @@ from anoean_cli.wording import counted
 
 if TYPE_CHECKING:
     from anoean_cli.data.ranges import Range
-
-__all__ = [
-    "BLOCK_BYTES",
-    "Batch",
-    "Flagged",
-    "Sought",
-    "Wanted",
-    "open_bytes",
-    "unread",
-]
 
 
 class Wanted(NamedTuple):

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from anoean_cli.data.readers import BLOCK_BYTES
+from anoean_cli.data.columnar import BLOCK_BYTES
 from anoean_cli.inference.model import FEATURE_BYTES
 
 LEAST_BLOCK = 64 << 10

@@ -43,8 +43,8 @@ def training_rows(
     return _beside(normals, [turned, bent, joined, erased, laid_over], spec, count, density, rng)
 
 
-def beside_known(train: Rows, learnt: Rows, share: float) -> Rows:
-    """The normals, the known anomalies, each as often as it takes, and the artificial ones.
+def beside_known(train: Rows, learnt: Rows, share: float, rng: np.random.Generator) -> Rows:
+    """The normals, the known anomalies, as many or as often as it takes, and the artificial ones.
 
     Args:
         train: normals and known anomalies.
@@ -52,8 +52,9 @@ def beside_known(train: Rows, learnt: Rows, share: float) -> Rows:
         share: of the anomalies that are artificial, between 0 and 1.
     """
     known, made = train.anomalies, learnt.anomalies
-    times = max(1, round(len(made) * (1 - share) / share / len(known)))
-    return _rows(train.normals, np.concatenate([*[known] * times, made]))
+    times, more = divmod(round(len(made) * (1 - share) / share), len(known))
+    some = known[rng.choice(len(known), more, replace=False)]
+    return _rows(train.normals, np.concatenate([*[known] * times, some, made]))
 
 
 def selection_rows(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from anoean_cli.training.layers import dense
+
 WIDTHS = (32, 16)
 NEGATIVE_SLOPE = 0.2
 
@@ -14,12 +16,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        wide = latent_dim
-        for units in WIDTHS:
-            layers += [nn.Linear(wide, units), nn.LeakyReLU(NEGATIVE_SLOPE)]
-            wide = units
-        self.layers = nn.Sequential(*layers, nn.Linear(wide, 1))
+        self.layers = dense([latent_dim, *WIDTHS, 1], NEGATIVE_SLOPE)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """(n, d) → (n,) logits of "drawn from N(0, I)"."""

@@ -73,7 +73,8 @@ class AnoeanParameters(LabelledParameters):
     )
     members: int | None = parameter(
         None,
-        "encoders side by side that share the dimensions; none: 4 for tables, 1 for images",
+        "encoders side by side that share the dimensions; none: 1 for images, for tables 4 or as "
+        "many fewer as divide these",
         low=1,
         high=64,
     )

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tomllib
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from anoean_cli import registry
+from anoean_cli.commands.train import DataFlags, DetectorFlags, LearningFlags, split_request
+from anoean_cli.interfaces import Apportionment, LoadRequest
 from tests.cli.conftest import Run
 from tests.cli.test_images import write_images
 
@@ -47,6 +51,38 @@ def test_printed_configuration_holds_what_only_some_runs_have(anoean: Run, tmp_p
     found = printed(anoean, "--dataset toy --preset paper --set patience=none")
     assert "patience" not in found
     assert found["set"]["detector"]["patience"] == "none"  # type: ignore[index]
+
+
+def test_whether_equal_rows_are_taken_once_is_printed(anoean: Run, table: Path) -> None:
+    what = f"--dataset table.csv {TRAIN}"
+    assert printed(anoean, what)["distinct"] is False
+    assert printed(anoean, f"{what} --distinct")["distinct"] is True
+    assert printed(anoean, f"{what} --distinct --no-distinct")["distinct"] is False
+
+
+@pytest.mark.parametrize(("given", "taken"), [(None, True), (True, True), (False, False)])
+def test_a_protocol_that_takes_equal_rows_once_can_be_told_not_to(
+    given: bool | None, taken: bool
+) -> None:
+    rows = registry.get("datasets", "toy").load(LoadRequest())
+    rows = replace(rows, apportionment=Apportionment(distinct=True))
+    assert split_request(rows, DataFlags(distinct=given)).apportionment.distinct is taken
+
+
+def test_each_option_that_says_what_is_trained_is_printed(anoean: Run, table: Path) -> None:
+    """None of those would be as it was in the run that is to be repeated."""
+    found = printed(anoean, f"--dataset table.csv {TRAIN} --patience 3 --batch-size 64 --lr 0.01")
+    flags = {f.name for kind in (DataFlags, DetectorFlags, LearningFlags) for f in fields(kind)}
+    of_none = {"ignore", "numeric", "categorical", "datetime", "dates", "schema", "image_size"}
+    of_none |= {"max_rows", "covariance"}  # nothing stands there where nothing is said
+    assert {flag.replace("_", "-") for flag in flags - of_none} <= found.keys()
+
+
+def test_a_parameter_is_not_given_in_two_ways(anoean: Run, table: Path) -> None:
+    for setting in ("epochs=3", "detector.epochs=3"):
+        done = anoean(f"train --dataset table.csv {TRAIN} --set {setting}")
+        assert done.returncode == 2
+        assert done.stderr == f"error: --set {setting} and --epochs say the same: give one\n"
 
 
 def printed(anoean: Run, *args: str, **how: dict[str, str]) -> dict[str, object]:

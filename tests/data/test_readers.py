@@ -14,6 +14,7 @@ from unittest import mock
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -22,7 +23,8 @@ from streaming import stream_table
 
 from anoean_cli.data import columnar, text
 from anoean_cli.data.exploring import RawTable, read_table
-from anoean_cli.data.readers import Batch, Flagged, Wanted, open_bytes
+from anoean_cli.data.readers import Batch, Flagged, Wanted
+from anoean_cli.data.streams import open_bytes
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import TableOptions
 
@@ -519,6 +521,15 @@ def test_a_column_may_be_asked_for_as_written(tmp_path: Path) -> None:
     path = write(tmp_path, "code,x\n007,1\nNA,2\n")
     found = read_table(path, TableOptions(categorical=("1",)))
     assert found.table.to_pydict() == {"code": ["007", None], "x": [1.0, 2.0]}
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_a_column_without_values_may_be_one_of_dates(tmp_path: Path, name: str) -> None:
+    table = pa.table({"x": [1, 2], "day": pa.nulls(2, pa.string())})
+    (pacsv.write_csv if name == "t.csv" else pq.write_table)(table, tmp_path / name)
+    found = read_table(tmp_path / name, TableOptions(datetime=("day",))).table
+    assert found.schema.field("day").type == pa.timestamp("us")
+    assert found.column("day").null_count == 2
 
 
 def test_one_late_word_makes_a_column_text(tmp_path: Path) -> None:

@@ -467,3 +467,11 @@ def test_at_most_draws_a_sample_and_says_so():
     assert len(kept.examples) == len(kept.is_anomaly) == 100
     assert monitor.warnings == ["100 of 300 training rows are drawn to learn from (max_rows)"]
     assert at_most(TRAIN, 300, np.random.default_rng(0), monitor) is TRAIN
+
+
+@pytest.mark.parametrize(("anomalies", "kept"), [(0, 0), (3, 3), (60, 50), (280, 80)])
+def test_at_most_keeps_the_few_anomalies(anomalies: int, kept: int):
+    rows = Rows(np.arange(300, dtype=np.float32)[:, None], np.arange(300) < anomalies)
+    drawn = at_most(rows, 100, np.random.default_rng(0), Silent())
+    assert len(np.unique(drawn.examples)) == 100
+    assert drawn.is_anomaly.sum() == kept

@@ -15,9 +15,9 @@ from anoean_cli.data.images import PARTS, class_of, digest_of_images
 from anoean_cli.errors import DataError, DatasetUnavailableError
 from anoean_cli.interfaces import Dataset, LoadRequest
 from anoean_cli.wording import counted
+from anoean_plugins.encoders.conv import SMALLEST_SIDE
 
 SIDE = 64
-SMALLEST_SIDE = 8  # of the encoder conv
 NORMAL = "good"  # as MVTec AD calls it
 UNLABELLED = "normal"
 MASKS = "ground_truth"

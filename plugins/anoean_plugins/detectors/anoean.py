@@ -50,7 +50,7 @@ class AnoeanDetector:
         if artificial:
             learnt, off, outskirts = _artificial(train, selection, spec, parameters, rng)
             if known:
-                learnt = beside_known(train, learnt, parameters.artificial)
+                learnt = beside_known(train, learnt, parameters.artificial, rng)
             else:
                 monitor.warn("no known anomalies: training against artificial ones")
                 held = selection_rows(selection, spec, off, rng)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -89,13 +88,15 @@ def mirror(encoder: Encoder) -> nn.Module:
 
     It takes ``width`` and ``negative_slope`` from the encoder's parameters where it has them.
     """
+    from anoean_cli.training.layers import dense
+
     width = getattr(encoder.parameters, "width", 1.0)
     slope = getattr(encoder.parameters, "negative_slope", 0.2)
     if encoder.spec.kind == "image":
         filters = [max(1, round(each * width)) for each in FILTERS]
         return deconvolutions(encoder.latent_dim, filters, encoder.spec.shape, slope)
     units = [max(1, round(each * width)) for each in WIDTHS]
-    return layers([encoder.latent_dim, *reversed(units), *encoder.spec.shape], slope)
+    return dense([encoder.latent_dim, *reversed(units), *encoder.spec.shape], slope)
 
 
 def deconvolutions(
@@ -120,13 +121,3 @@ def deconvolutions(
             ),
         ]
     return nn.Sequential(*steps, nn.Sigmoid())
-
-
-def layers(widths: list[int], slope: float) -> nn.Module:
-    """Linear layers between these widths, with leaky ReLUs between them."""
-    from torch import nn
-
-    steps: list[nn.Module] = []
-    for wide, units in pairwise(widths):
-        steps += [nn.Linear(wide, units), nn.LeakyReLU(slope)]
-    return nn.Sequential(*steps[:-1])

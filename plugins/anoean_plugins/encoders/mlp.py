@@ -37,12 +37,7 @@ class Mlp:
         self, spec: ExampleSpec, latent_dim: int, parameters: MlpParameters
     ) -> torch.nn.Module:
         """An untrained network from (n, features) float32 to (n, latent_dim) float32."""
-        from torch import nn
+        from anoean_cli.training.layers import dense
 
-        (wide,) = spec.shape
-        layers: list[nn.Module] = []
-        for units in WIDTHS:
-            units = max(1, round(units * parameters.width))
-            layers += [nn.Linear(wide, units), nn.LeakyReLU(parameters.negative_slope)]
-            wide = units
-        return nn.Sequential(*layers, nn.Linear(wide, latent_dim))
+        hidden = [max(1, round(units * parameters.width)) for units in WIDTHS]
+        return dense([*spec.shape, *hidden, latent_dim], parameters.negative_slope)

@@ -130,7 +130,7 @@ def train(
     """Play until the selection figure has not risen for ``patience`` epochs, on normals alone.
 
     ``epochs`` is the most there are, unless the parameters say so. An epoch is one pass over the
-    normals, but no fewer than ``fewest_steps`` and no more than 500 steps. Without selection
+    normals, but no fewer than ``fewest_steps``, and no more than 500 or these. Without selection
     anomalies there is no figure, and the last epoch is taken.
 
     Returns:

@@ -35,12 +35,22 @@ def of_both_classes(train: Rows, detector: str) -> Rows:
 
 
 def at_most(train: Rows, most: int, rng: np.random.Generator, monitor: Monitor) -> Rows:
-    """All rows, or a random sample of ``most`` of them: kernels grow with the square."""
+    """All rows, or a random sample of ``most`` of them: kernels grow with the square.
+
+    Anomalies are all in it up to half of it, since they are few.
+    """
     n = len(train.examples)
     if n <= most:
         return train
     monitor.warn(f"{most:,} of {n:,} training rows are drawn to learn from (max_rows)")
-    kept = np.sort(rng.choice(n, size=most, replace=False))
+    normals, anomalies = (np.flatnonzero(train.is_anomaly == each) for each in (False, True))
+    room = max(most // 2, most - len(normals))
+    if len(anomalies) > room:
+        anomalies = rng.choice(anomalies, size=room, replace=False)
+    room = most - len(anomalies)
+    if len(normals) > room:
+        normals = rng.choice(normals, size=room, replace=False)
+    kept = np.sort(np.concatenate([normals, anomalies]))
     return Rows(train.examples[kept], train.is_anomaly[kept])
 
 
