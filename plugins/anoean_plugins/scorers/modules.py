@@ -131,7 +131,8 @@ class WeightedSum(nn.Module):
 
 class Ranked(nn.Module):
     """Quantiles in place of the numbers of table rows, and beside them how far the numbers lie
-    beyond those of normals: quantiles are all the same there.
+    beyond those of normals, where quantiles are all the same: the logarithm of one more than that,
+    as a column that hardly varies has its next value at any distance.
 
     Args:
         normals: (m, features) float32.
@@ -152,8 +153,8 @@ class Ranked(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """(n, features) → (n, k)."""
         numbers = self.numbers(rows)
-        beyond = numbers - numbers.maximum(self.least).minimum(self.largest)
-        return torch.cat([self.ranked(rows), beyond], dim=1)
+        beyond = (numbers - numbers.maximum(self.least).minimum(self.largest)).abs()
+        return torch.cat([self.ranked(rows), (1 + beyond).log()], dim=1)
 
 
 class KernelSum(nn.Module):
