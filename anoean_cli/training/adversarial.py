@@ -6,7 +6,6 @@ What it shares with the loop of the peers is in `batches` and `progress`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator
-from anoean_cli.errors import TrainingError
 from anoean_cli.examples import differ
 from anoean_cli.interfaces import Encoder, Kind, Monitor, Rows
 from anoean_cli.training import progress
@@ -128,18 +126,15 @@ def fit_encoder(
         TrainingError: a loss is no longer finite, or all examples get one embedding or score.
     """
     run = start(encoder, parameters, rng, has_generator=outskirts is not None)
-    progress.restore(run, monitor.restore())
     course = Course.of(train, encoder.spec.kind, parameters, rng, outskirts)
-    plan, device = course.plan, course.normals.device
 
-    while run.epoch < plan.epochs and not progress.exhausted(run, parameters):
-        began = time.perf_counter()
+    def epoch() -> dict[str, float]:
         with progress.noise_after(run.generator):
             terms = _epoch(run, course, parameters)
-        record = {**terms, **_figures(run.scorer, selection, device, parameters.covariance)}
-        seconds = time.perf_counter() - began
-        if progress.close_epoch(run, record, seconds, plan.epochs, parameters, monitor):
-            break
+        device = course.normals.device
+        return {**terms, **_figures(run.scorer, selection, device, parameters.covariance)}
+
+    progress.run_epochs(run, course.plan.epochs, parameters, monitor, epoch)
     return progress.best_of(run), run
 
 
@@ -267,9 +262,7 @@ def _figures(
     its normals are all the same, which have no Gaussian."""
     if not selection.is_anomaly.any() or not differ(selection.normals):
         return {}
-    z = embed(module, selection.examples, device)
-    if not np.isfinite(z).all():
-        raise TrainingError("training diverged: embeddings are not finite; try a smaller --lr")
+    z = progress.finite(embed(module, selection.examples, device), "embeddings")
     normals = z[~selection.is_anomaly]
     gaussian = Gaussian.from_embeddings(normals, fitting_estimator(normals, covariance))
     return figures.of_distances(gaussian.mahalanobis(z), selection.is_anomaly)

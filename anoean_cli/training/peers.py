@@ -6,7 +6,6 @@ batches, distortions, falling learning rate, averaged weights, and how the epoch
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from anoean_cli.errors import TrainingError
 from anoean_cli.interfaces import ExampleSpec, Fitted, Monitor, Rows, Scores
 from anoean_cli.training import progress
 from anoean_cli.training.batches import Plan, batches
@@ -67,14 +65,12 @@ def fit_scorer(
     """
     plan = Plan.of(train, spec.kind, parameters, peer.anomaly_share)
     run = start(peer, parameters, rng)
-    progress.restore(run, monitor.restore())
     device = progress.usable_device(parameters.device)
     normals = torch.from_numpy(train.normals).to(device)
     anomalies = torch.from_numpy(train.anomalies).to(device)
     distortion = parameters.distortion if spec.kind == "image" else 0.0
 
-    while run.epoch < plan.epochs and not progress.exhausted(run, parameters):
-        began = time.perf_counter()
+    def epoch() -> dict[str, float]:
         means = progress.Means()
         with progress.noise_after(run.generator):
             run.network.train()
@@ -84,11 +80,9 @@ def fit_scorer(
                 progress.set_learning_rate(run, plan, step, parameters)
                 distorted = distort(examples, distortion, run.generator)
                 means.add(_step(run, peer, distorted, plan.normals))
-        record = {**means.finite(run.epoch + 1), **_figures(run, peer, selection, device)}
-        seconds = time.perf_counter() - began
-        if progress.close_epoch(run, record, seconds, plan.epochs, parameters, monitor):
-            break
+        return {**means.finite(run.epoch + 1), **_figures(run, peer, selection, device)}
 
+    progress.run_epochs(run, plan.epochs, parameters, monitor, epoch)
     network = progress.best_of(run)
     return Fitted(
         graph=onnx_graph(network, spec.shape, "score"),
@@ -125,6 +119,4 @@ def _step(run: Run, peer: Peer, examples: Tensor, normals: int) -> Terms:
 
 def _figures(run: Run, peer: Peer, selection: Rows, device: torch.device) -> dict[str, float]:
     scores = progress.embed(run.scorer, selection.examples, device).astype(np.float64)
-    if not np.isfinite(scores).all():
-        raise TrainingError("training diverged: scores are not finite; try a smaller --lr")
-    return peer.figures(scores, selection.is_anomaly)
+    return peer.figures(progress.finite(scores, "scores"), selection.is_anomaly)

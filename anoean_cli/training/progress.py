@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -29,6 +31,8 @@ from anoean_cli.training.selection import NEGLIGIBLE
 from anoean_cli.training.settings import LoopParameters
 
 ROWS_AT_ONCE = 1024
+
+Array = TypeVar("Array", bound=NDArray[np.floating])
 
 
 class Selecting(Protocol):
@@ -230,7 +234,32 @@ def embed(module: nn.Module, examples: FloatRows, device: torch.device) -> Float
 # --------------------------------------------------------------------------- after an epoch
 
 
-def close_epoch(
+def run_epochs(
+    run: Run,
+    epochs: int,
+    parameters: Selecting,
+    monitor: Monitor,
+    epoch: Callable[[], Mapping[str, float]],
+) -> None:
+    """Go on from the checkpoint that the monitor has, if any, for as long as there are epochs and
+    patience, and nobody stops training.
+
+    Args:
+        epochs: the most there are, those of the checkpoint included.
+        epoch: trains for one more; returns its loss terms and selection figures, of which
+            ``parameters.selection`` names the one that picks the epoch. Where it is not among them
+            the last epoch is taken.
+    """
+    restore(run, monitor.restore())
+    is_stopping = False
+    while run.epoch < epochs and not _exhausted(run, parameters) and not is_stopping:
+        began = time.perf_counter()
+        record = epoch()
+        seconds = time.perf_counter() - began
+        is_stopping = _close_epoch(run, record, seconds, epochs, parameters, monitor)
+
+
+def _close_epoch(
     run: Run,
     record: Mapping[str, float],
     seconds: float,
@@ -238,12 +267,7 @@ def close_epoch(
     parameters: Selecting,
     monitor: Monitor,
 ) -> bool:
-    """Note down an epoch, keep the best, report, save; returns whether training is to stop.
-
-    Args:
-        record: loss terms and selection figures; ``parameters.selection`` names the one that
-            picks the epoch, and where the record lacks it the last epoch is taken.
-    """
+    """Note down an epoch, keep the best, report, save; returns whether training is to stop."""
     run.history.append({"epoch": run.epoch + 1.0, **record, "seconds": seconds})
     picks = parameters.selection or "ranking"
     figure = record.get(picks, float(run.epoch))
@@ -254,7 +278,7 @@ def close_epoch(
     return is_stopping
 
 
-def exhausted(run: Run, parameters: Selecting) -> bool:
+def _exhausted(run: Run, parameters: Selecting) -> bool:
     """Whether the figure has not become better for as long as patience lasts."""
     patience = parameters.patience
     return patience is not None and run.epoch - run.risen_epoch >= patience
@@ -267,6 +291,17 @@ def _keep_best(run: Run, figure: float, negligible: float) -> None:
     if figure >= run.best_figure - negligible:
         run.best_epoch = run.epoch
         run.best = {name: t.detach().clone() for name, t in run.scorer.state_dict().items()}
+
+
+def finite(values: Array, what: str) -> Array:
+    """The values.
+
+    Raises:
+        TrainingError: one of them is not finite.
+    """
+    if not np.isfinite(values).all():
+        raise TrainingError(f"training diverged: {what} are not finite; try a smaller --lr")
+    return values
 
 
 def best_of(run: AveragedRun) -> nn.Module:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeAlias
@@ -145,20 +144,15 @@ def train(
     d = latent_dim(spec, parameters)
     run = start(game, spec, normals, parameters, int(rng.integers(2**62)))
     normals = scaling_of(run.players)(normals)
-    progress.restore(run, monitor.restore())
 
-    epochs = parameters.epochs or epochs
-    while run.epoch < epochs and not progress.exhausted(run, parameters):
-        began = time.perf_counter()
+    def epoch() -> dict[str, float]:
         # A seed for each epoch: nothing of the random state has to go into a checkpoint.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed + run.epoch)
             terms = _epoch(game, run, normals, batch, steps, d, parameters.averaging)
-        record = {**terms, **_figures(game.scorer(run.scorer), selection)}
-        seconds = time.perf_counter() - began
-        if progress.close_epoch(run, record, seconds, epochs, parameters, monitor):
-            break
+        return {**terms, **_figures(game.scorer(run.scorer), selection)}
 
+    progress.run_epochs(run, parameters.epochs or epochs, parameters, monitor, epoch)
     players = run.scorer
     players.load_state_dict(run.best)
     _refuse_one_row(players, normals, d, run.seed)
@@ -250,9 +244,7 @@ def _figures(score: Scorer, selection: Rows) -> dict[str, float]:
     """The selection figures of one epoch; none where the selection rows lack a class."""
     if selection.is_anomaly.all() or not selection.is_anomaly.any():
         return {}
-    scores = score(selection.examples)
-    if not np.isfinite(scores).all():
-        raise TrainingError("training diverged: scores are not finite; try a smaller --lr")
+    scores = progress.finite(score(selection.examples), "scores")
     return figures.of_distances(scores, selection.is_anomaly)
 
 
