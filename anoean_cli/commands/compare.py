@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -222,36 +222,40 @@ def requests_of(
         has_dimension = plugin.uses_encoder or "latent_dim" in of_detector
         options_taken |= {"--encoder"} if plugin.uses_encoder else set()
         options_taken |= {"--latent-dim"} if has_dimension else set()
-        known = of_detector | of_encoder
-        known |= {f"detector.{each}" for each in of_detector}
-        known |= {f"encoder.{each}" for each in of_encoder}
-        own = {}
-        for key, value in settings.items():
-            short = key.removeprefix(f"{name}.")  # knn.n_neighbors is for knn alone
-            if short in known:
-                own[short] = value
-                taken.add(key)
+        own = _own_settings(settings, name, of_detector, of_encoder)
+        taken |= own.keys()
         requests[label] = TrainRequest(
             split=split,
             detector=name,
             encoder=encoder,
             preset=preset,
-            settings=own,
+            settings={key.removeprefix(f"{name}."): value for key, value in own.items()},
             latent_dim=learning.latent_dim if has_dimension else None,
             covariance=learning.covariance,
             threads=environment.threads(learning.threads),
         )
+    none = f"none of {', '.join(contenders)}"
     for option, value in (("--encoder", learning.encoder), ("--latent-dim", learning.latent_dim)):
         if value is not None and option not in options_taken:
-            raise UsageError(f"none of {', '.join(contenders)} takes {option}")
+            raise UsageError(f"{none} takes {option}")
     for key in settings:
         if key not in taken:
             spelled = f"for --{FLAGS[key].replace('_', '-')}" if key in FLAGS else repr(key)
-            message = f"none of {', '.join(contenders)} has a parameter {spelled}"
-            raise SettingError(message, key)
+            raise SettingError(f"{none} has a parameter {spelled}", key)
     for request in requests.values():
         resolved(request, kind)
     return requests
+
+
+def _own_settings(
+    settings: Mapping[str, Any], name: str, of_detector: Set[str], of_encoder: Set[str]
+) -> dict[str, Any]:
+    """Those that a detector takes, by the names of its parameters and its encoder's. Its own name
+    may stand before these, as `knn.n_neighbors`, which is for knn alone."""
+    known = of_detector | of_encoder
+    known |= {f"detector.{each}" for each in of_detector}
+    known |= {f"encoder.{each}" for each in of_encoder}
+    return {key: value for key, value in settings.items() if key.removeprefix(f"{name}.") in known}
 
 
 def _usable_folder(folder: Path, about: Mapping[str, Any], force: bool) -> None:
