@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from anoean_cli.inference.model import Model
 
 FEW_ANOMALIES = 10
+UNLIKELY = 0.05  # 1 − 95 %
 FIGURES = (
     "auc_pr",
     "auc_pr_trapezoid",
@@ -83,6 +85,14 @@ def run(
         console.warn(
             f"{counted(anomalies, 'anomaly')} to be found: the figures hang on so few, and "
             "intervals, which draw them again and again, are too narrow"
+        )
+    alike = [name for name in FIGURES if f"{name}_low" in found and _has_no_width(found, name)]
+    if alike:
+        fewest = min(anomalies, count - anomalies)
+        console.note(
+            f"{', '.join(alike)}: the same in every resample, which is no certainty, as what "
+            f"befell none of {fewest:,} rows may befall {1 - UNLIKELY ** (1 / fewest):.1%} of new "
+            "ones (95 %)"
         )
     if report is not None:
         from anoean_cli.evaluation.report import evaluation, page
@@ -205,6 +215,10 @@ def _show(console: Console, found: Mapping[str, Any]) -> None:
     for name in ("n_normals", "n_anomalies"):
         rows.append([name, *(f"{part[name]:,}" for part in parts.values())])
     console.table(["figure", *parts], rows, numbers=True)
+
+
+def _has_no_width(part: Mapping[str, float], name: str) -> bool:
+    return math.isclose(part[f"{name}_low"], part[f"{name}_high"])
 
 
 def _cell(part: Mapping[str, float], name: str) -> str:

@@ -326,6 +326,16 @@ def test_a_test_of_few_anomalies_is_told_to_be_one(anoean: Run) -> None:
     assert "hang on so few" not in anoean("evaluate").stderr
 
 
+def test_intervals_without_width_are_told_to_be_no_certainty(anoean: Run) -> None:
+    rows = [f"{at % 7}.{at},ok" for at in range(200)] + [f"90.{at},odd" for at in range(100, 140)]
+    Path("t.csv").write_text("\n".join(["x,kind", *rows]) + "\n")
+    how = "train --dataset t.csv --label kind --normal ok --detector knn --test-size 0.3"
+    assert anoean(how).returncode == 0
+    told = anoean("evaluate").stderr
+    assert "roc_auc" in told
+    assert "befell none of 12 rows may befall 22.1% of new ones (95 %)" in told
+
+
 def test_prepare_takes_kinds_of_columns_as_train_does(anoean: Run) -> None:
     rows = "".join(f"{n % 7},{n * n % 11},2026-01-0{n % 9 + 1}\n" for n in range(60))
     Path("t.csv").write_text("zip,size,day\n" + rows)
