@@ -50,21 +50,26 @@ def take(context: Any, path: Path) -> None:
 
 
 def with_settings(context: Any, values: dict[str, Any]) -> None:
-    """Put ``--set`` of the command line on top of the file's, and options before both.
+    """Put ``--set`` of the command line on top of the file's.
 
-    An option of the command line wins over the same parameter among the file's settings.
+    What the command line says of a parameter that has an option of its own, by that or by
+    ``--set``, wins over what the file says of it, by whichever of the two.
     """
     from anoean_cli.commands.train import FLAGS
 
-    if SETTINGS not in (context.default_map or {}):
-        return
+    of_file = context.default_map or {}
     given = {p.name for p in context.command.params if _is_given(context, p.name)}
+    added = values[SETTINGS] if SETTINGS in given else []
+    overruled = {FLAGS.get(_parameter_of(pair), SETTINGS) for pair in added} - {SETTINGS}
+    values |= dict.fromkeys(overruled & of_file.keys() - given)
+    if SETTINGS not in of_file:
+        return
     kept = [
         pair
-        for pair in context.default_map[SETTINGS]
+        for pair in of_file[SETTINGS]
         if FLAGS.get(name := _parameter_of(pair), name) not in given - {SETTINGS}
     ]
-    values[SETTINGS] = kept + (values[SETTINGS] if SETTINGS in given else [])
+    values[SETTINGS] = kept + added
 
 
 @contextmanager
@@ -139,7 +144,7 @@ def _is_given(context: Any, name: str) -> bool:
 
 def _parameter_of(pair: str) -> str:
     """detector.epochs=3 → epochs; an encoder's parameters have no options of their own."""
-    return pair.partition("=")[0].removeprefix("detector.")
+    return pair.partition("=")[0].strip().removeprefix("detector.")
 
 
 # --------------------------------------------------------------------------- the file

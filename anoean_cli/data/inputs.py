@@ -466,7 +466,7 @@ def _checked_pixels(piece: Piece, expected: Expected, reading: Reading) -> Piece
 def _bad_pixel(names: Sequence[str], values: NDArray[np.float64]) -> str:
     """What is wrong with the first value that is no byte."""
     at = int(np.argmin((values >= 0) & (values <= 255) & (values == np.floor(values))))
-    value = "missing" if np.isnan(values[at]) else f"{values[at]:g}"
+    value = "missing" if np.isnan(values[at]) else repr(float(values[at]))
     return f"column {names[at]} is {value}, and pixels are whole numbers from 0 to 255"
 
 

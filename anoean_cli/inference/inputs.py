@@ -47,10 +47,10 @@ def as_images(X: Any, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Bytes 0..255 as (n, channels, height, width)."""
     try:
         values = np.asarray(X)
-    except ValueError as error:  # rows of several lengths
+        if values.dtype.kind not in "biuf":
+            values = values.astype(np.float64)
+    except (TypeError, ValueError) as error:  # as of text, or rows of several lengths
         raise DataError(f"X is no array of images: {error}") from error
-    if values.dtype.kind not in "biuf":
-        raise DataError(f"X holds {values.dtype}; pixel values are whole numbers from 0 to 255")
     if math.prod(values.shape[1:]) != math.prod(shape) or values.shape[1:] not in (
         shape,
         shape[1:],

@@ -52,7 +52,8 @@ def beside_known(train: Rows, learnt: Rows, share: float, rng: np.random.Generat
         share: of the anomalies that are artificial, between 0 and 1.
     """
     known, made = train.anomalies, learnt.anomalies
-    times, more = divmod(round(len(made) * (1 - share) / share), len(known))
+    taken = max(1, round(len(made) * (1 - share) / share))
+    times, more = divmod(taken, len(known))
     some = known[rng.choice(len(known), more, replace=False)]
     return _rows(train.normals, np.concatenate([*[known] * times, some, made]))
 

@@ -85,6 +85,15 @@ def test_a_parameter_is_not_given_in_two_ways(anoean: Run, table: Path) -> None:
         assert done.stderr == f"error: --set {setting} and --epochs say the same: give one\n"
 
 
+def test_a_setting_of_the_command_line_wins_over_an_option_of_the_file(
+    anoean: Run, tmp_path: Path
+) -> None:
+    config(tmp_path, "[train]\nepochs = 50\nlr = 0.5\n")
+    found = printed(anoean, "--dataset toy --config run.toml --set detector.epochs=7")
+    assert (found["epochs"], found["lr"]) == (7, 0.5)
+    assert printed(anoean, "--dataset toy --config run.toml --epochs 8")["epochs"] == 8
+
+
 def printed(anoean: Run, *args: str, **how: dict[str, str]) -> dict[str, object]:
     done = anoean("train --print-config", *args, **how)
     assert done.returncode == 0, done.stderr

@@ -17,8 +17,8 @@ from anoean_plugins.scorers.experts import (
     ENOUGH_NORMALS,
     FOLDS,
     HEARD_OF_FEW,
-    LEAST_OF_GAPS,
     MOST_POINTS,
+    SCALE_OF_GAPS,
     USUAL_GAPS,
     Moved,
     _experts_on_tables,
@@ -322,12 +322,17 @@ def lacking(share: float, rows: int, seed: int) -> FloatRows:
 EIGHT_GAPS = ExampleSpec("table", (8,), gaps=tuple(range(8)))
 
 
-def test_rows_that_lack_more_than_normals_do_are_surprising_and_others_are_not():
-    opinion, of_normals = gaps(lacking(0.1, 500, 0), EIGHT_GAPS)
-    expert = Expert(opinion, of_normals, 1.0, LEAST_OF_GAPS, USUAL_GAPS)
-    of_new, of_more = (expert(tensor(lacking(share, 500, 1))) for share in (0.1, 0.7))
-    assert (of_new == 0).float().mean() > 0.9
-    assert (of_more > of_new.quantile(0.99)).float().mean() > 0.8
+@pytest.mark.parametrize("share", [0.002, 0.01, 0.1, 0.2])
+@pytest.mark.parametrize("normals", [100, 800, 5000])
+def test_rows_that_lack_more_than_normals_do_are_surprising_and_others_are_not(
+    share: float, normals: int
+):
+    opinion, of_normals = gaps(lacking(share, normals, 0), EIGHT_GAPS)
+    expert = Expert(opinion, of_normals, 1.0, SCALE_OF_GAPS, counts=True, usual=USUAL_GAPS)
+    assert (expert(tensor(lacking(share, 2000, 1))) == 0).float().mean() > 0.9
+    of_more = expert(tensor(np.tri(8)))  # lacking one to eight values
+    assert (of_more.diff() >= 0).all()
+    assert of_more[7] > of_more[5] > 2
 
 
 def test_what_hardly_a_normal_lacks_surprises_more_than_what_many_do():

@@ -73,7 +73,7 @@ ENOUGH_ANOMALIES = 100  # with fewer E counts for less, unless there is none
 SMALLEST_DISTANCE = 1e-6
 ROUNDING = 1e-6  # of graphs: a row that is like a normal is never further out than that
 LEAST_SCALE = 0.1  # of log odds, distances, rarities: normals may all have the same
-LEAST_OF_GAPS = 1.0  # of missing values, whose rarity is a surprise already
+SCALE_OF_GAPS = 1.0  # of missing values, whose rarity is a surprise already
 GAPS_HEARD, USUAL_GAPS = 2.0, 3.0  # what one normal in 20 lacks says nothing
 LEAST_TAIL = 0.01  # of E's log distances, which differ less
 AREAS = (0.51, 0.95)  # under ROC curves: worse tells nothing, better is good enough
@@ -265,7 +265,7 @@ def _experts_on_tables(
         if spec.gaps:
             weight = GAPS_HEARD * parameters.novelty
             opinion = gaps(known.normals, spec)
-            on_rows.append(Expert(*opinion, weight, LEAST_OF_GAPS, USUAL_GAPS))
+            on_rows.append(Expert(*opinion, weight, SCALE_OF_GAPS, counts=True, usual=USUAL_GAPS))
     if forest is None:
         return Experts(on_rows), None
     half_a_vote = 0.5 / len(forest.model.estimators_)

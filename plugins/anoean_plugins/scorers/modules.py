@@ -277,14 +277,22 @@ class Surprise(nn.Module):
     Args:
         references: (n,) scores of normals.
         least_scale: of the tail, however alike they are.
+        counts: whether most of them tie, as where they count things. Quantiles then go on to the
+            highest, and the tail beyond has ``least_scale``.
     """
 
     knots: Tensor
     bends: Tensor
 
-    def __init__(self, references: NDArray[np.float64], least_scale: float = TIED) -> None:
+    def __init__(
+        self, references: NDArray[np.float64], least_scale: float = TIED, counts: bool = False
+    ) -> None:
         super().__init__()
-        knots, bends = _surprise_knots(references, least_scale)
+        if counts:
+            knots, heights = _quantile_knots(references, 1 / len(references))
+            bends = _bends(knots, heights, least_scale)
+        else:
+            knots, bends = _surprise_knots(references, least_scale)
         self.register_buffer("knots", tensor(knots, np.float64))
         self.register_buffer("bends", tensor(bends[:, None], np.float64))
 
@@ -324,6 +332,7 @@ class Expert(nn.Module):
         of_normals: (m,) opinions of normals that it has not learnt from.
         weight: factor on the surprise.
         least_scale: as `Surprise` takes it.
+        counts: as `Surprise` takes it.
         usual: surprise up to which it says nothing.
     """
 
@@ -333,11 +342,12 @@ class Expert(nn.Module):
         of_normals: NDArray[np.float64],
         weight: float = 1.0,
         least_scale: float = TIED,
+        counts: bool = False,
         usual: float = 0.0,
     ) -> None:
         super().__init__()
         self.opinion = opinion
-        self.surprise = Surprise(of_normals, least_scale)
+        self.surprise = Surprise(of_normals, least_scale, counts)
         self.weight = weight
         self.usual = usual
         self.of_normals = of_normals
@@ -414,14 +424,22 @@ def _surprise_knots(
         knots = np.append(knots, more)
         heights = np.append(heights, higher - np.log(len(apart) / len(references)))
     scale = max(tail_scale(tail) or float(np.ptp(references)), least_scale)
+    return knots, _bends(knots, heights, scale)
+
+
+def _bends(
+    knots: NDArray[np.float64], heights: NDArray[np.float64], scale: float
+) -> NDArray[np.float64]:
+    """By how much the slope grows at each knot, the last slope being 1 / scale."""
     slopes = np.append(np.diff(heights) / np.diff(knots), 1 / scale)
-    return knots, np.diff(slopes, prepend=0.0)
+    return np.diff(slopes, prepend=0.0)
 
 
 def _quantile_knots(
-    references: NDArray[np.float64],
+    references: NDArray[np.float64], least_share: float = TAIL_SHARE
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Distinct quantiles of the references and −log of the share at least as high as each."""
-    shares = np.geomspace(1, TAIL_SHARE, KNOTS)
+    """Distinct quantiles of the references and −log of the share at least as high as each, down to
+    the least share."""
+    shares = np.geomspace(1, least_share, KNOTS)
     knots, first = np.unique(np.quantile(references, 1 - shares), return_index=True)
     return knots, -np.log(shares[first])
