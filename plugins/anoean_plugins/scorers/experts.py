@@ -74,7 +74,7 @@ SMALLEST_DISTANCE = 1e-6
 ROUNDING = 1e-6  # of graphs: a row that is like a normal is never further out than that
 LEAST_SCALE = 0.1  # of log odds, distances, rarities: normals may all have the same
 SCALE_OF_GAPS = 1.0  # of missing values, whose rarity is a surprise already
-GAPS_HEARD, USUAL_GAPS = 2.0, 3.0  # what one normal in 20 lacks says nothing
+USUAL_GAPS = 3.0  # as surprising as what one normal in 20 lacks, which says nothing
 LEAST_TAIL = 0.01  # of E's log distances, which differ less
 AREAS = (0.51, 0.95)  # under ROC curves: worse tells nothing, better is good enough
 ANOMALIES_OF_DOUBT, DOUBTED_AREA = 10, 0.75  # what an area is thought to be before any is seen
@@ -263,8 +263,7 @@ def _experts_on_tables(
             for opinion, share in zip(opinions, shares, strict=True)
         ]
         if spec.gaps:
-            weight = GAPS_HEARD * parameters.novelty
-            opinion = gaps(known.normals, spec)
+            opinion, weight = gaps(known.normals, spec), parameters.novelty
             on_rows.append(Expert(*opinion, weight, SCALE_OF_GAPS, counts=True, usual=USUAL_GAPS))
     if forest is None:
         return Experts(on_rows), None
