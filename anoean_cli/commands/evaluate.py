@@ -86,14 +86,6 @@ def run(
             f"{counted(anomalies, 'anomaly')} to be found: the figures hang on so few, and "
             "intervals, which draw them again and again, are too narrow"
         )
-    alike = [name for name in FIGURES if f"{name}_low" in found and _has_no_width(found, name)]
-    if alike:
-        fewest = min(anomalies, count - anomalies)
-        console.note(
-            f"{', '.join(alike)}: the same in every resample, which is no certainty, as what "
-            f"befell none of {fewest:,} rows may befall {1 - UNLIKELY ** (1 / fewest):.1%} of new "
-            "ones (95 %)"
-        )
     if report is not None:
         from anoean_cli.evaluation.report import evaluation, page
 
@@ -105,6 +97,7 @@ def run(
     if json:
         console.json({**about, **found})
         return
+    _tell_of_no_width(found, console)
     console.table(["model", str(model)], _lines(about))
     console.data("")
     _show(console, found)
@@ -215,6 +208,17 @@ def _show(console: Console, found: Mapping[str, Any]) -> None:
     for name in ("n_normals", "n_anomalies"):
         rows.append([name, *(f"{part[name]:,}" for part in parts.values())])
     console.table(["figure", *parts], rows, numbers=True)
+
+
+def _tell_of_no_width(found: Mapping[str, Any], console: Console) -> None:
+    """Figures that no resample changes look certain."""
+    alike = [name for name in FIGURES if f"{name}_low" in found and _has_no_width(found, name)]
+    if alike:
+        fewest = min(found["n_anomalies"], found["n_normals"])
+        console.note(
+            f"{', '.join(alike)}: no resample differs, yet what befell none of {fewest:,} rows may "
+            f"befall {1 - UNLIKELY ** (1 / fewest):.1%} of new ones (95 %)"
+        )
 
 
 def _has_no_width(part: Mapping[str, float], name: str) -> bool:
