@@ -60,7 +60,7 @@ def with_settings(context: Any, values: dict[str, Any]) -> None:
     of_file = context.default_map or {}
     given = {p.name for p in context.command.params if _is_given(context, p.name)}
     added = values[SETTINGS] if SETTINGS in given else []
-    overruled = {FLAGS.get(_parameter_of(pair), SETTINGS) for pair in added} - {SETTINGS}
+    overruled = {FLAGS[name] for name in map(_parameter_of, added) if name in FLAGS}
     values |= dict.fromkeys(overruled & of_file.keys() - given)
     if SETTINGS not in of_file:
         return

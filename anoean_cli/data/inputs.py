@@ -443,10 +443,12 @@ def _checked_pixels(piece: Piece, expected: Expected, reading: Reading) -> Piece
     values = np.empty((len(table), table.num_columns))
     for index, column in enumerate(table.columns):
         values[:, index] = column.to_numpy()
-    good = ((values >= 0) & (values <= 255) & (values == np.floor(values))).all(axis=1)
+    are_bytes = (values >= 0) & (values <= 255) & (values == np.floor(values))
+    good = are_bytes.all(axis=1)
     flagged = list(piece.flagged)
     for at in np.flatnonzero(~good):
-        reason = _bad_pixel(table.column_names, values[at])
+        first = int(are_bytes[at].argmin())
+        reason = _bad_pixel(table.column_names[first], float(values[at, first]))
         if reading.on_error == "stop":
             raise DataError(
                 f"{piece.files}, row {piece.rows[at]}: {reason}; correct it, or give --on-error "
@@ -463,11 +465,10 @@ def _checked_pixels(piece: Piece, expected: Expected, reading: Reading) -> Piece
     )
 
 
-def _bad_pixel(names: Sequence[str], values: NDArray[np.float64]) -> str:
-    """What is wrong with the first value that is no byte."""
-    at = int(np.argmin((values >= 0) & (values <= 255) & (values == np.floor(values))))
-    value = "missing" if np.isnan(values[at]) else repr(float(values[at]))
-    return f"column {names[at]} is {value}, and pixels are whole numbers from 0 to 255"
+def _bad_pixel(name: str, value: float) -> str:
+    """What is wrong with a value that is no byte."""
+    found = "missing" if np.isnan(value) else repr(value)
+    return f"column {name} is {found}, and pixels are whole numbers from 0 to 255"
 
 
 def _kept_of(piece: Piece, at: int) -> tuple[str | None, ...]:

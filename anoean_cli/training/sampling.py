@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anoean_cli.interfaces import Rows
 
@@ -11,12 +12,14 @@ MOST_ROWS = 20_000  # of a class, for a forest or a density: more take longer th
 
 def at_most_of_each(rows: Rows, most: int, rng: np.random.Generator) -> Rows:
     """As many rows of each class, drawn without replacement; all where there are no more."""
-    kept = [
-        rng.choice(each, most, replace=False) if len(each) > most else each
-        for each in (np.flatnonzero(rows.is_anomaly), np.flatnonzero(~rows.is_anomaly))
-    ]
-    at = np.sort(np.concatenate(kept))
+    classes = np.flatnonzero(rows.is_anomaly), np.flatnonzero(~rows.is_anomaly)
+    at = np.sort(np.concatenate([drawn(each, most, rng) for each in classes]))
     return Rows(rows.examples[at], rows.is_anomaly[at])
+
+
+def drawn(positions: NDArray[np.intp], most: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """As many of the positions, drawn without replacement; all where there are no more."""
+    return rng.choice(positions, most, replace=False) if len(positions) > most else positions
 
 
 def random_state(rng: np.random.Generator) -> int:

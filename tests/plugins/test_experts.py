@@ -328,7 +328,7 @@ def test_rows_that_lack_more_than_normals_do_are_surprising_and_others_are_not(
     share: float, normals: int
 ):
     opinion, of_normals = gaps(lacking(share, normals, 0), EIGHT_GAPS)
-    expert = Expert(opinion, of_normals, 1.0, SCALE_OF_GAPS, counts=True, usual=USUAL_GAPS)
+    expert = Expert(opinion, of_normals, 1.0, SCALE_OF_GAPS, USUAL_GAPS)
     assert (expert(tensor(lacking(share, 2000, 1))) == 0).float().mean() > 0.9
     of_more = expert(tensor(np.tri(8)))  # lacking one to eight values
     assert (of_more.diff() >= 0).all()

@@ -30,7 +30,7 @@ from anoean_cli.errors import DataError, TrainingError
 from anoean_cli.examples import differ
 from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
 from anoean_cli.training.artificial import recombined
-from anoean_cli.training.density import Features, LogRarity, features_at, log_density
+from anoean_cli.training.density import LogRarity, features_at, log_density
 from anoean_cli.training.export import onnx_graph
 from anoean_cli.training.progress import embed
 from anoean_cli.training.sampling import MOST_ROWS, at_most_of_each, random_state
@@ -264,7 +264,7 @@ def _experts_on_tables(
         ]
         if spec.gaps:
             opinion, weight = gaps(known.normals, spec), parameters.novelty
-            on_rows.append(Expert(*opinion, weight, SCALE_OF_GAPS, counts=True, usual=USUAL_GAPS))
+            on_rows.append(Expert(*opinion, weight, SCALE_OF_GAPS, USUAL_GAPS))
     if forest is None:
         return Experts(on_rows), None
     half_a_vote = 0.5 / len(forest.model.estimators_)
@@ -408,7 +408,7 @@ def gaps(normals: FloatRows, spec: ExampleSpec) -> Opinion:
     odds = _log_odds_of_a_value(is_missing.sum(axis=0), len(normals))
     left = is_missing.sum(axis=0) - is_missing
     of_normals = (is_missing * _log_odds_of_a_value(left, len(normals) - 1)).sum(axis=1)
-    return nn.Sequential(Features(np.array(spec.gaps)), WeightedSum(odds)), of_normals
+    return nn.Sequential(features_at(np.array(spec.gaps), spec), WeightedSum(odds)), of_normals
 
 
 def _log_odds_of_a_value(missing: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
@@ -478,8 +478,7 @@ def novelty(
 
     def distance_to(some: FloatRows) -> nn.Module:
         view = seen(some)
-        points = view(tensor(some)).numpy()
-        return nn.Sequential(view, _distance_to(points, share, rng, odd))
+        return nn.Sequential(view, _distance_to(embed(view, some, CPU), share, rng, odd))
 
     distances = np.empty(len(normals))
     folds = KFold(min(FOLDS, len(normals)), shuffle=True, random_state=random_state(rng))

@@ -277,22 +277,25 @@ class Surprise(nn.Module):
     Args:
         references: (n,) scores of normals.
         least_scale: of the tail, however alike they are.
-        counts: whether most of them tie, as where they count things. Quantiles then go on to the
-            highest, and the tail beyond has ``least_scale``.
+        usual: −log p up to which nothing is said, of references most of which tie as they count
+            things. Quantiles then go on to the highest, and the tail beyond has ``least_scale``.
+            None: of other references.
     """
 
     knots: Tensor
     bends: Tensor
 
     def __init__(
-        self, references: NDArray[np.float64], least_scale: float = TIED, counts: bool = False
+        self,
+        references: NDArray[np.float64],
+        least_scale: float = TIED,
+        usual: float | None = None,
     ) -> None:
         super().__init__()
-        if counts:
-            knots, heights = _quantile_knots(references, 1 / len(references))
-            bends = _bends(knots, heights, least_scale)
-        else:
+        if usual is None:
             knots, bends = _surprise_knots(references, least_scale)
+        else:
+            knots, bends = _knots_of_counts(references, least_scale, usual)
         self.register_buffer("knots", tensor(knots, np.float64))
         self.register_buffer("bends", tensor(bends[:, None], np.float64))
 
@@ -332,8 +335,7 @@ class Expert(nn.Module):
         of_normals: (m,) opinions of normals that it has not learnt from.
         weight: factor on the surprise.
         least_scale: as `Surprise` takes it.
-        counts: as `Surprise` takes it.
-        usual: surprise up to which it says nothing.
+        usual: as `Surprise` takes it.
     """
 
     def __init__(
@@ -342,28 +344,23 @@ class Expert(nn.Module):
         of_normals: NDArray[np.float64],
         weight: float = 1.0,
         least_scale: float = TIED,
-        counts: bool = False,
-        usual: float = 0.0,
+        usual: float | None = None,
     ) -> None:
         super().__init__()
         self.opinion = opinion
-        self.surprise = Surprise(of_normals, least_scale, counts)
+        self.surprise = Surprise(of_normals, least_scale, usual)
         self.weight = weight
-        self.usual = usual
         self.of_normals = of_normals
 
     def at_normals(self) -> NDArray[np.float64]:
         """(m,) the weighted surprise at each of ``of_normals``."""
-        said: NDArray[np.float64] = self._said(tensor(self.of_normals, np.float64)).numpy()
-        return said
+        surprise: Tensor = self.surprise(tensor(self.of_normals, np.float64))
+        return self.weight * surprise.numpy()
 
     def forward(self, seen: Tensor) -> Tensor:
         """(n, features) rows, or (n, 1) votes → (n,) float64."""
-        return self._said(self.opinion(seen))
-
-    def _said(self, opinions: Tensor) -> Tensor:
-        surprise: Tensor = self.surprise(opinions)
-        return self.weight * (surprise - self.usual).clamp_min(0)
+        surprise: Tensor = self.weight * self.surprise(self.opinion(seen))
+        return surprise
 
 
 class Experts(nn.Module):
@@ -424,6 +421,18 @@ def _surprise_knots(
         knots = np.append(knots, more)
         heights = np.append(heights, higher - np.log(len(apart) / len(references)))
     scale = max(tail_scale(tail) or float(np.ptp(references)), least_scale)
+    return knots, _bends(knots, heights, scale)
+
+
+def _knots_of_counts(
+    references: NDArray[np.float64], scale: float, usual: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same of references that tie, where what is above ``usual`` counts alone."""
+    knots, heights = _quantile_knots(references, 1 / len(references))
+    beyond = knots[-1] + usual * scale, heights[-1] + usual
+    start = np.interp(usual, np.append(heights, beyond[1]), np.append(knots, beyond[0]))
+    knots, heights = knots[heights > usual], heights[heights > usual] - usual
+    knots, heights = np.append(start, knots), np.append(0.0, heights)
     return knots, _bends(knots, heights, scale)
 
 

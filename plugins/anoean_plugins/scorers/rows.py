@@ -9,6 +9,7 @@ import numpy as np
 
 from anoean_cli.errors import DataError
 from anoean_cli.interfaces import FloatRows, Monitor, Rows, Scores
+from anoean_cli.training.sampling import drawn
 
 Model = TypeVar("Model")
 Scoring: TypeAlias = Callable[[Model, FloatRows], Scores]
@@ -44,12 +45,8 @@ def at_most(train: Rows, most: int, rng: np.random.Generator, monitor: Monitor) 
         return train
     monitor.warn(f"{most:,} of {n:,} training rows are drawn to learn from (max_rows)")
     normals, anomalies = (np.flatnonzero(train.is_anomaly == each) for each in (False, True))
-    room = max(most // 2, most - len(normals))
-    if len(anomalies) > room:
-        anomalies = rng.choice(anomalies, size=room, replace=False)
-    room = most - len(anomalies)
-    if len(normals) > room:
-        normals = rng.choice(normals, size=room, replace=False)
+    anomalies = drawn(anomalies, max(most // 2, most - len(normals)), rng)
+    normals = drawn(normals, most - len(anomalies), rng)
     kept = np.sort(np.concatenate([normals, anomalies]))
     return Rows(train.examples[kept], train.is_anomaly[kept])
 
