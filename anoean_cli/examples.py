@@ -41,6 +41,8 @@ class ExampleSpec:
         widths: how many features each column of a table has, in their order; none: one each.
         quantiles: positions of features that are the normal quantile of the one before them.
         gaps: positions of features that are 1 where the value of a column is missing.
+        categories: positions of features that are 1 where a column has one of the categories that
+            training had; all of a column's are 0 where it has none of them.
     """
 
     kind: Kind
@@ -49,6 +51,7 @@ class ExampleSpec:
     widths: tuple[int, ...] = ()
     quantiles: tuple[int, ...] = ()
     gaps: tuple[int, ...] = ()
+    categories: tuple[int, ...] = ()
 
     @property
     def plain(self) -> NDArray[np.intp]:

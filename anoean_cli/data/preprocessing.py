@@ -327,14 +327,25 @@ class TablePreprocessor:
         bins: list[int] = []
         quantiles: list[int] = []
         gaps: list[int] = []
+        categories: list[int] = []
         for column in self.columns.values():
             if isinstance(column, NumericColumn):
                 quantiles += [at + 1] if len(column.knots) else []
                 bins += range(at + FIRST_BIN, at + FIRST_BIN + column.binned)
+            elif isinstance(column, CategoricalColumn):
+                categories += range(at, at + len(column.categories))
             at += column.width
             gaps += [at - 1] if column.indicator else []
         widths = tuple(column.width for column in self.columns.values())
-        return ExampleSpec("table", (at,), tuple(bins), widths, tuple(quantiles), tuple(gaps))
+        return ExampleSpec(
+            "table",
+            (at,),
+            tuple(bins),
+            widths,
+            tuple(quantiles),
+            tuple(gaps),
+            tuple(categories),
+        )
 
     def transform(self, examples: pa.Table, census: Census | None = None) -> FloatRows:
         """Rows of the schema's columns → (n, features) float32."""

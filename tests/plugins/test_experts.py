@@ -18,13 +18,13 @@ from anoean_plugins.scorers.experts import (
     FOLDS,
     HEARD_OF_FEW,
     MOST_POINTS,
-    SCALE_OF_GAPS,
-    USUAL_GAPS,
+    SCALE_OF_ODDITY,
+    USUAL_ODDITY,
     Moved,
     _experts_on_tables,
-    gaps,
     graph_with_experts,
     novelty,
+    oddity,
     rarity,
     separation,
     share_by_number,
@@ -327,8 +327,8 @@ EIGHT_GAPS = ExampleSpec("table", (8,), gaps=tuple(range(8)))
 def test_rows_that_lack_more_than_normals_do_are_surprising_and_others_are_not(
     share: float, normals: int
 ):
-    opinion, of_normals = gaps(lacking(share, normals, 0), EIGHT_GAPS)
-    expert = Expert(opinion, of_normals, 1.0, SCALE_OF_GAPS, USUAL_GAPS)
+    opinion, of_normals = oddity(lacking(share, normals, 0), EIGHT_GAPS)
+    expert = Expert(opinion, of_normals, 1.0, SCALE_OF_ODDITY, USUAL_ODDITY)
     assert (expert(tensor(lacking(share, 2000, 1))) == 0).float().mean() > 0.9
     of_more = expert(tensor(np.tri(8)))  # lacking one to eight values
     assert (of_more.diff() >= 0).all()
@@ -339,7 +339,7 @@ def test_what_hardly_a_normal_lacks_surprises_more_than_what_many_do():
     missing = lacking(0.3, 500, 0)
     missing[:, 1] = 0
     missing[0, 1] = 1
-    opinion, _ = gaps(missing, EIGHT_GAPS)
+    opinion, _ = oddity(missing, EIGHT_GAPS)
     often, seldom = opinion(torch.eye(8)[:2]).tolist()
     assert often == pytest.approx(np.log(0.7 / 0.3), abs=0.3)
     assert seldom == pytest.approx(np.log(499.5 / 1.5))
@@ -348,9 +348,37 @@ def test_what_hardly_a_normal_lacks_surprises_more_than_what_many_do():
 def test_a_normal_is_as_surprising_as_what_it_lacks_is_among_the_others():
     missing = np.zeros((50, 8), np.float32)
     missing[0, 0] = 1
-    opinion, of_normals = gaps(missing, EIGHT_GAPS)
+    opinion, of_normals = oddity(missing, EIGHT_GAPS)
     assert of_normals[0] == pytest.approx(np.log(49.5 / 0.5))
     assert of_normals[0] > opinion(tensor(missing))[0]
+
+
+def chosen(categories: int, rows: int, seed: int) -> FloatRows:
+    """One of so many categories a row, evenly, as one feature each."""
+    drawn = np.random.default_rng(seed).integers(0, categories, rows)
+    return np.eye(categories, dtype=np.float32)[drawn]
+
+
+def surprise_at(rows: FloatRows, normals: FloatRows) -> list[float]:
+    """Of one categorical column."""
+    width = normals.shape[1]
+    spec = ExampleSpec("table", (width,), widths=(width,), categories=tuple(range(width)))
+    expert = Expert(*oddity(normals, spec), 1.0, SCALE_OF_ODDITY, USUAL_ODDITY)
+    return expert(tensor(rows)).tolist()
+
+
+@pytest.mark.parametrize("normals", [100, 1000, 5000])
+def test_a_category_that_no_normal_has_is_surprising(normals: int):
+    known = np.eye(7, dtype=np.float32)
+    seen = np.pad(chosen(6, normals, 0), ((0, 0), (0, 1)))  # the last one anomalies alone have
+    of_each, of_new = surprise_at(known, seen), surprise_at(np.zeros((1, 7), np.float32), seen)
+    assert of_each[:6] == [0] * 6
+    assert of_each[6] == of_new[0] > 0.5
+
+
+def test_where_most_rows_have_a_category_of_their_own_a_new_one_is_usual():
+    normals = np.eye(200, dtype=np.float32)
+    assert surprise_at(np.zeros((1, 200), np.float32), normals) == [0]
 
 
 @pytest.mark.parametrize(("anomalies", "least", "most"), [(1, 0.35, 1), (50, 0, 0.01)])

@@ -73,8 +73,8 @@ ENOUGH_ANOMALIES = 100  # with fewer E counts for less, unless there is none
 SMALLEST_DISTANCE = 1e-6
 ROUNDING = 1e-6  # of graphs: a row that is like a normal is never further out than that
 LEAST_SCALE = 0.1  # of log odds, distances, rarities: normals may all have the same
-SCALE_OF_GAPS = 1.0  # of missing values, whose rarity is a surprise already
-USUAL_GAPS = 3.0  # as surprising as what one normal in 20 lacks, which says nothing
+SCALE_OF_ODDITY = 1.0  # of categories and gaps, whose rarity is a surprise already
+USUAL_ODDITY = 4.0  # as surprising as what one normal in 55 has or lacks, which says nothing
 LEAST_TAIL = 0.01  # of E's log distances, which differ less
 AREAS = (0.51, 0.95)  # under ROC curves: worse tells nothing, better is good enough
 ANOMALIES_OF_DOUBT, DOUBTED_AREA = 10, 0.75  # what an area is thought to be before any is seen
@@ -262,9 +262,9 @@ def _experts_on_tables(
             Expert(*opinion, parameters.novelty * share, LEAST_SCALE)
             for opinion, share in zip(opinions, shares, strict=True)
         ]
-        if spec.gaps:
-            opinion, weight = gaps(known.normals, spec), parameters.novelty
-            on_rows.append(Expert(*opinion, weight, SCALE_OF_GAPS, USUAL_GAPS))
+        if spec.categories or spec.gaps:
+            opinion, weight = oddity(known.normals, spec), parameters.novelty
+            on_rows.append(Expert(*opinion, weight, SCALE_OF_ODDITY, USUAL_ODDITY))
     if forest is None:
         return Experts(on_rows), None
     half_a_vote = 0.5 / len(forest.model.estimators_)
@@ -396,24 +396,33 @@ def _rank(forest: Grown, known: Rows) -> float:
     return float(average_precision_score(known.is_anomaly, forest.votes))
 
 
-def gaps(normals: FloatRows, spec: ExampleSpec) -> Opinion:
-    """How rare it is among (n, features) normals that just these values of a row are missing, and
-    that of each normal among the others.
+def oddity(normals: FloatRows, spec: ExampleSpec) -> Opinion:
+    """How rare it is among (n, features) normals that a row has its categories and lacks what it
+    lacks, and that of each normal among the others.
 
-    Σ log((1 − p)/p) over what is missing, p being a column's share of normals without a value: up
-    to a constant −log p of all, as if columns lacked values independently. A missing value is
-    filled in by a typical one, which hides from the other experts how odd it is.
+    Naive Bayes: −log p of all these, up to a constant, as if columns were independent. What is no
+    category of training is as likely as a value that a single normal has (Good, 1953, Biometrika
+    40), and is no nearer to, or farther from, the others than any is: distance and density hardly
+    see it. Nor do they see what is missing, which is filled in by a typical value.
     """
-    is_missing = normals[:, spec.gaps].astype(np.float64)
-    odds = _log_odds_of_a_value(is_missing.sum(axis=0), len(normals))
-    left = is_missing.sum(axis=0) - is_missing
-    of_normals = (is_missing * _log_odds_of_a_value(left, len(normals) - 1)).sum(axis=1)
-    return nn.Sequential(features_at(np.array(spec.gaps), spec), WeightedSum(odds)), of_normals
+    flags = np.union1d(spec.categories, spec.gaps).astype(np.intp)
+    is_category = np.isin(flags, spec.categories)
+    column = spec.columns[flags]
+    has = normals[:, flags].astype(np.float64)
+    counts = has.sum(axis=0)
+    is_alone = is_category & (counts == 1)
+    # Of numbers, those that are there; of categories, none of training's but for a row's own.
+    changes = np.bincount(column, is_alone - counts).astype(np.float64)
+    others = (len(normals) + changes)[column]
+    left = np.where(is_alone, others, np.maximum(counts - 1, 0))
+    of_normals: NDArray[np.float64] = has @ _log_odds(others, left)
+    odds = _log_odds(others, counts)
+    return nn.Sequential(features_at(flags, spec), WeightedSum(odds)), of_normals
 
 
-def _log_odds_of_a_value(missing: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
-    """That it is there and not missing, with half a row of each more than were counted."""
-    return np.log((rows - missing + 0.5) / (missing + 0.5))
+def _log_odds(rows: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of as many rows against the others, with half a row of each more than were counted."""
+    return np.log((rows + 0.5) / (others + 0.5))
 
 
 def rarity(normals: FloatRows, folds: int, spec: ExampleSpec, rng: np.random.Generator) -> Opinion:
