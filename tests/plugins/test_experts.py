@@ -18,8 +18,6 @@ from anoean_plugins.scorers.experts import (
     FOLDS,
     HEARD_OF_FEW,
     MOST_POINTS,
-    SCALE_OF_ODDITY,
-    USUAL_ODDITY,
     Moved,
     _experts_on_tables,
     graph_with_experts,
@@ -32,7 +30,6 @@ from anoean_plugins.scorers.experts import (
     shares_of_all,
 )
 from anoean_plugins.scorers.modules import (
-    Expert,
     NearestDistance,
     NeighbourDistance,
     Ranked,
@@ -261,6 +258,26 @@ def test_a_forest_counts_less_where_normals_are_few_and_least_of_a_handful_of_an
     assert 0 < shares[0] < shares[1] < shares[2] == shares[3] < share_by_number(2000, 3) == 1
 
 
+def test_a_forest_counts_as_much_beside_an_expert_that_sees_more_than_it_says():
+    """Categories that are common, though less so among normals, are no surprise."""
+
+    def drawn(normals: int, anomalies: int, rng: np.random.Generator) -> Rows:
+        is_anomaly = np.repeat([False, True], [normals, anomalies])
+        second = rng.random((len(is_anomaly), 5)) < np.where(is_anomaly, 0.5, 0.2)[:, None]
+        categories = np.stack([~second, second], axis=2).reshape(len(is_anomaly), 10)
+        numbers = rng.normal(size=(len(is_anomaly), 4))
+        return Rows(np.hstack([numbers, categories]).astype(np.float32), is_anomaly)
+
+    rows = [drawn(2500, 60, np.random.default_rng(0)), drawn(250, 10, np.random.default_rng(1))]
+    spec = ExampleSpec("table", (14,), widths=(1, 1, 1, 1, 2, 2, 2, 2, 2))
+    weights = []
+    for categories in ((), tuple(range(4, 14))):
+        beside, rng = replace(spec, categories=categories), np.random.default_rng(2)
+        experts, _ = _experts_on_tables(*rows, beside, AnoeanParameters(), rng)
+        weights.append(experts.on_votes.weight)
+    assert weights[1] == pytest.approx(weights[0], rel=0.1)
+
+
 def test_experts_count_one_on_average_and_more_where_they_tell_more():
     assert shares_of_all([0.8, 0.8]) == [1, 1]
     less, more = shares_of_all([0.3, 0.9])
@@ -327,8 +344,7 @@ EIGHT_GAPS = ExampleSpec("table", (8,), gaps=tuple(range(8)))
 def test_rows_that_lack_more_than_normals_do_are_surprising_and_others_are_not(
     share: float, normals: int
 ):
-    opinion, of_normals = oddity(lacking(share, normals, 0), EIGHT_GAPS)
-    expert = Expert(opinion, of_normals, 1.0, SCALE_OF_ODDITY, USUAL_ODDITY)
+    expert = oddity(lacking(share, normals, 0), EIGHT_GAPS, 1.0)
     assert (expert(tensor(lacking(share, 2000, 1))) == 0).float().mean() > 0.9
     of_more = expert(tensor(np.tri(8)))  # lacking one to eight values
     assert (of_more.diff() >= 0).all()
@@ -339,8 +355,7 @@ def test_what_hardly_a_normal_lacks_surprises_more_than_what_many_do():
     missing = lacking(0.3, 500, 0)
     missing[:, 1] = 0
     missing[0, 1] = 1
-    opinion, _ = oddity(missing, EIGHT_GAPS)
-    often, seldom = opinion(torch.eye(8)[:2]).tolist()
+    often, seldom = oddity(missing, EIGHT_GAPS, 1.0).opinion(torch.eye(8)[:2]).tolist()
     assert often == pytest.approx(np.log(0.7 / 0.3), abs=0.3)
     assert seldom == pytest.approx(np.log(499.5 / 1.5))
 
@@ -348,9 +363,9 @@ def test_what_hardly_a_normal_lacks_surprises_more_than_what_many_do():
 def test_a_normal_is_as_surprising_as_what_it_lacks_is_among_the_others():
     missing = np.zeros((50, 8), np.float32)
     missing[0, 0] = 1
-    opinion, of_normals = oddity(missing, EIGHT_GAPS)
-    assert of_normals[0] == pytest.approx(np.log(49.5 / 0.5))
-    assert of_normals[0] > opinion(tensor(missing))[0]
+    expert = oddity(missing, EIGHT_GAPS, 1.0)
+    assert expert.of_normals[0] == pytest.approx(np.log(49.5 / 0.5))
+    assert expert.of_normals[0] > expert.opinion(tensor(missing))[0]
 
 
 def chosen(categories: int, rows: int, seed: int) -> FloatRows:
@@ -363,8 +378,7 @@ def surprise_at(rows: FloatRows, normals: FloatRows) -> list[float]:
     """Of one categorical column."""
     width = normals.shape[1]
     spec = ExampleSpec("table", (width,), widths=(width,), categories=tuple(range(width)))
-    expert = Expert(*oddity(normals, spec), 1.0, SCALE_OF_ODDITY, USUAL_ODDITY)
-    return expert(tensor(rows)).tolist()
+    return oddity(normals, spec, 1.0)(tensor(rows)).tolist()
 
 
 @pytest.mark.parametrize("normals", [100, 1000, 5000])

@@ -1,9 +1,10 @@
-"""Experts beside the encoder: a forest for what is known, how far off the normals for the rest.
+"""Experts beside the encoder: a forest for what is known; how far off and how rare for the rest.
 
 E learns thresholds on single columns only from many rows, which trees tell at once, and is free to
-map what it never met onto N(0, I), while the distance to the nearest normals, or how dense they are
-around a row, needs no anomaly to be learnt. Experts look at a row as it is, without bins, and move
-its embedding away from the normals' centre by how surprising they find it.
+map what it never met onto N(0, I), while the distance to the nearest normals, how dense they are
+around a row, or how rare its categories are, need no anomaly to be learnt. Experts look at a row as
+it is, without bins, and move its embedding away from the normals' centre by how surprising they
+find it.
 """
 
 from __future__ import annotations
@@ -263,14 +264,14 @@ def _experts_on_tables(
             for opinion, share in zip(opinions, shares, strict=True)
         ]
         if spec.categories or spec.gaps:
-            opinion, weight = oddity(known.normals, spec), parameters.novelty
-            on_rows.append(Expert(*opinion, weight, SCALE_OF_ODDITY, USUAL_ODDITY))
+            on_rows.append(oddity(known.normals, spec, parameters.novelty))
     if forest is None:
         return Experts(on_rows), None
     half_a_vote = 0.5 / len(forest.model.estimators_)
     odds = log_odds(tensor(forest.votes), half_a_vote).numpy()
     of_normals, of_anomalies = odds[~known.is_anomaly], odds[known.is_anomaly]
-    others = [_told((each.opinion, each.of_normals), anomalies) for each in on_rows]
+    # By what they say: of categories and gaps it is less than what they see.
+    others = [separation(each.at_normals(), embed(each, anomalies, CPU)) for each in on_rows]
     share = share_of_forest(separation(of_normals, of_anomalies), others)
     weight = parameters.forest * share * share_by_number(len(train.normals), len(anomalies))
     on_votes = Expert(LogOddsOfVotes(half_a_vote), of_normals, weight, LEAST_SCALE)
@@ -396,9 +397,9 @@ def _rank(forest: Grown, known: Rows) -> float:
     return float(average_precision_score(known.is_anomaly, forest.votes))
 
 
-def oddity(normals: FloatRows, spec: ExampleSpec) -> Opinion:
+def oddity(normals: FloatRows, spec: ExampleSpec, weight: float) -> Expert:
     """How rare it is among (n, features) normals that a row has its categories and lacks what it
-    lacks, and that of each normal among the others.
+    lacks; that of each normal is reckoned among the others.
 
     Naive Bayes: −log p of all these, up to a constant, as if columns were independent. What is no
     category of training is as likely as a value that a single normal has (Good, 1953, Biometrika
@@ -416,8 +417,8 @@ def oddity(normals: FloatRows, spec: ExampleSpec) -> Opinion:
     others = (len(normals) + changes)[column]
     left = np.where(is_alone, others, np.maximum(counts - 1, 0))
     of_normals: NDArray[np.float64] = has @ _log_odds(others, left)
-    odds = _log_odds(others, counts)
-    return nn.Sequential(features_at(flags, spec), WeightedSum(odds)), of_normals
+    opinion = nn.Sequential(features_at(flags, spec), WeightedSum(_log_odds(others, counts)))
+    return Expert(opinion, of_normals, weight, SCALE_OF_ODDITY, USUAL_ODDITY)
 
 
 def _log_odds(rows: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
