@@ -65,8 +65,8 @@ class RawTable(NamedTuple):
 
     Attributes:
         drawn: its rows, of a large table some; of all columns but the ignored ones in file order:
-            float64 where every value is a number, timestamps where every one is a date, else
-            strings; null where a value is missing.
+            float64 where every value is a number (of Parquet where its type says so, or the user),
+            timestamps where every one is a date, else strings; null where a value is missing.
         columns: the names of all columns, ``column_1``… where the file has none.
         had_header: whether the names come from the file.
         roles: what the user said of columns.
@@ -107,7 +107,7 @@ def read_table(
     head, stream = peeked(open_raw(path), owned=True)
     if is_parquet(head, path):
         stream.close()
-        return _explored_parquet(path, options, drawing)
+        return _explored_parquet(path, options, warn, drawing)
     with decompressed(head, stream, str(path)) as content:
         columns, roles, dialect, drawn = _read_strings(content, str(path), options, warn, drawing)
     had_header, table = not columns.first, drawn.table
@@ -117,67 +117,66 @@ def read_table(
     def place(row: int) -> str:
         return f"{path}, line {_line_of(path, options, int(drawn.rows[row]) + had_header)}"
 
-    types = _Types()
+    types = _Types(roles, dialect.decimal, place, warn)
     for name in table.column_names:
         column = table.column(name)
-        if name in roles.as_text:
-            types.columns[name] = as_text(column, dialect.nulls)
+        numbers = None
+        if name not in roles.as_text and name not in roles.datetime:
+            numbers = _parsed_numbers(column, dialect.decimal)
+        if numbers is None:
+            types.add_text(name, as_text(column, dialect.nulls))
         else:
-            _typed(types, column, name, dialect, roles, place, warn)
+            types.add_numbers(name, numbers, column)
     return RawTable(drawn._replace(table=types.table()), columns.names, had_header, roles)
 
 
 @dataclass
 class _Types:
-    """The columns of a table, each of the type that was found for it."""
+    """The columns of a table, each of the type that is found for it.
 
+    Attributes:
+        roles: what the user said of columns.
+        decimal: the mark of numbers that are text.
+        place: names the row at a position.
+        warn: called with one line for what may be other than the user means.
+    """
+
+    roles: Roles
+    decimal: str
+    place: Callable[[int], str]
+    warn: Callable[[str], None]
     columns: dict[str, Any] = field(default_factory=dict)
     firsts: dict[str, First] = field(default_factory=dict)
 
-    def add_dates(self, name: str, dates: pa.ChunkedArray, first: First) -> None:
-        self.columns[name] = dates
-        if first != "year":
-            self.firsts[name] = first
+    def add_numbers(self, name: str, numbers: pa.ChunkedArray, as_written: pa.ChunkedArray) -> None:
+        """Add numbers, all of which must be finite."""
+        row = _first_infinite(numbers)
+        if row is not None:
+            _refuse_infinite(self.place(row), name, as_written[row].as_py())
+        self.columns[name] = numbers
 
-    def add_empty_dates(self, name: str, strings: pa.ChunkedArray) -> bool:
-        """Add a column without any value, which the user says is one of dates; whether it is."""
-        if strings.null_count < len(strings):
-            return False
-        self.columns[name] = strings.cast(column_type("datetime"))
-        return True
+    def add_text(self, name: str, strings: pa.ChunkedArray) -> None:
+        """Add text: as dates where all of it are some, or the user says so."""
+        roles = self.roles
+        is_date, is_number = name in roles.datetime, name in roles.numeric
+        self.columns[name] = strings
+        if name in roles.as_text:
+            return
+        if is_date and strings.null_count == len(strings):
+            self.columns[name] = strings.cast(column_type("datetime"))
+            return
+        if not is_number:
+            dates = found_dates(strings, roles.may_be_first(name), roles.first_if_open)
+            if dates is not None:
+                self.columns[name], first = dates
+                if first != "year":
+                    self.firsts[name] = first
+                return
+            _judge_dates(strings, name, roles, self.place, None if is_date else self.warn)
+        _judge_text(strings, name, self.decimal, self.place, None if is_number else self.warn)
 
     def table(self) -> pa.Table:
         return with_firsts(pa.table(self.columns), self.firsts)
-
-
-def _typed(
-    types: _Types,
-    column: pa.ChunkedArray,
-    name: str,
-    dialect: Dialect,
-    roles: Roles,
-    place: Callable[[int], str],
-    warn: Callable[[str], None],
-) -> None:
-    """Add strings as numbers or dates where all of them are some."""
-    numbers = None if name in roles.datetime else _parsed_numbers(column, dialect.decimal)
-    if numbers is not None:
-        row = _first_infinite(numbers)
-        if row is not None:
-            _refuse_infinite(place(row), name, column[row].as_py())
-        types.columns[name] = numbers
-        return
-    strings = as_text(column, dialect.nulls)
-    if name in roles.datetime and types.add_empty_dates(name, strings):
-        return
-    if name not in roles.numeric:
-        dates = found_dates(strings, roles.may_be_first(name), roles.first_if_open)
-        if dates is not None:
-            types.add_dates(name, *dates)
-            return
-        _judge_dates(strings, name, roles, place, None if name in roles.datetime else warn)
-    _judge_text(column, name, dialect, place, None if name in roles.numeric else warn)
-    types.columns[name] = strings
 
 
 def _judge_dates(
@@ -334,14 +333,15 @@ def _parsed_numbers(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray | 
 def _judge_text(
     column: pa.ChunkedArray,
     name: str,
-    dialect: Dialect,
+    decimal: str,
     place: Callable[[int], str],
     warn: Callable[[str], None] | None,
 ) -> None:
     """Tell of text in a column nearly all of whose values are numbers, or most of them and of many
     different ones, as categories are not; None to warn refuses any.
 
-    With the other decimal mark the values may be numbers as well.
+    With the other decimal mark the values may be numbers as well. All are some only where the type
+    of a file's column says that it is text.
 
     Raises:
         DataError: nearly all are numbers, which as text would be next to all different, and dropped
@@ -350,18 +350,28 @@ def _judge_text(
     import pyarrow.compute as pc
 
     present = len(column) - column.null_count
-    is_number = text.are_numbers(column, dialect.decimal)
+    if not present:
+        return
+    is_number = text.are_numbers(column, decimal)
     numbers = max(
-        pc.sum(found).as_py() or 0
-        for found in (is_number, text.are_numbers(column, text.other_mark(dialect.decimal)))
+        pc.sum(found).as_py()
+        for found in (is_number, text.are_numbers(column, text.other_mark(decimal)))
     )
     row = pc.index(is_number, False).as_py()
-    fault = text.not_a_number(name, column[row].as_py().encode(), dialect.decimal)
+    if row < 0:
+        if pc.count_distinct(column).as_py() >= MANY_NUMBERS and warn is not None:
+            warn(
+                f"{place(0)}, column {shown(name)} is text by its type, although all of its "
+                "values can be read as numbers: --numeric takes it as numbers "
+                "(--categorical takes it as it is)"
+            )
+        return
+    fault = text.not_a_number(name, column[row].as_py().encode(), decimal)
     if warn is None:
         raise DataError(f"{place(row)}, {fault.reason}; {fault.remedy}")
     if numbers < present / 2:
         some = column.drop_null().take(pa.array(_spread(present))).to_pylist()
-        if all(text.for_people(value.encode(), dialect.decimal) for value in some):
+        if all(text.for_people(value.encode(), decimal) for value in some):
             warn(f"{place(row)}, {fault.reason}, so the column is taken as text: {fault.remedy}")
         return
     if numbers < NEARLY_ALL * present:
@@ -407,7 +417,12 @@ def _line_of(path: Path | str, options: TableOptions, index: int) -> int:
     raise DataError(f"{path}: changed while it was read")
 
 
-def _explored_parquet(path: Path | str, options: TableOptions, drawing: Drawing | None) -> RawTable:
+def _explored_parquet(
+    path: Path | str,
+    options: TableOptions,
+    warn: Callable[[str], None],
+    drawing: Drawing | None,
+) -> RawTable:
     with ParquetTable(path) as file:
         columns = Columns(str(path), file.names)
         _check_distinct(columns.names, str(path))
@@ -417,45 +432,19 @@ def _explored_parquet(path: Path | str, options: TableOptions, drawing: Drawing 
         tables = (pa.Table.from_batches([batch]) for batch in file.batches(used))
         drawn = _drawn(tables, str(path), roles, nulls, drawing)
     table = drawn.table
-    types = _Types()
 
     def place(row: int) -> str:
         return f"{path}, row {drawn.rows[row] + 1}"
 
+    types = _Types(roles, options.decimal, place, warn)
     for name in used:
         values = table.column(name)
-        is_numeric = name in roles.numeric or holds_numbers(values.type)
-        if name in roles.as_text or not is_numeric or name in roles.datetime:
-            _text_or_dates(types, table, name, str(path), roles, nulls, place)
-            continue
-        types.columns[name] = cast(table, name, str(path), as_numbers, nulls)
-        row = _first_infinite(types.columns[name])
-        if row is not None:
-            _refuse_infinite(place(row), name, values[row].as_py())
+        zoned = zone_of(values.type)
+        may_be_numbers = name in roles.numeric or holds_numbers(values.type)
+        if may_be_numbers and name not in roles.as_text and name not in roles.datetime:
+            types.add_numbers(name, cast(table, name, str(path), as_numbers, nulls), values)
+        elif zoned is not None and name not in roles.as_text:
+            types.columns[name] = cast_dates(table, name, str(path), nulls, zoned)
+        else:
+            types.add_text(name, cast(table, name, str(path), as_text, nulls))
     return RawTable(drawn._replace(table=types.table()), columns.names, True, roles)
-
-
-def _text_or_dates(
-    types: _Types,
-    table: pa.Table,
-    name: str,
-    file: str,
-    roles: Roles,
-    nulls: Sequence[str],
-    place: Callable[[int], str],
-) -> None:
-    """Add a column that is not one of numbers, as timestamps where all of it are dates."""
-    zoned = zone_of(table.schema.field(name).type)
-    if zoned is not None and name not in roles.as_text:
-        types.columns[name] = cast_dates(table, name, file, nulls, zoned)
-        return
-    strings = types.columns[name] = cast(table, name, file, as_text, nulls)
-    if name in roles.as_text:
-        return
-    if name in roles.datetime and types.add_empty_dates(name, strings):
-        return
-    dates = found_dates(strings, roles.may_be_first(name), roles.first_if_open)
-    if dates is not None:
-        types.add_dates(name, *dates)
-    elif name in roles.datetime:
-        _judge_dates(strings, name, roles, place, None)

@@ -88,7 +88,7 @@ def _common_unit(
     varying = [
         (_spread(values), np.ptp(values), _is_flag(values))
         for values in normals
-        if np.ptp(values) > 0
+        if _spread(values) > 0
     ]
     if len(varying) < FEWEST_COLUMNS:
         return None
@@ -114,8 +114,11 @@ def _is_flag(values: NDArray[np.float64]) -> bool:
 
 
 def _spread(values: NDArray[np.float64]) -> float:
-    """The standard deviation, in which rounding leaves something of equal values."""
-    return float(values.std()) if len(values) and np.ptp(values) > 0 else 0.0
+    """The standard deviation, in which rounding leaves something of equal values; the range where
+    squares are too small to be told from 0."""
+    if not len(values) or np.ptp(values) == 0:
+        return 0.0
+    return float(values.std()) or float(np.ptp(values))
 
 
 def _fit_numeric(

@@ -42,8 +42,8 @@ class SplitRequest:
     """What the user asks for.
 
     Attributes:
-        normal: labels that are normal; everything else that has a label is an anomaly. None if
-            only rows without a label are.
+        normal: labels that are normal; everything else that has a label is an anomaly. Empty
+            if only rows without a label are.
         apportionment: how many rows of which kind.
         anomaly_types: labels or families that training may show; None draws
             ``apportionment.seen_types`` of them, or takes all.

@@ -53,6 +53,13 @@ class Labelled:
         """How many rows there are without those that equal another one."""
         return len(self.scores) if self.hashes is None else len(np.unique(self.hashes))
 
+    def fewest_distinct(self) -> int:
+        """The same of normals or of anomalies, of which there are fewer."""
+        kinds = (self.is_anomaly, ~self.is_anomaly)
+        if self.hashes is None:
+            return min(int(kind.sum()) for kind in kinds)
+        return min(len(np.unique(self.hashes[kind])) for kind in kinds)
+
 
 def rows_set_aside(model: Model) -> NDArray[np.int64]:
     """(n,) positions of the rows that training set aside.

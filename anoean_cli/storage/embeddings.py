@@ -46,7 +46,7 @@ class EmbeddingsWriter:
 
     @property
     def files(self) -> Sequence[str]:
-        """Inputs met so far, in order; /row_file numbers them."""
+        """Inputs met so far, in order; /file numbers them."""
         return list(self._numbers)
 
 

@@ -141,6 +141,10 @@ def _sort_settings(
         "detector": dict(detector.presets[request.preset]),
         "encoder": _encoder_preset(encoder_name, request.preset),
     }
+    for name in ("covariance", "latent_dim"):
+        if getattr(request, name) is not None and {name, f"detector.{name}"} & {*request.settings}:
+            flag = name.replace("_", "-")
+            raise SettingError(f"--set {name}= and --{flag} say the same: give one", name)
     if request.covariance is not None and "covariance" in of_detector:
         sorted_settings["detector"]["covariance"] = request.covariance
     if request.latent_dim is not None and encoder_name is None:

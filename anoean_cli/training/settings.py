@@ -98,7 +98,7 @@ class AnoeanParameters(LabelledParameters):
     novelty: float = parameter(
         1.0,
         "tables, and images without known anomalies: weight of each surprise at how far from "
-        "normals a row is",
+        "normals, or how rare, a row is",
         low=0,
         high=100,
     )

@@ -110,7 +110,9 @@ def test_a_given_threshold(anoean: Run) -> None:
     assert anoean("calibrate", "--threshold", "3.25").returncode == 0
     rows = table_rows(100, seed=5)
     write_csv(Path("judged.csv"), rows)
-    for row in anoean("score", "judged.csv").rows:
+    scored = anoean("score", "judged.csv").rows
+    assert len(scored) == 100
+    for row in scored:
         assert (row["anomaly"] == "true") == (float(row["score"]) > 3.25)
 
 

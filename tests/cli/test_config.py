@@ -83,6 +83,10 @@ def test_a_parameter_is_not_given_in_two_ways(anoean: Run, table: Path) -> None:
         done = anoean(f"train --dataset table.csv {TRAIN} --set {setting}")
         assert done.returncode == 2
         assert done.stderr == f"error: --set {setting} and --epochs say the same: give one\n"
+    both = "--covariance mcd --set detector.covariance=empirical"
+    done = anoean(f"train --dataset table.csv {TRAIN} {both}")
+    assert done.returncode == 2
+    assert done.stderr.endswith("--set covariance= and --covariance say the same: give one\n")
 
 
 def test_a_setting_of_the_command_line_wins_over_an_option_of_the_file(

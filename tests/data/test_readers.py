@@ -6,6 +6,7 @@ import datetime
 import decimal
 import gzip
 import io
+import re
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -629,6 +630,35 @@ def test_parquet_types_when_exploring(tmp_path: Path) -> None:
         "c": ["x", None],
         "day": [datetime.datetime(2024, 1, 2), None],
     }
+
+
+DAYS = [f"2024-{1 + day // 28:02}-{1 + day % 28:02}" for day in range(199)]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (
+            [f"{n}.5" for n in range(200)],
+            "column 'x' is text by its type, although all .* --numeric",
+        ),
+        ([*DAYS, "soon"], "row 200, column 'x': 'soon' is not a date.* although 199 of its 200"),
+    ],
+)
+def test_text_in_parquet_that_may_be_something_else_is_told_of(
+    tmp_path: Path, values: list[str], told: str
+) -> None:
+    warnings: list[str] = []
+    found = read_table(parquet(tmp_path, x=values), OPTIONS, warnings.append)
+    assert found.table["x"].to_pylist() == values
+    (warning,) = warnings
+    assert re.search(told, warning)
+
+
+def test_a_word_among_numbers_is_refused_in_parquet_as_in_text(tmp_path: Path) -> None:
+    values = [*(f"{n}.5" for n in range(199)), "broken"]
+    with pytest.raises(DataError, match=r"row 200, column 'x': 'broken' is not a number"):
+        read_table(parquet(tmp_path, x=values), OPTIONS)
 
 
 def test_parquet_that_cannot_be_explored(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The figures of a model on labelled rows."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -46,6 +47,15 @@ def test_intervals_draw_copies_of_a_row_together():
 
     assert interval(9, hashes) == pytest.approx(interval(1, None))
     assert interval(9, None) < interval(9, hashes) / 2
+
+
+def test_of_equal_rows_one_is_distinct():
+    is_anomaly = np.repeat([False, True], [5, 8])
+    labels = np.where(is_anomaly, "leak", "ok")
+    apart = Labelled(np.zeros(13), is_anomaly, labels)
+    assert apart.fewest_distinct() == 5
+    alike = replace(apart, hashes=np.array([*range(5), *[9] * 8], np.uint64))
+    assert (alike.fewest_distinct(), alike.distinct()) == (1, 6)
 
 
 @pytest.mark.parametrize(
