@@ -438,24 +438,24 @@ def test_forest_knn_sees_what_only_one_of_its_parts_sees():
 
 def test_surprise_is_minus_log_p_and_goes_on_rising_beyond_the_references():
     import torch
-    from anoean_plugins.scorers.modules import Surprise
+    from anoean_plugins.scorers.surprise import Surprise
 
     references = np.random.default_rng(0).exponential(size=2000)
     at = torch.tensor([0.5, 1.0, 2.0, 10.0, 20.0], dtype=torch.float64)
     # For exponential scores −log p is the score itself.
-    np.testing.assert_allclose(Surprise(references)(at), at, rtol=0.1)
+    np.testing.assert_allclose(Surprise.among(references)(at), at, rtol=0.1)
 
 
 @pytest.mark.parametrize("several", [0, 1, 900])
 def test_surprise_tells_a_tail_apart_though_all_else_is_far_from_it(several: int):
     """The step is no unit: log distances of equal rows are far below all others."""
     import torch
-    from anoean_plugins.scorers.modules import Surprise
+    from anoean_plugins.scorers.surprise import Surprise
 
     tail = np.random.default_rng(0).exponential(size=50)
     rest = np.full(950, -1000.0)
     rest[:several] -= np.arange(several) / 100
-    surprise = Surprise(np.concatenate([rest, tail]))
+    surprise = Surprise.among(np.concatenate([rest, tail]))
     found = surprise(torch.tensor([-2000.0, 0.0, 1.0, 2.0, 6.0])).numpy()
     np.testing.assert_allclose(found[1:], np.log(20) + np.array([0, 1, 2, 6]), rtol=0.25)
     assert found[0] == 0

@@ -12,18 +12,13 @@ import onnxruntime
 import pyarrow as pa
 import pytest
 import torch
-from anoean_plugins.scorers import experts
+from anoean_plugins.scorers import opinions
 from anoean_plugins.scorers.experts import (
     ENOUGH_NORMALS,
-    FOLDS,
     HEARD_OF_FEW,
-    MOST_POINTS,
     Moved,
     _experts_on_tables,
     graph_with_experts,
-    novelty,
-    oddity,
-    rarity,
     separation,
     share_by_number,
     share_of_forest,
@@ -35,6 +30,7 @@ from anoean_plugins.scorers.modules import (
     Ranked,
     tensor,
 )
+from anoean_plugins.scorers.opinions import FOLDS, MOST_POINTS, novelty, oddity, rarity
 from anoean_plugins.scorers.trees import weighted_trees
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -203,7 +199,7 @@ def test_of_few_normals_the_encoder_counts_for_less():
 
 def test_of_few_anomalies_too_unless_there_is_none(monkeypatch: pytest.MonkeyPatch):
     # All normals are kept, since centres are others where no anomaly is known.
-    monkeypatch.setattr(experts, "MOST_POINTS", 3000)
+    monkeypatch.setattr(opinions, "MOST_POINTS", 3000)
 
     def spread(anomalies: int) -> float:
         embeddings = embedder(NOVELTY, some(0, 2000, anomalies))

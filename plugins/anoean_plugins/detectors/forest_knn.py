@@ -56,13 +56,12 @@ class ForestKnnDetector:
 
         from anoean_cli.training.progress import embed
         from anoean_plugins.scorers.modules import (
-            Expert,
-            Experts,
             LogOddsOfVotes,
             NeighbourDistance,
             log_odds,
             tensor,
         )
+        from anoean_plugins.scorers.surprise import Expert, Experts, Surprise
         from anoean_plugins.scorers.trees import fitted_forest, forest_graph
 
         train = of_both_classes(train, self.name)
@@ -79,7 +78,7 @@ class ForestKnnDetector:
         half_a_vote = 0.5 / parameters.n_estimators
         votes = log_odds(tensor(forest.predict_proba(normals)[:, 1]), half_a_vote).numpy()
         distances = embed(neighbours, normals, torch.device("cpu")).astype(np.float64)
-        on_votes = Expert(LogOddsOfVotes(half_a_vote), votes)
-        head = Experts([Expert(neighbours, distances)], on_votes)
+        on_votes = Expert(LogOddsOfVotes(half_a_vote), votes, Surprise.among(votes))
+        head = Experts([Expert(neighbours, distances, Surprise.among(distances))], on_votes)
         graph = forest_graph(forest, train.examples.shape[1:], head)
         return Fitted(graph=graph, output="score", metadata={"normals": len(kept)})

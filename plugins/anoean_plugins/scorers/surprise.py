@@ -1,0 +1,162 @@
+"""How surprising an opinion is among those on normals: the unit in which experts add up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from anoean_plugins.scorers.modules import tensor
+
+TIED = 1e-6  # the scale of a tail whose scores are all alike
+TAIL_SHARE = 0.1
+KNOTS = 16
+FEWEST_APART = 10  # to tell a tail apart by
+
+
+class Surprise(nn.Module):
+    """−log p of a score among reference scores: piecewise linear, straight beyond the last knot.
+
+    Args:
+        knots: (k,) rising scores at which the slope changes.
+        bends: (k,) by how much it grows there.
+    """
+
+    knots: Tensor
+    bends: Tensor
+
+    def __init__(self, knots: NDArray[np.float64], bends: NDArray[np.float64]) -> None:
+        super().__init__()
+        self.register_buffer("knots", tensor(knots, np.float64))
+        self.register_buffer("bends", tensor(bends[:, None], np.float64))
+
+    @classmethod
+    def among(cls, references: NDArray[np.float64], least_scale: float = TIED) -> Self:
+        """At quantiles of (n,) scores of normals p is the share of them that are at least as high.
+
+        Past the last knot it goes on with the mean excess of the references over that knot: an
+        empirical p-value would be the same for all scores above the highest of them. Where the step
+        to the tail is longer than the tail, as of a table of doubles, the tail has quantiles of its
+        own: the step is no unit for what lies beyond.
+
+        Args:
+            least_scale: of the tail, however alike they are.
+        """
+        knots, heights = _quantiles(references)
+        tail = references
+        apart = references[references > knots[-1]]
+        if len(apart) >= FEWEST_APART and apart.min() - knots[-1] > np.ptp(apart):
+            tail = apart
+            more, higher = _quantiles(apart)
+            knots = np.append(knots, more)
+            heights = np.append(heights, higher - np.log(len(apart) / len(references)))
+        scale = max(tail_scale(tail) or float(np.ptp(references)), least_scale)
+        return cls(knots, _bends(knots, heights, scale))
+
+    @classmethod
+    def among_counts(cls, references: NDArray[np.float64], scale: float, usual: float) -> Self:
+        """The same of references most of which tie, as they count things: only what is above
+        ``usual`` is said. Quantiles go on to the highest, and the tail beyond has the scale."""
+        knots, heights = _quantiles(references, 1 / len(references))
+        beyond = knots[-1] + usual * scale, heights[-1] + usual
+        start = np.interp(usual, np.append(heights, beyond[1]), np.append(knots, beyond[0]))
+        knots, heights = knots[heights > usual], heights[heights > usual] - usual
+        knots, heights = np.append(start, knots), np.append(0.0, heights)
+        return cls(knots, _bends(knots, heights, scale))
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """(n,) → (n,) float64."""
+        beyond = (scores.double().unsqueeze(1) - self.knots).clamp_min(0)
+        return (beyond @ self.bends).squeeze(1)
+
+
+class Expert(nn.Module):
+    """The surprise −log p at an opinion, p being the share of normals with one as high.
+
+    Args:
+        opinion: from rows, or from a forest's (n, 1) votes on them, to (n,).
+        of_normals: (m,) opinions of normals that it has not learnt from.
+        surprise: at an opinion, among those of normals.
+        weight: factor on the surprise.
+    """
+
+    def __init__(
+        self,
+        opinion: nn.Module,
+        of_normals: NDArray[np.float64],
+        surprise: Surprise,
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.opinion = opinion
+        self.surprise = surprise
+        self.weight = weight
+        self.of_normals = of_normals
+
+    def at_normals(self) -> NDArray[np.float64]:
+        """(m,) the weighted surprise at each of ``of_normals``."""
+        surprise: Tensor = self.surprise(tensor(self.of_normals, np.float64))
+        return self.weight * surprise.numpy()
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """(n, features) rows, or (n, 1) votes → (n,) float64."""
+        surprise: Tensor = self.weight * self.surprise(self.opinion(seen))
+        return surprise
+
+
+class Experts(nn.Module):
+    """The surprises of several, added.
+
+    Args:
+        on_rows: those whose opinions are of rows.
+        on_votes: the one whose opinion is of a forest's votes, if there is a forest.
+    """
+
+    def __init__(self, on_rows: Iterable[Expert] = (), on_votes: Expert | None = None) -> None:
+        super().__init__()
+        self.on_rows = nn.ModuleList(on_rows)
+        self.on_votes = on_votes
+
+    def __len__(self) -> int:
+        return len(self.on_rows) + (self.on_votes is not None)
+
+    def of_normals(self) -> NDArray[np.float64]:
+        """(m,) their surprises at normals, added; all must have opinions of the same ones."""
+        experts = [*self.on_rows, *([] if self.on_votes is None else [self.on_votes])]
+        said: NDArray[np.float64] = np.sum([expert.at_normals() for expert in experts], axis=0)
+        return said
+
+    def forward(self, rows: Tensor, votes: Tensor | None = None) -> Tensor:
+        """(n, features) and, where there is a forest, (n, 1) → (n,) float64."""
+        of_votes = [] if self.on_votes is None else [self.on_votes(votes)]
+        return torch.stack([*of_votes, *(expert(rows) for expert in self.on_rows)]).sum(dim=0)
+
+
+def tail_scale(references: NDArray[np.float64]) -> float:
+    """The mean excess over the quantile that `TAIL_SHARE` of the references lie beyond; 0 where
+    none do, as they tie."""
+    edge = np.quantile(references, 1 - TAIL_SHARE)
+    excess = references[references > edge] - edge
+    return float(excess.mean()) if len(excess) else 0.0
+
+
+def _bends(
+    knots: NDArray[np.float64], heights: NDArray[np.float64], scale: float
+) -> NDArray[np.float64]:
+    """By how much the slope grows at each knot, the last slope being 1 / scale."""
+    slopes = np.append(np.diff(heights) / np.diff(knots), 1 / scale)
+    return np.diff(slopes, prepend=0.0)
+
+
+def _quantiles(
+    references: NDArray[np.float64], least_share: float = TAIL_SHARE
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distinct quantiles of the references and −log of the share at least as high as each, down to
+    the least share."""
+    shares = np.geomspace(1, least_share, KNOTS)
+    knots, first = np.unique(np.quantile(references, 1 - shares), return_index=True)
+    return knots, -np.log(shares[first])
