@@ -23,20 +23,6 @@ if TYPE_CHECKING:
 
 FEW_ANOMALIES = 10
 UNLIKELY = 0.05  # 1 − 95 %
-FIGURES = (
-    "auc_pr",
-    "auc_pr_trapezoid",
-    "roc_auc",
-    "f1_best",
-    "accuracy_at_f1_best",
-    "recall_at_fpr_0.01",
-    "threshold",
-    "precision",
-    "recall",
-    "f1",
-    "accuracy",
-    "fpr",
-)
 
 
 def run(
@@ -199,9 +185,9 @@ def _lines(about: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _show(console: Console, found: Mapping[str, Any]) -> None:
-    parts = {"all": found} | {
-        name: found[name] for name in ("seen", "unseen", "with_duplicates") if name in found
-    }
+    from anoean_cli.evaluation.metrics import FIGURES, parts_of
+
+    parts = parts_of(found)
     rows = [
         [name, *(_cell(part, name) for part in parts.values())] for name in FIGURES if name in found
     ]
@@ -212,6 +198,8 @@ def _show(console: Console, found: Mapping[str, Any]) -> None:
 
 def _tell_of_no_width(found: Mapping[str, Any], fewest: int, console: Console) -> None:
     """Figures that no resample of so many distinct rows of a kind changes look certain."""
+    from anoean_cli.evaluation.metrics import FIGURES
+
     alike = [name for name in FIGURES if f"{name}_low" in found and _has_no_width(found, name)]
     if alike:
         console.note(

@@ -7,7 +7,7 @@ but another vector of weights for the same sorted rows.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
@@ -21,10 +21,32 @@ from anoean_cli.examples import Scores
 
 Figures: TypeAlias = dict[str, float]
 
+# What people are shown, in this order, and what it is.
+FIGURES = {
+    "auc_pr": "average precision, the paper’s AUC",
+    "auc_pr_trapezoid": "the same by the trapezoidal rule",
+    "roc_auc": "area under the ROC curve",
+    "f1_best": "at the best threshold in hindsight",
+    "accuracy_at_f1_best": "at that threshold",
+    "recall_at_fpr_0.01": "at the threshold that flags 1 % of these normals",
+    "threshold": "the model’s; a greater score is anomalous",
+    "precision": "anomalies among what is flagged",
+    "recall": "what is flagged among anomalies",
+    "f1": "harmonic mean of precision and recall",
+    "accuracy": "right verdicts",
+    "fpr": "what is flagged among normals",
+}
 CONFIDENCE = 0.95
 _BLOCK = 1 << 17  # elements of one block of resamples: arrays of 1 MB stay in the processor's cache
 _MANY_ROWS = 200_000
 _RESAMPLES_OF_MANY_ROWS = 200
+
+
+def parts_of(found: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+    """The figures of all rows, and of those parts of them that were judged for themselves."""
+    return {"all": found} | {
+        name: found[name] for name in ("seen", "unseen", "with_duplicates") if name in found
+    }
 
 
 def evaluate_scores(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from anoean_cli.calibration.conformal import p_values
 from anoean_cli.data.labels import among
 from anoean_cli.evaluation.examples import Examples
+from anoean_cli.evaluation.metrics import FIGURES, parts_of
 from anoean_cli.evaluation.report import charts, details, numbers
 from anoean_cli.evaluation.report.charts import Chart, Mark, Rule
 from anoean_cli.evaluation.report.page import short
@@ -29,20 +30,6 @@ POINTS = {"normal": 500, "seen": 350, "unseen": 350}
 WORST = 10
 TYPES = 30
 MOST_LINES = 6  # that can be told apart in one chart
-MEANINGS = {
-    "auc_pr": "average precision, the paper’s AUC",
-    "auc_pr_trapezoid": "the same by the trapezoidal rule",
-    "roc_auc": "area under the ROC curve",
-    "f1_best": "at the best threshold in hindsight",
-    "accuracy_at_f1_best": "at that threshold",
-    "recall_at_fpr_0.01": "at the threshold that flags 1 % of these normals",
-    "threshold": "the model’s; a greater score is anomalous",
-    "precision": "anomalies among what is flagged",
-    "recall": "what is flagged among anomalies",
-    "f1": "harmonic mean of precision and recall",
-    "accuracy": "right verdicts",
-    "fpr": "what is flagged among normals",
-}
 TAUGHT = "d_taught"  # of tables with known anomalies only
 TERMS = {
     "d_prior": "−E[log D(z)]",
@@ -161,11 +148,8 @@ def content(
 
 
 def _figures(found: Mapping[str, Any]) -> dict[str, Any]:
-    parts = {"all": found} | {
-        name: found[name] for name in ("seen", "unseen", "with_duplicates") if name in found
-    }
-    names = [name for name in MEANINGS if name in found]
-    return {"parts": parts, "names": names, "meanings": MEANINGS}
+    names = [name for name in FIGURES if name in found]
+    return {"parts": parts_of(found), "names": names, "meanings": FIGURES}
 
 
 # --------------------------------------------------------------------------- threshold

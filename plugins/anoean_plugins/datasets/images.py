@@ -11,7 +11,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_cli.data.images import PARTS, class_of, digest_of_images
+from anoean_cli.data.images import (
+    IMAGE_ENDINGS,
+    PARTS,
+    class_of,
+    digest_of_images,
+    image_files,
+    image_size,
+    read_image,
+)
 from anoean_cli.errors import DataError, DatasetUnavailableError
 from anoean_cli.interfaces import Dataset, LoadRequest
 from anoean_cli.wording import counted
@@ -98,8 +106,6 @@ def _folder(source: str) -> Path:
 
 def _files(folder: Path, request: LoadRequest) -> list[_File]:
     """What there is to read, by part and class."""
-    from anoean_cli.data.images import image_files
-
     if all((folder / part).is_dir() for part in PARTS):
         files = [
             _File(path, class_of(path, folder / part), part)
@@ -125,8 +131,6 @@ def _files(folder: Path, request: LoadRequest) -> list[_File]:
 
 
 def _some(files: list[_File], folder: Path) -> list[_File]:
-    from anoean_cli.data.images import IMAGE_ENDINGS
-
     if not files:
         endings = " ".join(sorted(IMAGE_ENDINGS))
         raise DataError(
@@ -142,8 +146,6 @@ def _folders(folder: Path) -> list[str]:
 
 def _size(paths: Sequence[Path]) -> tuple[int, int]:
     """Height and width: the images' own if they are small and alike, else the default."""
-    from anoean_cli.data.images import image_size
-
     own = image_size(paths[0])
     if not SMALLEST_SIDE <= min(own) <= max(own) <= SIDE:
         return SIDE, SIDE
@@ -152,8 +154,6 @@ def _size(paths: Sequence[Path]) -> tuple[int, int]:
 
 def _read(paths: Sequence[Path], size: tuple[int, int]) -> NDArray[np.uint8]:
     """(n, 1 or 3, height, width)."""
-    from anoean_cli.data.images import read_image
-
     _check_memory(len(paths), 1, size)
     examples = np.empty((len(paths), 1, *size), np.uint8)
     for at, path in enumerate(paths):
