@@ -445,7 +445,7 @@ def parse(block: Block, layout: Layout, on_error: OnError) -> Parsed:
 
     Raises:
         DataError: a row cannot be read and ``on_error`` is ``"stop"``, or it is a header that was
-            not known as one.
+            not known as one, or has a quote that is never closed and so all lines that are left.
     """
     tables = None if block.unclosed else _converted(block.data, layout)
     return Parsed(*tables) if tables else _sifted(block, layout, on_error)
@@ -458,6 +458,12 @@ def _sifted(block: Block, layout: Layout, on_error: OnError) -> Parsed:
     for index, row in enumerate(rows_of(block, layout.dialect.delimiter)):
         fields = fields_of(row, layout.dialect.delimiter)
         fault = _fault(row, fields, layout)
+        swallowed = 0 if row.closed else line_ends(row.raw) - 1
+        if swallowed:
+            raise DataError(
+                f"{layout.file}, line {row.line}: a quoted field is never closed, which makes one "
+                f"row of this line and the {swallowed:,} after it; close it, or double the quote"
+            )
         if fault is None:
             good.append(row.raw)
         elif on_error == "flag" and not _holds_names(row, fields, layout):

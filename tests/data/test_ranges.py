@@ -95,7 +95,7 @@ def _reader(content: bytes) -> text.Read:
 
 def test_a_quote_that_is_never_closed_is_told_by_its_line(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text(HEADER + "1,a\n" * 20 + '2,"b\n3,c\n')
+    path.write_text(HEADER + "1,a\n" * 20 + '2,"b')
     parts = check(path, 30)
     assert len(parts) > 2
     *_, parse = unread(path, "t", WANTED, OPTIONS, "stop", 64, parts[-1])
