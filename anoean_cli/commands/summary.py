@@ -87,7 +87,8 @@ def _lines(about: dict[str, Any]) -> list[tuple[str, Any]]:
         (
             "p-values",
             f"{'exact' if calibration['exact'] else 'approximate'}, "
-            f"from {counted(calibration['rows'], 'reference score')}",
+            f"from {counted(calibration['rows'], 'reference score')}"
+            + (", of normals unlike those left out" if about["doubtful"] else ""),
         ),
         ("digest", about["digest"][:16]),
     ]

@@ -72,7 +72,8 @@ class DataFlags:
         typer.Option(
             min=0,
             callback=options.finite,
-            help="Rows to set aside for evaluate; below 1 a share.",
+            help="Rows to set aside for evaluate: below 1 a share of each class, else so many, of "
+            "which a fifth are anomalies, as in the paper.",
         ),
     ] = None
     distinct: Annotated[

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 HEADER_ROWS = 1000
 NEARLY_ALL = 0.95
+DIGITS = 16  # of whole numbers that float64 does not hold
 MANY_NUMBERS = 50  # more than codes of categories have
 FEW_ROWS = 1000  # of a chunk: to work on one of a few costs as much
 SAMPLE = 1000  # values of a column that show whether it may be one of dates
@@ -153,6 +154,12 @@ class _Types:
         row = _first_infinite(numbers)
         if row is not None:
             _refuse_infinite(self.place(row), name, as_written[row].as_py())
+        if _loses_digits(numbers, as_written):
+            self.warn(
+                f"column {shown(name)} has whole numbers of {DIGITS} digits and more, of which the "
+                "last ones are lost where they are taken as numbers: --categorical keeps them "
+                "apart, --ignore leaves the column out"
+            )
         self.columns[name] = numbers
 
     def add_text(self, name: str, strings: pa.ChunkedArray) -> None:
@@ -390,6 +397,18 @@ def _judge_text(
         f"its {present:,} values can be read as numbers: {fault.remedy} "
         "(--categorical takes it as it is, --numeric refuses it)"
     )
+
+
+def _loses_digits(numbers: pa.ChunkedArray, as_written: pa.ChunkedArray) -> bool:
+    """Whether there are whole numbers, written as such, that float64 does not tell apart."""
+    import pyarrow.compute as pc
+
+    if not (pc.max(pc.abs(numbers)).as_py() or 0) >= 2.0 ** np.finfo(np.float64).nmant:
+        return False
+    if pa.types.is_string(as_written.type):
+        written = pc.match_substring_regex(as_written, rf"^\s*[+-]?[0-9]{{{DIGITS},}}\s*$")
+        return bool(pc.any(written).as_py())
+    return bool(pa.types.is_integer(as_written.type))
 
 
 def _first_infinite(numbers: pa.ChunkedArray) -> int | None:

@@ -45,9 +45,11 @@ def names_features(fields: Sequence[bytes], features: Collection[str], decimal: 
     """Whether a first row is a header in the eyes of a model: it names half of the features.
 
     Any feature will do if no field is a number. Names that are numbers may be data by chance:
-    if there are no others, all features must be there.
+    if there are no others, all features must be there. Names in other letters show a header, too,
+    of which it is told what is missing.
     """
-    found = set(names_of(fields)).intersection(features)
+    alike = {name.casefold() for name in features}
+    found = {name for name in names_of(fields) if name.casefold() in alike}
     if not found or not _has_numbers(fields, decimal):
         return bool(found)
     if all(text.number(name.encode(), decimal) is not None for name in found):

@@ -34,6 +34,7 @@ FEWEST_ALL_DIFFERENT = 20  # texts: as categories, none of them would ever be me
 NUMBERS_PER_ROW = 2
 # As many pairs of equal numbers as chance would give; that it gives none has odds of e^-12.
 PAIRS_BY_CHANCE = 12
+DIGITS_OF_IDS = 6  # at least, of those that are told by their digits
 LARGEST_COUNT = 2.0**62
 NEARLY_ALL = 0.99
 ODD_DATES = (
@@ -216,7 +217,8 @@ def rising_columns(
     table: pa.Table, schema: TableSchema, vouched: Collection[str] = ()
 ) -> list[str]:
     """Columns of whole numbers that rise, or fall, from row to row, and do not count them: ids with
-    gaps, times in seconds. Rows to come are likely to lie beyond all that was learned from.
+    gaps, times in seconds. Rows to come are likely to lie beyond all that was learned from. So are
+    they, whatever the order, where nearly each has a long number of its own.
 
     Args:
         table: the training rows in their order.
@@ -230,9 +232,20 @@ def _rises(column: pa.ChunkedArray) -> bool:
     values = column.drop_null().to_numpy()
     if len(values) < FEWEST_FOR_IDENTIFIER or (values != np.floor(values)).any():
         return False
+    if _are_long_and_alike(values):
+        return True
     signs = np.sign(np.diff(values))
     steps = np.count_nonzero(signs)  # of times in seconds some are equal
     return bool(steps > len(values) / 2 and abs(signs.sum()) > (2 * NEARLY_ALL - 1) * steps)
+
+
+def _are_long_and_alike(values: NDArray[np.float64]) -> bool:
+    """Whether whole numbers, nearly each of them another one, have as many digits, and many: ids,
+    phone numbers and times in seconds do, amounts do not."""
+    digits = np.log10(np.abs(values).clip(1)).astype(int)
+    if digits.min() < DIGITS_OF_IDS - 1 or digits.min() < digits.max():
+        return False
+    return len(np.unique(values)) > IDENTIFIER_SHARE * len(values)
 
 
 def _fault_of_dates(texts: pa.Array) -> str:

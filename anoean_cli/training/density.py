@@ -25,6 +25,7 @@ FEWEST_ROWS = 50  # of one Gaussian
 PASSES = 5  # of expectation and maximisation
 SMALLEST_RARITY = 1e-6  # whose log is finite
 VARIANCE = 0.03  # added to that in every direction, of pixels from 0 to 1
+LITTLE_VARIANCE = 0.001  # of numbers to scale, which laws among columns bind as closely
 
 
 class Blurred(nn.Module):
@@ -56,7 +57,7 @@ class LogDensity(nn.Module):
         weights: (m,) of the mixture.
         centres: (m, k).
         whitening: (m, k, k); Lᵢ with Lᵢ·Lᵢᵀ the inverse of the i-th covariance.
-        variance: in the directions beside the components.
+        variance: in the directions beside the components: on average that of normals there.
     """
 
     mean: Tensor
@@ -124,14 +125,19 @@ class LogRarity(nn.Module):
 
 
 def log_density(
-    normals: FloatRows, spec: ExampleSpec, rng: np.random.Generator, mixed: int | None = None
+    normals: FloatRows,
+    spec: ExampleSpec,
+    rng: np.random.Generator,
+    mixed: int | None = None,
+    to_scale: bool = False,
 ) -> LogDensity:
     """Fit the density of normals.
 
     Args:
-        normals: (n, *shape) float32; of table rows, what the spec calls plain features counts.
-            Of more than 20,000, as many are drawn.
+        normals: (n, *shape) float32. Of more than 20,000, as many are drawn.
         mixed: how many Gaussians; None: one for each 50 normals, at most 30.
+        to_scale: of table rows, whether only numbers to scale and categories count, with
+            `LITTLE_VARIANCE`; else what the spec calls plain features, with `VARIANCE`.
     """
     from sklearn.decomposition import PCA
     from sklearn.exceptions import ConvergenceWarning
@@ -139,8 +145,11 @@ def log_density(
     from threadpoolctl import threadpool_limits
 
     normals = normals[np.sort(drawn(np.arange(len(normals)), MOST_ROWS, rng))]
+    variance = LITTLE_VARIANCE if to_scale else VARIANCE
     features: nn.Module = (
-        Blurred(spec.shape[0]) if spec.kind == "image" else features_at(spec.plain, spec)
+        Blurred(spec.shape[0])
+        if spec.kind == "image"
+        else features_at(spec.to_scale if to_scale else spec.plain, spec)
     )
     with torch.no_grad():
         flat = features(torch.from_numpy(normals)).flatten(1).numpy().astype(np.float64)
@@ -154,7 +163,7 @@ def log_density(
         default = min(MIXED, max(1, len(u) // FEWEST_ROWS))
         mixture = GaussianMixture(
             min(mixed or default, len(np.unique(u, axis=0))),
-            reg_covar=VARIANCE,
+            reg_covar=variance,
             max_iter=PASSES,
             random_state=seed,
         ).fit(u)
@@ -165,7 +174,7 @@ def log_density(
         mixture.weights_,
         mixture.means_,
         mixture.precisions_cholesky_,
-        VARIANCE,
+        max(variance, float(pca.noise_variance_)),
     ).eval()
 
 

@@ -91,7 +91,11 @@ def array_of(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
 
 
 def _strip(model: Any) -> None:
-    """Drop what the exporter noted down for debugging: it names files of this machine."""
+    """Drop what the exporter noted down for debugging, which names files of this machine, and
+    constants that it left unused, of which ONNX Runtime would warn whoever loads the model."""
+    used = set(_inputs_of(model.graph)) | {value.name for value in model.graph.output}
+    for constant in [each for each in model.graph.initializer if each.name not in used]:
+        model.graph.initializer.remove(constant)
     model.ClearField("metadata_props")
     for part in (model.graph, *model.graph.node, *model.graph.value_info):
         part.ClearField("metadata_props")
@@ -99,6 +103,15 @@ def _strip(model: Any) -> None:
     for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
         value.ClearField("metadata_props")
         value.ClearField("doc_string")
+
+
+def _inputs_of(graph: Any) -> Iterator[str]:
+    """What the nodes of a graph, and of those within it, take."""
+    for node in graph.node:
+        yield from node.input
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                yield from _inputs_of(inner)
 
 
 @contextmanager

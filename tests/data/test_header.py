@@ -132,6 +132,7 @@ def test_columns_by_name_and_by_position(tmp_path: Path) -> None:
         (["x", "label"], ("x", "y", "z"), True),
         (["0", "1", "7"], ("0", "1", "2"), False),  # two numbers that happen to be names
         (["0", "1", "2", "y"], ("0", "1", "2"), True),
+        (["X", "Y", "z"], ("x", "y", "z"), True),  # of which it is told what is missing
     ],
 )
 def test_a_header_in_the_eyes_of_a_model(

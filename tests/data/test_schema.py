@@ -101,11 +101,23 @@ def test_measurements_do_not_count_the_rows(column):
         (-np.cumsum(RNG.integers(1, 50, 1000)), ["c"]),
         (np.cumsum(RNG.integers(0, 4, 1000)), ["c"]),
         (RNG.integers(0, 10**6, 1000), []),
+        (RNG.permutation(1_700_000_000 + np.cumsum(RNG.integers(1, 50, 1000))), ["c"]),
+        (RNG.integers(1_000_000, 1_001_000, 1000), []),
         (np.sort(RNG.normal(size=1000)), []),
         (np.sort(RNG.integers(0, 100, 1000)), []),
         (np.arange(20) ** 2, []),
     ],
-    ids=["gaps", "falling", "ties", "no order", "no whole numbers", "few values", "few rows"],
+    ids=[
+        "gaps",
+        "falling",
+        "ties",
+        "no order",
+        "times in no order",
+        "large amounts",
+        "no whole numbers",
+        "few values",
+        "few rows",
+    ],
 )
 def test_numbers_that_rise_with_the_rows_are_found(column, expected):
     table = pa.table({"c": column * 1.0})

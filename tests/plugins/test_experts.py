@@ -425,9 +425,39 @@ def test_a_tenth_of_new_normals_is_as_rare_as_a_tenth_of_those_left_out(normals:
     """A density finds rows likelier that it was fitted to, most so in many dimensions."""
     rng = np.random.default_rng(0)
     old, new = (rng.normal(size=(n, 60)).astype(np.float32) for n in (normals, 1000))
-    opinion, references = rarity(old, folds, ExampleSpec("table", (60,)), rng)
+    opinion, references = rarity(old, folds, ExampleSpec("table", (60,)), rng, to_scale=False)
     beyond = opinion(torch.from_numpy(new)).detach().numpy() > np.quantile(references, 0.9)
     assert 0.05 < beyond.mean() < 0.2
+
+
+def bound(rows: int, seed: int) -> FloatRows:
+    """Eight columns that two factors bind, each of them with a little noise."""
+    rng = np.random.default_rng(seed)
+    factors = rng.normal(size=(rows, 2)) @ np.random.default_rng(9).normal(size=(2, 8))
+    return (factors + 0.05 * rng.normal(size=(rows, 8))).astype(np.float32)
+
+
+def test_a_column_that_breaks_a_law_within_its_range_is_seen():
+    rng = np.random.default_rng(0)
+    spec = ExampleSpec("table", (8,))
+    opinion, of_normals = rarity(bound(600, 0), FOLDS, spec, rng, to_scale=True)
+    broken = bound(200, 1)
+    broken[np.arange(200), rng.integers(8, size=200)] += 0.5  # a third of how columns spread
+    assert (opinion(tensor(broken)).numpy() > np.quantile(of_normals, 0.99)).mean() > 0.9
+
+
+def test_what_components_leave_out_is_no_rarer_than_it_is_wide():
+    """Of sixty columns of which none goes by others fifty components keep five sixths."""
+    spec = ExampleSpec("table", (60,))
+
+    def drawn(rows: int, spread: float, seed: int) -> FloatRows:
+        values = spread * np.random.default_rng(seed).normal(size=(rows, 60))
+        return values.astype(np.float32)
+
+    rng = np.random.default_rng(0)
+    opinion, of_normals = rarity(drawn(800, 1, 0), FOLDS, spec, rng, to_scale=True)
+    wider = opinion(tensor(drawn(300, 1.4, 1))).numpy()
+    assert (wider > np.quantile(of_normals, 0.95)).mean() > 0.8
 
 
 def clumped(clumps: int, count: int, seed: int) -> FloatRows:
@@ -442,7 +472,9 @@ FOUR = ExampleSpec("table", (4,))
 @pytest.mark.parametrize("clumps", [1, 4])
 def test_as_many_gaussians_are_mixed_as_there_are_clumps(clumps: int):
     """More would follow single rows, fewer would take what lies between clumps for a normal."""
-    opinion, _ = rarity(clumped(clumps, 300, 0), FOLDS, FOUR, np.random.default_rng(0))
+    opinion, _ = rarity(
+        clumped(clumps, 300, 0), FOLDS, FOUR, np.random.default_rng(0), to_scale=False
+    )
     assert isinstance(opinion, LogRarity)
     assert opinion.density.mixed == clumps
 
@@ -451,7 +483,7 @@ def test_as_many_gaussians_are_mixed_as_there_are_clumps(clumps: int):
 def test_odd_normals_do_not_hide_what_lies_between_clumps(odd: int):
     normals = clumped(4, 600, 0)
     normals[:odd] = 100 * np.sign(normals[:odd])
-    opinion, _ = rarity(normals, FOLDS, FOUR, np.random.default_rng(0))
+    opinion, _ = rarity(normals, FOLDS, FOUR, np.random.default_rng(0), to_scale=False)
     new, between = (
         opinion(torch.from_numpy(x)) for x in (clumped(4, 200, 1), np.float32([[2] * 4]))
     )

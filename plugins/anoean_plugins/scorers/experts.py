@@ -50,7 +50,7 @@ HEARD_OF_FEW = 2 / 3  # of the forest's weight: more tells known kinds hardly be
 ANOMALIES_OF_A_FOREST = 6  # with fewer than these as well it counts for less
 CLEARLY = 0.02  # of AUC-PR
 MADE_UP = 1000  # rows that distance and density are weighed by
-MORE_TOLD = 0.1  # d′ / √2, where distances among quantiles take the place of those to scale
+MORE_TOLD = 0.1  # d′ / √2, where opinions on quantiles take the place of those to scale
 ENOUGH_NORMALS = 2000  # with fewer E counts for less, and more is done for the forest
 ENOUGH_ANOMALIES = 100  # with fewer E counts for less, unless there is none
 SMALLEST_DISTANCE = 1e-6
@@ -234,7 +234,7 @@ def _experts_on_tables(
         made = recombined(known.normals, spec, MADE_UP, rng)
         opinions = [_distance(known.normals, spec, made, rng, odd=len(anomalies) > 0)]
         if few or forest is None:
-            opinions.append(rarity(known.normals, FOLDS if few else 1, spec, rng))
+            opinions.append(_density(known.normals, spec, made, rng, FOLDS if few else 1))
         shares = shares_of_all([_told(opinion, made) for opinion in opinions])
         on_rows = [
             _expert(opinion, parameters.novelty * share)
@@ -268,6 +268,22 @@ def _distance(
     if not spec.quantiles:
         return to_scale
     ranked = novelty(normals, rng, odd, lambda some: Ranked(some, spec))
+    return _clearest(to_scale, ranked, made)
+
+
+def _density(
+    normals: FloatRows, spec: ExampleSpec, made: FloatRows, rng: np.random.Generator, folds: int
+) -> Opinion:
+    """`rarity`, likewise: among numbers to scale, whose laws may bind them closely, or smoother
+    among quantiles beside them."""
+    to_scale = rarity(normals, folds, spec, rng, to_scale=True)
+    if not spec.quantiles:
+        return to_scale
+    return _clearest(to_scale, rarity(normals, folds, spec, rng, to_scale=False), made)
+
+
+def _clearest(to_scale: Opinion, ranked: Opinion, made: FloatRows) -> Opinion:
+    """The first, unless the other tells normals clearly better from made-up rows."""
     return ranked if _told(ranked, made) > _told(to_scale, made) + MORE_TOLD else to_scale
 
 

@@ -66,7 +66,9 @@ def _log_odds(rows: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray
     return np.log((rows + 0.5) / (others + 0.5))
 
 
-def rarity(normals: FloatRows, folds: int, spec: ExampleSpec, rng: np.random.Generator) -> Opinion:
+def rarity(
+    normals: FloatRows, folds: int, spec: ExampleSpec, rng: np.random.Generator, to_scale: bool
+) -> Opinion:
     """How rare a row is among (n, features) normals, and that of normals left out of the fit, in
     the order of the rows.
 
@@ -75,6 +77,7 @@ def rarity(normals: FloatRows, folds: int, spec: ExampleSpec, rng: np.random.Gen
 
     Args:
         folds: how many of the five folds are left out in turn; of many rows one is enough.
+        to_scale: as `log_density` takes it.
     """
     from sklearn.model_selection import KFold
 
@@ -83,7 +86,7 @@ def rarity(normals: FloatRows, folds: int, spec: ExampleSpec, rng: np.random.Gen
     in_order = np.argsort(np.concatenate([left for _, left in parts]))
     most = max(1, len(normals) // FEWEST_ROWS)
     fitted = {
-        mixed: [log_density(normals[kept], spec, rng, mixed) for kept, _ in parts]
+        mixed: [log_density(normals[kept], spec, rng, mixed, to_scale) for kept, _ in parts]
         for mixed in MIXED
         if mixed <= most
     }
@@ -97,7 +100,7 @@ def rarity(normals: FloatRows, folds: int, spec: ExampleSpec, rng: np.random.Gen
 
     mixed = min(fitted, key=lambda mixed: _without_far_ones(of_left_out(fitted[mixed])))
     rarities = of_left_out(LogRarity(density) for density in fitted[mixed])
-    return LogRarity(log_density(normals, spec, rng, mixed)), rarities
+    return LogRarity(log_density(normals, spec, rng, mixed, to_scale)), rarities
 
 
 def _without_far_ones(depths: NDArray[np.float64]) -> float:
