@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from anoean_cli.interfaces import Dataset
 
+MANY_COPIES = 0.05  # of rows set aside: from this share on people are told
 # Of SplitMix64 (Steele, Lea and Flood, 2014, Fast splittable pseudorandom number generators)
 MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 

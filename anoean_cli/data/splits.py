@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli.choices import Scheme, Unlabelled
-from anoean_cli.data.content import row_hashes
+from anoean_cli.data.content import MANY_COPIES, row_hashes
 from anoean_cli.data.labels import among, label_list, require, spelled
 from anoean_cli.errors import DataError, UsageError
 from anoean_cli.interfaces import Apportionment, Dataset
@@ -34,7 +34,6 @@ FEWEST_NORMALS = 3
 # A shortage up to this share of the training rows leaves the test as large as asked for, so that
 # its figures stay comparable (MNIST's digit 5 lacks 47 of 6,360 images).
 SMALL_SHORTAGE = 0.05
-MANY_COPIES = 0.05
 
 
 @dataclass(frozen=True)

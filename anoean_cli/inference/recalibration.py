@@ -23,6 +23,7 @@ from anoean_cli.calibration.gaussian import (
     fitting_estimator,
     leave_one_out,
 )
+from anoean_cli.data.content import MANY_COPIES
 from anoean_cli.data.preprocessing import Census
 from anoean_cli.errors import DataError, TrainingError, UsageError
 from anoean_cli.examples import Json, Scores
@@ -242,6 +243,8 @@ def _from_rows(
         except TrainingError as error:  # the encoder is what it was: the rows are to blame
             raise _too_alike(normals, observed.source) from error
     reference = np.sort(raw_scores(normals[parts["calibration"]], gaussian))
+    if gaussian is not None:
+        _tell_of_copies(reference, raw_scores(normals[parts["selection"]], gaussian), warn)
     rule = _or_before(rule, model.calibration, len(reference), observed.are_new, warn)
     calibration = replace(model.calibration, reference=reference, exact=observed.are_new)
     model = _replaced(model, calibration, gaussian)
@@ -267,6 +270,17 @@ def _parted(count: int, in_halves: bool) -> dict[str, NDArray[np.int64]]:
     order = np.random.default_rng(0).permutation(count)
     half = count // 2 if in_halves else 0
     return {"selection": order[:half], "calibration": order[half:]}
+
+
+def _tell_of_copies(reference: Scores, selected: Scores, warn: Callable[[str], None]) -> None:
+    """Rows that equal one of the other half, by which they are measured: equal rows score alike."""
+    copies = int(np.isin(reference, selected).sum())
+    if copies >= MANY_COPIES * len(reference):
+        warn(
+            f"{copies:,} of {counted(len(reference), 'row')} that p-values go by equal one of "
+            "those that the Gaussian is fitted to: p-values hold for new rows of which as many are "
+            "such copies; give each row once"
+        )
 
 
 def _too_alike(normals: NDArray[np.float32], source: str) -> DataError:

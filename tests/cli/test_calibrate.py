@@ -298,3 +298,12 @@ def test_a_rate_with_confidence(anoean: Run) -> None:
     assert above == 26, "of 700: P(Beta(26, 675) <= 0.05) is 0.956, P(Beta(27, 674) <= 0.05) 0.935"
     assert "confidence 0.95" in anoean("info").stdout
     assert "--confidence" in anoean("calibrate --confidence 0.9 --threshold 3").error
+
+
+def test_copies_among_calibration_rows_are_told_of(anoean: Run) -> None:
+    rows = [row for row in table_rows(300, seed=6) if row[-1] == "ok"]
+    write_csv(Path("once.csv"), rows)
+    assert "copies" not in anoean("calibrate --data once.csv --out a.h5").stderr
+    write_csv(Path("twice.csv"), rows * 2)
+    told = anoean("calibrate --data twice.csv --out b.h5").stderr
+    assert "equal one of those that the Gaussian is fitted to" in told

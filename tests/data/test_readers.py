@@ -149,7 +149,12 @@ def test_the_header_option_overrides(header: bool) -> None:
 
 
 def test_an_unrecognised_header_is_suspected_in_the_message() -> None:
-    with pytest.raises(DataError, match=r"line 1, column 'size': 'Size' is not a .*--header yes"):
+    with pytest.raises(DataError, match=r"line 1, column 'size': 'Width' is not a .*--header yes"):
+        stream("Width,Label,Sort\n1,n,tcp\n")
+
+
+def test_names_in_other_letters_are_missing_names() -> None:
+    with pytest.raises(DataError, match=r"no column 'size', 'kind'; its columns are 'Size'"):
         stream("Size,Label,Kind\n1,n,tcp\n")
 
 
@@ -670,6 +675,18 @@ def test_a_word_among_numbers_is_refused_in_parquet_as_in_text(tmp_path: Path) -
     values = [*(f"{n}.5" for n in range(199)), "broken"]
     with pytest.raises(DataError, match=r"row 200, column 'x': 'broken' is not a number"):
         read_table(parquet(tmp_path, x=values), OPTIONS)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_whole_numbers_that_lose_digits_are_told_of(tmp_path: Path, ending: str) -> None:
+    ids = [10**18 + step for step in range(40)]
+    for values, told in ((ids, 1), ([number // 10**9 for number in ids], 0)):
+        table, path = pa.table({"x": values}), tmp_path / f"t.{ending}"
+        pq.write_table(table, path) if ending == "parquet" else pacsv.write_csv(table, path)
+        warnings: list[str] = []
+        read_table(path, OPTIONS, warnings.append)
+        assert len(warnings) == told
+        assert all("whole numbers of 16 digits and more" in warning for warning in warnings)
 
 
 def test_parquet_that_cannot_be_explored(tmp_path: Path) -> None:
