@@ -49,6 +49,7 @@ LEAF = 3  # the same of many rows, where classes are weighted
 HEARD_OF_FEW = 2 / 3  # of the forest's weight: more tells known kinds hardly better, new ones worse
 ANOMALIES_OF_A_FOREST = 6  # with fewer than these as well it counts for less
 CLEARLY = 0.02  # of AUC-PR
+ODDITY_BESIDE_PLENTY = 0.5  # of rows of both classes: more tells new kinds better, known ones worse
 MADE_UP = 1000  # rows that distance and density are weighed by
 MORE_TOLD = 0.1  # d′ / √2, where opinions on quantiles take the place of those to scale
 ENOUGH_NORMALS = 2000  # with fewer E counts for less, and more is done for the forest
@@ -241,7 +242,9 @@ def _experts_on_tables(
             for opinion, share in zip(opinions, shares, strict=True)
         ]
         if spec.categories or spec.gaps:
-            on_rows.append(oddity(known.normals, spec, parameters.novelty))
+            plenty = not few and len(anomalies) >= ENOUGH_ANOMALIES
+            share = ODDITY_BESIDE_PLENTY if plenty else 1.0
+            on_rows.append(oddity(known.normals, spec, parameters.novelty * share))
     if forest is None:
         return Experts(on_rows), None
     half_a_vote = 0.5 / len(forest.model.estimators_)
