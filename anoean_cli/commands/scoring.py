@@ -275,6 +275,7 @@ def finish(
             "missing_values": census.missing,
             "unseen_categories": census.unseen,
             "empty_rows": census.empty,
+            "hollow_rows": census.hollow,
             "drift": drift.to_json(),
             "model": str(path),
             "model_digest": model.digest,
@@ -298,6 +299,12 @@ def _tell(console: Console, drift: Drift, counts: Counts, census: Census) -> Non
         console.warn(
             f"{counted(census.empty, 'row')} without a value in any column that the model knows: "
             "what is filled in is typical, so that the scores say nothing of them"
+        )
+    if census.hollow:
+        console.warn(
+            f"{counted(census.hollow, 'row')} without half of the values or more, of columns that "
+            "no training row lacked: what is filled in is typical, so that the scores say little "
+            "of them"
         )
     for warning in drift.warnings():
         console.warn(warning)

@@ -67,6 +67,7 @@ class Census:
         unseen: values that are none of a column's categories.
         out_of_range: numbers below the least or above the largest of training.
         empty: rows without a value in any column.
+        hollow: others of which at least half of the columns lack one that no training row lacked.
     """
 
     rows: int = 0
@@ -74,6 +75,7 @@ class Census:
     unseen: dict[str, int] = field(default_factory=dict)
     out_of_range: dict[str, int] = field(default_factory=dict)
     empty: int = 0
+    hollow: int = 0
 
     def add(self, kind: Surprise, column: str, count: int) -> None:
         """Count so many more cells."""
@@ -85,6 +87,7 @@ class Census:
         """Add what was met in other rows."""
         self.rows += other.rows
         self.empty += other.empty
+        self.hollow += other.hollow
         for kind in SURPRISES:
             for column, count in getattr(other, kind).items():
                 self.add(kind, column, count)
@@ -366,9 +369,23 @@ class TablePreprocessor:
                 missing, new = column.transform(_dictionary(values), into)
             census.add("missing", name, missing)
             census.add(_kind_of_new(column), name, new)
-        if len(census.missing) == len(self.columns):
-            census.empty += _empty_rows(examples.select(list(self.columns)))
+        self._count_hollow(examples, census)
         return out
+
+    def _count_hollow(self, examples: pa.Table, census: Census) -> None:
+        """Rows of which typical values are filled in for most of what the model looks at."""
+        lacking = [name for name in self.columns if census.count("missing", name)]
+        if 2 * len(lacking) < len(self.columns):
+            return
+        lacks, never_lacked = np.zeros((2, len(examples)), np.int64)
+        for name in lacking:
+            values = one_chunk(examples.column(name))
+            missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+            lacks += missing
+            never_lacked += missing & (not self.columns[name].indicator)
+        empty = lacks == len(self.columns)
+        census.empty += int(empty.sum())
+        census.hollow += int((~empty & (2 * never_lacked >= len(self.columns))).sum())
 
     def shares(self, census: Census) -> dict[str, dict[Surprise, Share]]:
         """Return for each column what the rows of a census lacked and had anew, and what of it
@@ -566,16 +583,6 @@ def _are_ranges(least: NDArray[np.float64], largest: NDArray[np.float64], count:
 def nothing() -> NDArray[np.float64]:
     """No numbers: the knots of a column without any."""
     return np.empty(0, np.float64)
-
-
-def _empty_rows(examples: pa.Table) -> int:
-    """How many rows have no value at all."""
-    empty = np.ones(len(examples), np.bool_)
-    for column in examples.columns:
-        if not empty.any():
-            break
-        empty &= column.is_null(nan_is_null=True).to_numpy()
-    return int(empty.sum())
 
 
 def one_chunk(column: Any) -> pa.Array:

@@ -29,6 +29,7 @@ class Seen(TypedDict):
     unseen: dict[str, int]
     out_of_range: dict[str, int]
     empty: NotRequired[int]  # older manifests do not tell
+    hollow: NotRequired[int]
 
 
 @dataclass
@@ -67,6 +68,7 @@ class Incoming:
             "unseen": census.unseen,
             "out_of_range": census.out_of_range,
             "empty": census.empty,
+            "hollow": census.hollow,
         }
 
     def can_merge(self, seen: Seen) -> bool:
@@ -78,7 +80,7 @@ class Incoming:
         """Add what was counted of other rows, by the same model."""
         self.scores.counts += np.array(seen["scores"], np.int64)
         kinds = seen["missing"], seen["unseen"], seen["out_of_range"]
-        self.census.merge(Census(seen["rows"], *kinds, seen.get("empty", 0)))
+        self.census.merge(Census(seen["rows"], *kinds, seen.get("empty", 0), seen.get("hollow", 0)))
 
 
 class Drift(NamedTuple):

@@ -287,6 +287,21 @@ def test_rows_without_any_value_are_told_of(anoean: Run) -> None:
     assert "without a value" not in anoean("score t.csv").stderr
 
 
+def test_rows_that_lack_most_of_what_training_never_lacked_are_told_of(
+    anoean: Run, tmp_path: Path
+) -> None:
+    rows = [row[2:] for row in table_rows(120, seed=1) if row[3] != "NA"]
+    write_csv(Path("full.csv"), rows, HEADER[2:])
+    what = "--dataset full.csv --label label --normal ok --detector gaussian --model full.h5"
+    assert anoean(f"train {what}").returncode == 0
+    write_csv(Path("t.csv"), [["", "red", "k", "ok"], ["", "", "k", "ok"]], HEADER[2:])
+    found = anoean("score t.csv --model full.h5 --summary s.json")
+    assert found.returncode == 0
+    told = json.loads(Path("s.json").read_text())
+    assert (told["empty_rows"], told["hollow_rows"]) == (1, 1)  # "k" is constant: no feature
+    assert "of columns that no training row lacked" in found.stderr
+
+
 # --------------------------------------------------------------------------- output
 
 
