@@ -55,19 +55,19 @@ def with_settings(context: Any, values: dict[str, Any]) -> None:
     What the command line says of a parameter that has an option of its own, by that or by
     ``--set``, wins over what the file says of it, by whichever of the two.
     """
-    from anoean_cli.commands.train import FLAGS
+    from anoean_cli.commands.train import OPTIONS_TOO
 
     of_file = context.default_map or {}
     given = {p.name for p in context.command.params if _is_given(context, p.name)}
     added = values[SETTINGS] if SETTINGS in given else []
-    overruled = {FLAGS[name] for name in map(_parameter_of, added) if name in FLAGS}
+    overruled = {OPTIONS_TOO[name] for name in map(_parameter_of, added) if name in OPTIONS_TOO}
     values |= dict.fromkeys(overruled & of_file.keys() - given)
     if SETTINGS not in of_file:
         return
     kept = [
         pair
         for pair in of_file[SETTINGS]
-        if FLAGS.get(name := _parameter_of(pair), name) not in given - {SETTINGS}
+        if OPTIONS_TOO.get(name := _parameter_of(pair), name) not in given - {SETTINGS}
     ]
     values[SETTINGS] = kept + added
 
@@ -90,7 +90,7 @@ def placing(context: Any, path: Path) -> Iterator[None]:
 
 def _place_of(setting: str, context: Any) -> str | None:
     """``, line N: [train] set.forest`` of a parameter; None if the command line says it."""
-    from anoean_cli.commands.train import FLAGS
+    from anoean_cli.commands.train import OPTIONS_TOO
 
     text, command, found = context.meta[TEXT], context.info_name, context.default_map
     if _is_given(context, SETTINGS) and _named(setting, context.params[SETTINGS]):
@@ -98,7 +98,7 @@ def _place_of(setting: str, context: Any) -> str | None:
     name = _named(setting, found.get(SETTINGS, ()))
     if name is not None:
         return f"{_line_of_setting(text, command, name)}: [{command}] {SETTINGS}.{name}"
-    option = FLAGS.get(setting, setting)
+    option = OPTIONS_TOO.get(setting, setting)
     if option not in found or _is_given(context, option):
         return None
     key = option.replace("_", "-")

@@ -302,9 +302,9 @@ def _tell(console: Console, drift: Drift, counts: Counts, census: Census) -> Non
         )
     if census.hollow:
         console.warn(
-            f"{counted(census.hollow, 'row')} without half of the values or more, of columns that "
-            "no training row lacked: what is filled in is typical, so that the scores say little "
-            "of them"
+            f"{counted(census.hollow, 'row')} without half of the values or more, of numbers and "
+            "dates that no training row lacked: what is filled in is typical, so that the scores "
+            "say little of them"
         )
     for warning in drift.warnings():
         console.warn(warning)

@@ -156,6 +156,8 @@ FLAGS = {
     "learning_rate": "lr",
     "device": "device",
 }
+# The same, and those that are options of any detector, a parameter of some.
+OPTIONS_TOO = {**FLAGS, "covariance": "covariance", "latent_dim": "latent_dim"}
 
 
 @dataclass(frozen=True)
@@ -409,6 +411,13 @@ def effective(
         for name, flag in FLAGS.items()
         if of_detector.get(name) is not None
     }
+    of_any = {
+        "latent-dim": encoder.get("latent_dim", request.latent_dim),
+        "covariance": config["covariance"],
+    }
+    for name, value in of_any.items():
+        if value is not None:
+            of_detector.pop(name.replace("-", "_"), None)
     is_plugin = dataset == config["dataset"]["reload"]["plugin"]
     types = sizes["seen_types"]
     settings = {"detector": of_detector, "encoder": encoder.get("parameters", {})}
@@ -437,8 +446,7 @@ def effective(
         "detector": config["detector"]["name"],
         "preset": config["detector"]["preset"],
         "encoder": encoder.get("name"),
-        "latent-dim": encoder.get("latent_dim", request.latent_dim),
-        "covariance": config["covariance"],
+        **of_any,
         "seed": config["seed"],
         "threads": config["threads"],
         **flags,

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 HEADER_ROWS = 1000
 NEARLY_ALL = 0.95
-DIGITS = 16  # of whole numbers that float64 does not hold
+LARGEST_EXACT = 2**53  # float64 holds all whole numbers up to it
 MANY_NUMBERS = 50  # more than codes of categories have
 FEW_ROWS = 1000  # of a chunk: to work on one of a few costs as much
 SAMPLE = 1000  # values of a column that show whether it may be one of dates
@@ -118,7 +118,7 @@ def read_table(
     def place(row: int) -> str:
         return f"{path}, line {_line_of(path, options, int(drawn.rows[row]) + had_header)}"
 
-    types = _Types(roles, dialect.decimal, place, warn)
+    types = _Types(roles, (dialect.decimal, text.other_mark(dialect.decimal)), place, warn)
     for name in table.column_names:
         column = table.column(name)
         numbers = None
@@ -137,13 +137,13 @@ class _Types:
 
     Attributes:
         roles: what the user said of columns.
-        decimal: the mark of numbers that are text.
+        marks: the decimal mark of numbers that are text, and others that they may have.
         place: names the row at a position.
         warn: called with one line for what may be other than the user means.
     """
 
     roles: Roles
-    decimal: str
+    marks: Sequence[str]
     place: Callable[[int], str]
     warn: Callable[[str], None]
     columns: dict[str, Any] = field(default_factory=dict)
@@ -156,9 +156,9 @@ class _Types:
             _refuse_infinite(self.place(row), name, as_written[row].as_py())
         if _loses_digits(numbers, as_written):
             self.warn(
-                f"column {shown(name)} has whole numbers of {DIGITS} digits and more, of which the "
-                "last ones are lost where they are taken as numbers: --categorical keeps them "
-                "apart, --ignore leaves the column out"
+                f"column {shown(name)} has whole numbers beyond {LARGEST_EXACT:,}, whose last "
+                "digits are lost where they are taken as numbers: --categorical keeps them apart, "
+                "--ignore leaves the column out"
             )
         self.columns[name] = numbers
 
@@ -180,7 +180,7 @@ class _Types:
                     self.firsts[name] = first
                 return
             _judge_dates(strings, name, roles, self.place, None if is_date else self.warn)
-        _judge_text(strings, name, self.decimal, self.place, None if is_number else self.warn)
+        _judge_text(strings, name, self.marks, self.place, None if is_number else self.warn)
 
     def table(self) -> pa.Table:
         return with_firsts(pa.table(self.columns), self.firsts)
@@ -340,14 +340,14 @@ def _parsed_numbers(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray | 
 def _judge_text(
     column: pa.ChunkedArray,
     name: str,
-    decimal: str,
+    marks: Sequence[str],
     place: Callable[[int], str],
     warn: Callable[[str], None] | None,
 ) -> None:
     """Tell of text in a column nearly all of whose values are numbers, or most of them and of many
     different ones, as categories are not; None to warn refuses any.
 
-    With the other decimal mark the values may be numbers as well. All are some only where the type
+    With another decimal mark the values may be numbers as well. All are some only where the type
     of a file's column says that it is text.
 
     Raises:
@@ -359,16 +359,14 @@ def _judge_text(
     present = len(column) - column.null_count
     if not present:
         return
+    decimal = marks[0]
     is_number = text.are_numbers(column, decimal)
-    numbers = max(
-        pc.sum(found).as_py()
-        for found in (is_number, text.are_numbers(column, text.other_mark(decimal)))
-    )
+    numbers = max(pc.sum(text.are_numbers(column, mark)).as_py() for mark in marks)
     row = pc.index(is_number, False).as_py()
     if row < 0:
         if pc.count_distinct(column).as_py() >= MANY_NUMBERS and warn is not None:
             warn(
-                f"{place(0)}, column {shown(name)} is text by its type, although all of its "
+                f"column {shown(name)} is text by its type, although all of its "
                 "values can be read as numbers: --numeric takes it as numbers "
                 "(--categorical takes it as it is)"
             )
@@ -403,12 +401,15 @@ def _loses_digits(numbers: pa.ChunkedArray, as_written: pa.ChunkedArray) -> bool
     """Whether there are whole numbers, written as such, that float64 does not tell apart."""
     import pyarrow.compute as pc
 
-    if not (pc.max(pc.abs(numbers)).as_py() or 0) >= 2.0 ** np.finfo(np.float64).nmant:
+    if not (pc.max(pc.abs(numbers)).as_py() or 0) > LARGEST_EXACT:
         return False
-    if pa.types.is_string(as_written.type):
-        written = pc.match_substring_regex(as_written, rf"^\s*[+-]?[0-9]{{{DIGITS},}}\s*$")
-        return bool(pc.any(written).as_py())
-    return bool(pa.types.is_integer(as_written.type))
+    kind = as_written.type
+    if pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale <= 0):
+        return True
+    if holds_numbers(kind):
+        return False
+    is_whole = pc.match_substring_regex(as_text(as_written, ()), "^[+-]?[0-9]{16,}$")
+    return bool(pc.any(is_whole).as_py())
 
 
 def _first_infinite(numbers: pa.ChunkedArray) -> int | None:
@@ -455,7 +456,7 @@ def _explored_parquet(
     def place(row: int) -> str:
         return f"{path}, row {drawn.rows[row] + 1}"
 
-    types = _Types(roles, options.decimal, place, warn)
+    types = _Types(roles, (".",), place, warn)  # which is the only mark that Arrow reads
     for name in used:
         values = table.column(name)
         zoned = zone_of(values.type)

@@ -67,7 +67,8 @@ class Census:
         unseen: values that are none of a column's categories.
         out_of_range: numbers below the least or above the largest of training.
         empty: rows without a value in any column.
-        hollow: others of which at least half of the columns lack one that no training row lacked.
+        hollow: others without at least half of the values, in columns of numbers and dates of
+            which no training row lacked one.
     """
 
     rows: int = 0
@@ -382,7 +383,7 @@ class TablePreprocessor:
             values = one_chunk(examples.column(name))
             missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
             lacks += missing
-            never_lacked += missing & (not self.columns[name].indicator)
+            never_lacked += missing & _fills_in(self.columns[name])
         empty = lacks == len(self.columns)
         census.empty += int(empty.sum())
         census.hollow += int((~empty & (2 * never_lacked >= len(self.columns))).sum())
@@ -442,6 +443,11 @@ class TablePreprocessor:
             return cls(dict(_columns_from(schema, arrays)))
         except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
             raise FileFormatError(f"the preprocessing does not fit the schema: {error}") from error
+
+
+def _fills_in(column: Column) -> bool:
+    """Whether nothing tells a missing value from a typical one, as it would have in training."""
+    return not isinstance(column, CategoricalColumn) and not column.indicator
 
 
 def _kind_of_new(column: NumericColumn | CategoricalColumn) -> Surprise:

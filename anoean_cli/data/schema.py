@@ -34,7 +34,7 @@ FEWEST_ALL_DIFFERENT = 20  # texts: as categories, none of them would ever be me
 NUMBERS_PER_ROW = 2
 # As many pairs of equal numbers as chance would give; that it gives none has odds of e^-12.
 PAIRS_BY_CHANCE = 12
-DIGITS_OF_IDS = 6  # at least, of those that are told by their digits
+DIGITS_OF_IDS = 10  # at least, of those that are told by their digits: times, phones
 LARGEST_COUNT = 2.0**62
 NEARLY_ALL = 0.99
 ODD_DATES = (
@@ -240,8 +240,8 @@ def _rises(column: pa.ChunkedArray) -> bool:
 
 
 def _are_long_and_alike(values: NDArray[np.float64]) -> bool:
-    """Whether whole numbers, nearly each of them another one, have as many digits, and many: ids,
-    phone numbers and times in seconds do, amounts do not."""
+    """Whether whole numbers, nearly each of them another one, have as many digits, and ten or more,
+    as long ids, phone numbers and times in seconds do."""
     digits = np.log10(np.abs(values).clip(1)).astype(int)
     if digits.min() < DIGITS_OF_IDS - 1 or digits.min() < digits.max():
         return False

@@ -458,7 +458,7 @@ def _sifted(block: Block, layout: Layout, on_error: OnError) -> Parsed:
     for index, row in enumerate(rows_of(block, layout.dialect.delimiter)):
         fields = fields_of(row, layout.dialect.delimiter)
         fault = _fault(row, fields, layout)
-        swallowed = 0 if row.closed else line_ends(row.raw) - 1
+        swallowed = 0 if row.closed else line_ends(row.raw.rstrip(b"\r\n"))
         if swallowed:
             raise DataError(
                 f"{layout.file}, line {row.line}: a quoted field is never closed, which makes one "

@@ -65,9 +65,9 @@ def told_of_order(table: pa.Table, schema: TableSchema, vouched: Collection[str]
     """Yield a line for each column that rises with the rows and is learned from all the same."""
     for name in rising_columns(table, schema, vouched):
         yield (
-            f"column {name!r} rises or falls from row to row, or has a long number of its own in "
-            "nearly each, as ids and times do: rows to come lie beyond, and may all look like "
-            "anomalies; --ignore leaves it out, --numeric vouches for it"
+            f"column {name!r} rises or falls from row to row, or has another long number in nearly "
+            "each, as ids and times do: rows to come may lie beyond, and all look like anomalies; "
+            "--ignore leaves it out, --numeric vouches for it"
         )
 
 

@@ -19,7 +19,7 @@ from torch.nn.functional import conv2d, linear
 from anoean_cli.examples import ExampleSpec, FloatRows
 from anoean_cli.training.sampling import MOST_ROWS, drawn, random_state
 
-COMPONENTS = 50  # principal ones
+COMPONENTS = 50  # principal ones, or half as many as there are rows
 MIXED = 30
 FEWEST_ROWS = 50  # of one Gaussian
 PASSES = 5  # of expectation and maximisation
@@ -47,8 +47,8 @@ class Blurred(nn.Module):
 class LogDensity(nn.Module):
     """−log p(x), up to a constant: high where normals are rare.
 
-    p is a mixture of Gaussians of the principal components times a Gaussian of one small variance
-    in all directions beside them (probabilistic principal components: Tipping and Bishop 1999).
+    p is a mixture of Gaussians of the principal components times a Gaussian of one variance in all
+    directions beside them (probabilistic principal components: Tipping and Bishop 1999).
 
     Args:
         features: from (n, *shape) to what is flattened to (n, features).
@@ -154,7 +154,8 @@ def log_density(
     with torch.no_grad():
         flat = features(torch.from_numpy(normals)).flatten(1).numpy().astype(np.float64)
     seed = random_state(rng)
-    pca = PCA(min(COMPONENTS, *flat.shape), random_state=seed)
+    rows, width = flat.shape
+    pca = PCA(min(COMPONENTS, width, max(1, rows // 2)), random_state=seed)
     # Threads that share matrices as small as a Gaussian's wait for each other most of the time; and
     # of normals that are all the same a component has no share of the variance.
     with warnings.catch_warnings(), threadpool_limits(1), np.errstate(invalid="ignore"):
@@ -174,8 +175,21 @@ def log_density(
         mixture.weights_,
         mixture.means_,
         mixture.precisions_cholesky_,
-        max(variance, float(pca.noise_variance_)),
+        max(variance, _variance_beside(flat, pca.explained_variance_)),
     ).eval()
+
+
+def _variance_beside(rows: NDArray[np.float64], explained: NDArray[np.float64]) -> float:
+    """The mean variance of new rows in the directions beside k components, 0 if there are none.
+
+    That of (n, features) rows which these were fitted to is smaller: as residuals of a regression
+    have n − 1 − k degrees of freedom.
+    """
+    (n, features), k = rows.shape, len(explained)
+    if features == k:
+        return 0.0
+    left = max(0.0, float(rows.var(axis=0, ddof=1).sum() - explained.sum()))
+    return float(left / (features - k) * (n - 1) / max(1, n - 1 - k))
 
 
 def features_at(positions: NDArray[np.intp], spec: ExampleSpec) -> nn.Module:

@@ -78,6 +78,17 @@ def test_each_option_that_says_what_is_trained_is_printed(anoean: Run, table: Pa
     assert {flag.replace("_", "-") for flag in flags - of_none} <= found.keys()
 
 
+def test_an_estimator_repeats_and_the_command_line_overrules_it(
+    anoean: Run, table: Path, tmp_path: Path
+) -> None:
+    printed = anoean(f"train --dataset table.csv {TRAIN} --covariance mcd --print-config")
+    config(tmp_path, printed.stdout)
+    assert anoean("train --config run.toml -m own.h5 --json").returncode == 0
+    command = "train --config run.toml -m own.h5 --force --json"
+    again = anoean(f"{command} --set covariance=empirical --print-config")
+    assert tomllib.loads(again.stdout)["train"]["set"]["detector"]["covariance"] == "empirical"
+
+
 def test_a_parameter_is_not_given_in_two_ways(anoean: Run, table: Path) -> None:
     for setting in ("epochs=3", "detector.epochs=3"):
         done = anoean(f"train --dataset table.csv {TRAIN} --set {setting}")

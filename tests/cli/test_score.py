@@ -299,7 +299,7 @@ def test_rows_that_lack_most_of_what_training_never_lacked_are_told_of(
     assert found.returncode == 0
     told = json.loads(Path("s.json").read_text())
     assert (told["empty_rows"], told["hollow_rows"]) == (1, 1)  # "k" is constant: no feature
-    assert "of columns that no training row lacked" in found.stderr
+    assert "that no training row lacked" in found.stderr
 
 
 # --------------------------------------------------------------------------- output

@@ -686,7 +686,7 @@ def test_whole_numbers_that_lose_digits_are_told_of(tmp_path: Path, ending: str)
         warnings: list[str] = []
         read_table(path, OPTIONS, warnings.append)
         assert len(warnings) == told
-        assert all("whole numbers of 16 digits and more" in warning for warning in warnings)
+        assert all("whole numbers beyond 9,007,199,254,740,992" in warning for warning in warnings)
 
 
 def test_parquet_that_cannot_be_explored(tmp_path: Path) -> None:

@@ -420,12 +420,18 @@ def test_a_tree_that_has_drawn_all_of_very_few_rows_has_no_votes():
         assert ((votes >= 0) & (votes <= 1)).all()
 
 
-@pytest.mark.parametrize(("normals", "folds"), [(400, FOLDS), (600, FOLDS), (2500, 1)])
-def test_a_tenth_of_new_normals_is_as_rare_as_a_tenth_of_those_left_out(normals: int, folds: int):
+@pytest.mark.parametrize("to_scale", [False, True])
+@pytest.mark.parametrize(
+    ("normals", "folds", "width"),
+    [(400, FOLDS, 60), (600, FOLDS, 60), (2500, 1, 60), (60, FOLDS, 300), (200, FOLDS, 300)],
+)
+def test_a_tenth_of_new_normals_is_as_rare_as_a_tenth_of_those_left_out(
+    normals: int, folds: int, width: int, to_scale: bool
+):
     """A density finds rows likelier that it was fitted to, most so in many dimensions."""
     rng = np.random.default_rng(0)
-    old, new = (rng.normal(size=(n, 60)).astype(np.float32) for n in (normals, 1000))
-    opinion, references = rarity(old, folds, ExampleSpec("table", (60,)), rng, to_scale=False)
+    old, new = (rng.normal(size=(n, width)).astype(np.float32) for n in (normals, 1000))
+    opinion, references = rarity(old, folds, ExampleSpec("table", (width,)), rng, to_scale)
     beyond = opinion(torch.from_numpy(new)).detach().numpy() > np.quantile(references, 0.9)
     assert 0.05 < beyond.mean() < 0.2
 

@@ -60,7 +60,7 @@ class Surprise(nn.Module):
     @classmethod
     def among_counts(cls, references: NDArray[np.float64], scale: float, usual: float) -> Self:
         """The same of references most of which tie, as they count things: only what is above
-        ``usual`` is said. Quantiles go on to the highest, and the tail beyond has the scale."""
+        ``usual`` is said. Quantiles go on to a share of 1/n, and the tail beyond has the scale."""
         knots, heights = _quantiles(references, 1 / len(references))
         beyond = knots[-1] + usual * scale, heights[-1] + usual
         start = np.interp(usual, np.append(heights, beyond[1]), np.append(knots, beyond[0]))
