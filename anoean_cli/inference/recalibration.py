@@ -273,13 +273,14 @@ def _parted(count: int, in_halves: bool) -> dict[str, NDArray[np.int64]]:
 
 
 def _tell_of_copies(reference: Scores, selected: Scores, warn: Callable[[str], None]) -> None:
-    """Rows that equal one of the other half, by which they are measured: equal rows score alike."""
-    copies = int(np.isin(reference, selected).sum())
+    """Rows that equal one of the other half, by which they are measured: equal rows score alike,
+    but for what the place in a block does to the last digits."""
+    copies = int(np.isin(reference.astype(np.float32), selected.astype(np.float32)).sum())
     if copies >= MANY_COPIES * len(reference):
         warn(
             f"{copies:,} of {counted(len(reference), 'row')} that p-values go by equal one of "
             "those that the Gaussian is fitted to: p-values hold for new rows of which as many are "
-            "such copies; give each row once"
+            "such copies; if rows came twice by mistake, give each once"
         )
 
 
