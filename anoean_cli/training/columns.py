@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ from anoean_cli.data.schema import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
+TIMES = "; they are times of day: give them with their date, or as a number of minutes"
+_TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?")
 MOST_LINES = 5  # about columns that are dropped for one reason
 KEPT_BY = {
     COUNTER: "--numeric or --categorical",
@@ -49,6 +52,7 @@ def told_of_columns(schema: TableSchema, preprocessor: TablePreprocessor) -> Ite
             yield (
                 f"column {name!r} has {found:,} categories: the {MOST_CATEGORIES} most frequent "
                 "are learned from, the others count as unseen"
+                + (TIMES if all(map(_TIME.fullmatch, words.categories)) else "")
             )
     for name, zoned in schema.dates.items():
         column = preprocessor.columns[name]

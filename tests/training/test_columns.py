@@ -39,6 +39,9 @@ def test_few_dropped_columns_have_a_line_each_and_many_share_one() -> None:
 def test_rare_categories_are_told() -> None:
     (line,) = told({"user": [f"u{at // 2}" for at in range(N)]})
     assert line.startswith("column 'user' has 300 categories: the 255 most frequent are learned")
+    assert "times of day" not in line
+    (line,) = told({"at": [f"{8 + at // 120}:{at // 2 % 60:02}" for at in range(N)]})
+    assert "they are times of day: give them with their date" in line
 
 
 def test_what_is_learned_of_dates_is_told() -> None:
