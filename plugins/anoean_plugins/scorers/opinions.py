@@ -100,7 +100,14 @@ def rarity(
 
     mixed = min(fitted, key=lambda mixed: _without_far_ones(of_left_out(fitted[mixed])))
     rarities = of_left_out(LogRarity(density) for density in fitted[mixed])
+    rarities += _farther_out_by(len(normals))
     return LogRarity(log_density(normals, spec, rng, mixed, to_scale)), rarities
+
+
+def _farther_out_by(rows: int) -> float:
+    """The log of how much larger the squares of new rows are than those of n rows by which columns
+    were standardised: (n + 1)/(n − 3) on average, of normal columns (they are t-distributed)."""
+    return float(np.log((rows + 1) / max(1, rows - 3)))
 
 
 def _without_far_ones(depths: NDArray[np.float64]) -> float:
