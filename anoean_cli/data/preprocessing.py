@@ -380,8 +380,7 @@ class TablePreprocessor:
             return
         lacks, never_lacked = np.zeros((2, len(examples)), np.int64)
         for name in lacking:
-            values = one_chunk(examples.column(name))
-            missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+            missing = np.isnan(_as_numbers(one_chunk(examples.column(name)), self.columns[name]))
             lacks += missing
             never_lacked += missing & _fills_in(self.columns[name])
         empty = lacks == len(self.columns)
@@ -443,6 +442,17 @@ class TablePreprocessor:
             return cls(dict(_columns_from(schema, arrays)))
         except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
             raise FileFormatError(f"the preprocessing does not fit the schema: {error}") from error
+
+
+def _as_numbers(values: pa.Array, column: Column) -> NDArray[np.float64]:
+    """(n,) floats, NaN where a value is missing: what pyarrow.compute would tell, which takes as
+    long to import as a small file to score."""
+    if isinstance(column, DateColumn):
+        return as_seconds(values)
+    if isinstance(column, NumericColumn):
+        return floats(values)
+    indices: NDArray[np.float64] = _dictionary(values).indices.to_numpy(zero_copy_only=False)
+    return indices
 
 
 def _fills_in(column: Column) -> bool:

@@ -333,7 +333,7 @@ def test_intervals_without_width_are_told_to_be_no_certainty(anoean: Run) -> Non
     assert anoean(how).returncode == 0
     told = anoean("evaluate").stderr
     assert "roc_auc" in told
-    assert "befell none of 12 rows may befall 22.1% of new ones (95 %)" in told
+    assert "befell none of 12 distinct rows may befall 22.1% of new ones (95 %)" in told
 
 
 def test_prepare_takes_kinds_of_columns_as_train_does(anoean: Run) -> None:
