@@ -165,7 +165,7 @@ def cell(law: str, size: int, are_known: bool, detector: str, seed: int) -> dict
     from sklearn.metrics import average_precision_score
 
     from anoean_cli.data.splits import SplitRequest
-    from anoean_cli.examples import rows_at
+    from anoean_cli.evaluation.run import score_rows_set_aside
     from anoean_cli.interfaces import Apportionment
     from anoean_cli.training.request import TrainRequest
     from anoean_cli.training.run import train_model
@@ -174,9 +174,8 @@ def cell(law: str, size: int, are_known: bool, detector: str, seed: int) -> dict
     apportionment = Apportionment() if are_known else Apportionment(anomaly_fraction=0)
     split = SplitRequest(("normal",), apportionment, scheme="publisher")
     model = train_model(rows, TrainRequest(split, detector=detector, seed=seed, threads=1))
-    test = np.flatnonzero(rows.partition == "test")
-    examples = rows_at(rows.examples, test).select(list(model.schema.columns))
-    labels, scores = rows.labels[test], model.score(examples).scores
+    tested = score_rows_set_aside(model, rows, with_hashes=False)
+    labels, scores = tested.types, tested.scores
     figures = {}
     for kind in np.unique(labels[labels != "normal"]).tolist():
         some = np.isin(labels, ["normal", kind])

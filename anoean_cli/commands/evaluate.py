@@ -83,7 +83,7 @@ def run(
     if json:
         console.json({**about, **found})
         return
-    _tell_of_no_width(found, labelled.fewest_distinct(), console)
+    _tell_of_no_width(found, labelled, console)
     console.table(["model", str(model)], _lines(about))
     console.data("")
     _show(console, found)
@@ -196,12 +196,13 @@ def _show(console: Console, found: Mapping[str, Any]) -> None:
     console.table(["figure", *parts], rows, numbers=True)
 
 
-def _tell_of_no_width(found: Mapping[str, Any], fewest: int, console: Console) -> None:
-    """Figures that no resample of so many distinct rows of a kind changes look certain."""
+def _tell_of_no_width(found: Mapping[str, Any], labelled: Labelled, console: Console) -> None:
+    """Figures that no resample of the rows changes look certain."""
     from anoean_cli.evaluation.metrics import FIGURES
 
     alike = [name for name in FIGURES if f"{name}_low" in found and _has_no_width(found, name)]
     if alike:
+        fewest = labelled.fewest_distinct()
         console.note(
             f"{', '.join(alike)}: no resample differs, yet what befell none of {fewest:,} distinct "
             f"rows may befall {1 - UNLIKELY ** (1 / fewest):.1%} of new ones (95 %)"

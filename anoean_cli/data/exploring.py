@@ -360,8 +360,9 @@ def _judge_text(
     if not present:
         return
     decimal = marks[0]
-    is_number = text.are_numbers(column, decimal)
-    numbers = max(pc.sum(text.are_numbers(column, mark)).as_py() for mark in marks)
+    by_mark = [text.are_numbers(column, mark) for mark in marks]
+    is_number = by_mark[0]
+    numbers = max(pc.sum(found).as_py() for found in by_mark)
     row = pc.index(is_number, False).as_py()
     if row < 0:
         if pc.count_distinct(column).as_py() >= MANY_NUMBERS and warn is not None:

@@ -86,9 +86,9 @@ def _common_unit(
     columns = (floats(one_chunk(table.column(name))) for name in schema.numeric)
     normals = (_of_normals(values, is_anomaly) for values in columns)
     varying = [
-        (_spread(values), np.ptp(values), _is_flag(values))
+        (spread, np.ptp(values), _is_flag(values))
         for values in normals
-        if _spread(values) > 0
+        if (spread := _spread(values)) > 0
     ]
     if len(varying) < FEWEST_COLUMNS:
         return None

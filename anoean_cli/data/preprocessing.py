@@ -208,9 +208,11 @@ class NumericColumn:
         """How many of the features are bins."""
         return max(0, len(self.bins) - 1)
 
-    def transform(self, values: NDArray[np.float64], out: FloatRows) -> tuple[int, int]:
-        """Write the features of (n,) values into out (n, width); returns how many are missing and
-        out of range."""
+    def transform(
+        self, values: NDArray[np.float64], out: FloatRows
+    ) -> tuple[NDArray[np.bool_], int]:
+        """Write the features of (n,) values into out (n, width); returns which are missing, and how
+        many out of range."""
         missing = np.isnan(values)
         if missing.any():
             values = np.where(missing, self.fill, values)
@@ -227,7 +229,7 @@ class NumericColumn:
         if self.indicator:
             out[:, -1] = missing
         beyond = (filled < self.least) | (filled > self.largest)
-        return int(missing.sum()), int(beyond.sum())
+        return missing, int(beyond.sum())
 
 
 @dataclass(frozen=True)
@@ -253,8 +255,10 @@ class CategoricalColumn:
         """Features: one for each category, and whether it is missing."""
         return len(self.categories) + self.indicator
 
-    def transform(self, values: pa.DictionaryArray, out: FloatRows) -> tuple[int, int]:
-        """Write the features into out (n, width); returns how many are missing and unseen."""
+    def transform(
+        self, values: pa.DictionaryArray, out: FloatRows
+    ) -> tuple[NDArray[np.bool_], int]:
+        """Write the features into out (n, width); returns which are missing, how many unseen."""
         codes = np.array([self._code(text) for text in values.dictionary.to_pylist()] + [-1])
         index = values.indices.to_numpy(zero_copy_only=False)  # with NaN where one is missing
         missing = np.isnan(index)
@@ -264,7 +268,7 @@ class CategoricalColumn:
         out[known, code[known]] = 1
         if self.indicator:
             out[:, -1] = missing
-        return int(missing.sum()), int(len(code) - len(known) - missing.sum())
+        return missing, int(len(code) - len(known) - missing.sum())
 
     def _code(self, text: str) -> int:
         """The position of a category, -1 if training had none like it."""
@@ -301,8 +305,8 @@ class DateColumn:
         """Features: sine and cosine of each cycle, and whether it is missing."""
         return 2 * len(self.cycles) + self.indicator
 
-    def transform(self, seconds: NDArray[np.float64], out: FloatRows) -> int:
-        """Write the features of (n,) seconds since 1970 into out (n, width); returns how many are
+    def transform(self, seconds: NDArray[np.float64], out: FloatRows) -> NDArray[np.bool_]:
+        """Write the features of (n,) seconds since 1970 into out (n, width); returns which are
         missing."""
         missing = np.isnan(seconds)
         known = np.where(missing, 0.0, seconds)
@@ -312,7 +316,7 @@ class DateColumn:
             out[:, 2 * at + 1] = np.where(missing, 0.0, np.cos(angle))
         if self.indicator:
             out[:, -1] = missing
-        return int(missing.sum())
+        return missing
 
 
 Column: TypeAlias = NumericColumn | CategoricalColumn | DateColumn
@@ -356,36 +360,29 @@ class TablePreprocessor:
         census = census or Census()
         census.rows += len(examples)
         out = np.empty((len(examples), *self.spec.shape), dtype=np.float32)
+        lacks, never_lacked = np.zeros((2, len(examples)), np.int64)
         at = 0
         for name, column in self.columns.items():
             into = out[:, at : at + column.width]
             at += column.width
             values = one_chunk(examples.column(name))
             if isinstance(column, DateColumn):
-                census.add("missing", name, column.transform(as_seconds(values), into))
-                continue
-            if isinstance(column, NumericColumn):
-                missing, new = column.transform(floats(values), into)
+                missing = column.transform(as_seconds(values), into)
             else:
-                missing, new = column.transform(_dictionary(values), into)
-            census.add("missing", name, missing)
-            census.add(_kind_of_new(column), name, new)
-        self._count_hollow(examples, census)
-        return out
-
-    def _count_hollow(self, examples: pa.Table, census: Census) -> None:
-        """Rows of which typical values are filled in for most of what the model looks at."""
-        lacking = [name for name in self.columns if census.count("missing", name)]
-        if 2 * len(lacking) < len(self.columns):
-            return
-        lacks, never_lacked = np.zeros((2, len(examples)), np.int64)
-        for name in lacking:
-            missing = np.isnan(_as_numbers(one_chunk(examples.column(name)), self.columns[name]))
-            lacks += missing
-            never_lacked += missing & _fills_in(self.columns[name])
+                missing, new = (
+                    column.transform(floats(values), into)
+                    if isinstance(column, NumericColumn)
+                    else column.transform(_dictionary(values), into)
+                )
+                census.add(_kind_of_new(column), name, new)
+            if missing.any():
+                census.add("missing", name, int(missing.sum()))
+                lacks += missing
+                never_lacked += missing & _fills_in(column)
         empty = lacks == len(self.columns)
         census.empty += int(empty.sum())
         census.hollow += int((~empty & (2 * never_lacked >= len(self.columns))).sum())
+        return out
 
     def shares(self, census: Census) -> dict[str, dict[Surprise, Share]]:
         """Return for each column what the rows of a census lacked and had anew, and what of it
@@ -442,17 +439,6 @@ class TablePreprocessor:
             return cls(dict(_columns_from(schema, arrays)))
         except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
             raise FileFormatError(f"the preprocessing does not fit the schema: {error}") from error
-
-
-def _as_numbers(values: pa.Array, column: Column) -> NDArray[np.float64]:
-    """(n,) floats, NaN where a value is missing: what pyarrow.compute would tell, which takes as
-    long to import as a small file to score."""
-    if isinstance(column, DateColumn):
-        return as_seconds(values)
-    if isinstance(column, NumericColumn):
-        return floats(values)
-    indices: NDArray[np.float64] = _dictionary(values).indices.to_numpy(zero_copy_only=False)
-    return indices
 
 
 def _fills_in(column: Column) -> bool:

@@ -17,7 +17,7 @@ from torch.linalg import vector_norm
 from torch.nn.functional import conv2d, linear
 
 from anoean_cli.examples import ExampleSpec, FloatRows
-from anoean_cli.training.sampling import MOST_ROWS, drawn, random_state
+from anoean_cli.training.sampling import MOST_ROWS, random_state
 
 COMPONENTS = 50  # principal ones, or half as many as there are rows
 MIXED = 30
@@ -144,7 +144,8 @@ def log_density(
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
-    normals = normals[np.sort(drawn(np.arange(len(normals)), MOST_ROWS, rng))]
+    if len(normals) > MOST_ROWS:
+        normals = normals[np.sort(rng.choice(len(normals), MOST_ROWS, replace=False))]
     variance = LITTLE_VARIANCE if to_scale else VARIANCE
     features: nn.Module = (
         Blurred(spec.shape[0])
