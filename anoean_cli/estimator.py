@@ -159,12 +159,12 @@ class AnoEAN(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         share = _checked_contamination(self.contamination)
         labels = _labels(y, len(rows))
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        settings = {
+        own: dict[str, Any] = {
             "epochs": self.max_iter,
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
-            **_checked_parameters(self.parameters),
         }
+        settings = {**own, **_checked_parameters(self.parameters, own)}
         request = TrainRequest(
             split=SplitRequest(normal=(str(NORMAL),)),
             detector=self.detector,
@@ -307,9 +307,15 @@ def _checked_contamination(contamination: Any) -> float | None:
     return float(contamination)
 
 
-def _checked_parameters(parameters: Any) -> Mapping[str, Any]:
+def _checked_parameters(parameters: Any, own: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Those given as a mapping, none of which is given by an argument of its own as well."""
     if parameters is not None and not isinstance(parameters, Mapping):
         raise UsageError(f"parameters is {parameters!r}; a mapping from names to values is needed")
+    twice = [name for name in parameters or {} if own.get(name) is not None]
+    if twice:
+        raise UsageError(
+            f"{twice[0]} is given by an argument of its own and among parameters: give one"
+        )
     return parameters or {}
 
 

@@ -127,6 +127,15 @@ def test_normals_that_are_nearly_all_the_same_row_are_learnt(equal: int) -> None
     np.testing.assert_array_equal(detector.predict(np.float64([[1, 1, 1], [9, 9, 9]])), [1, -1])
 
 
+def test_one_column_and_known_anomalies_are_enough() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.normal(size=(300, 1)), rng.normal(8, 1, size=(30, 1))])
+    y = np.repeat([1, -1], [300, 30])
+    for inputs in ("standard", "auto"):
+        fitted = AnoEAN(max_iter=2, random_state=0, parameters={"inputs": inputs}).fit(rows, y)
+        np.testing.assert_array_equal(fitted.predict(np.float64([[0], [9]])), [1, -1])
+
+
 @pytest.mark.parametrize(("rows_left", "share"), [(50, 0.01), (30, 0.001), (5, 0.1)])
 def test_a_share_of_less_than_a_row_is_a_quantile_too(
     rows: Any, rows_left: int, share: float
@@ -151,6 +160,7 @@ def test_a_share_of_less_than_a_row_is_a_quantile_too(
         ({"preset": "nope"}, "no preset 'nope'"),
         ({"covariance": "nope"}, "no covariance 'nope'"),
         ({"parameters": "x"}, "parameters is 'x'"),
+        ({"batch_size": 50, "parameters": {"batch_size": 100}}, "batch_size is given .* give one"),
         ({"n_jobs": 0}, "n_jobs is 0"),
         ({"n_jobs": 1.5}, "n_jobs is 1.5"),
     ],

@@ -255,7 +255,7 @@ def _piece(name: str, batch: Batch, reading: Reading) -> Piece:
     labels = None
     if batch.labels is not None:
         written = batch.labels.fill_null("").to_pylist()
-        labels = [label.rstrip(reading.label_ending) for label in written]
+        labels = [label.removesuffix(reading.label_ending) for label in written]
     return Piece(name, batch.table, batch.rows, labels, batch.kept, batch.flagged, batch.extras)
 
 

@@ -26,7 +26,7 @@ from anoean_cli.calibration.gaussian import (
 from anoean_cli.data.content import MANY_COPIES
 from anoean_cli.data.preprocessing import Census
 from anoean_cli.errors import DataError, TrainingError, UsageError
-from anoean_cli.examples import Json, Scores
+from anoean_cli.examples import Json, Scores, differ
 from anoean_cli.inference.model import KeptRows, Model, raw_scores
 from anoean_cli.wording import counted
 
@@ -302,11 +302,15 @@ def _from_kept(model: Model, covariance: str) -> Model:
     """Another estimator of Σ on the rows that the model file keeps."""
     selection = model.kept["selection"]
     normals = selection.output[~selection.is_anomaly]
-    gaussian = Gaussian.from_embeddings(normals, covariance)
-    if "calibration" in model.kept:
-        reference = raw_scores(model.kept["calibration"].output, gaussian)
-    else:
-        reference = leave_one_out(normals, covariance)
+    equal = covariance == "spherical" and not differ(normals)  # as training takes equal rows
+    try:
+        gaussian = Gaussian.from_embeddings(normals, covariance, may_coincide=equal)
+        if "calibration" in model.kept:
+            reference = raw_scores(model.kept["calibration"].output, gaussian)
+        else:
+            reference = leave_one_out(normals, covariance, may_coincide=equal)
+    except TrainingError as error:  # no encoder is trained here: the rows are to blame
+        raise _too_alike(normals, "the rows that the model keeps") from error
     return _replaced(model, replace(model.calibration, reference=np.sort(reference)), gaussian)
 
 

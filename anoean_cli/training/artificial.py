@@ -23,7 +23,6 @@ ENOUGH_BYTES = 2**28  # of images; where there are more normals, as many as thes
 MOST_IMAGES = 20_000
 AT_ONCE = 256
 AMONG_NORMALS = 0.9  # the share of normals within which an artificial anomaly is none
-CPU = torch.device("cpu")
 
 Family = Callable[[FloatRows, ExampleSpec, int, np.random.Generator], FloatRows]
 
@@ -77,8 +76,8 @@ def _beside(
 ) -> Rows:
     each = math.ceil(count / len(families))
     made = np.concatenate([family(normals, spec, each, rng) for family in families])
-    edge = np.quantile(embed(density, normals, CPU), AMONG_NORMALS)
-    is_outside = embed(density, made, CPU) > edge
+    edge = np.quantile(embed(density, normals), AMONG_NORMALS)
+    is_outside = embed(density, made) > edge
     return _rows(normals, made[is_outside] if is_outside.any() else made)
 
 

@@ -29,7 +29,6 @@ NOISE_SIDE = 7
 HIDDEN = 64
 START = 1.0  # of the logits of g: the first edits go most of the way
 FARTHEST_NORMAL = 0.99
-CPU = torch.device("cpu")
 
 
 class ImageEditor(nn.Module):
@@ -110,7 +109,7 @@ class Outskirts:
     @classmethod
     def of(cls, density: LogDensity, normals: FloatRows) -> Outskirts:
         """The unit by (n, *shape) normals, best by such as the density was not fitted to."""
-        depths = embed(density, normals, CPU)
+        depths = embed(density, normals)
         median, edge = np.quantile(depths, [0.5, FARTHEST_NORMAL])
         return cls(density, float(median), max(float(edge - median), 1e-3))
 

@@ -31,6 +31,7 @@ from anoean_cli.training.selection import NEGLIGIBLE
 from anoean_cli.training.settings import LoopParameters
 
 ROWS_AT_ONCE = 1024
+CPU = torch.device("cpu")
 
 Array = TypeVar("Array", bound=NDArray[np.floating])
 
@@ -220,7 +221,7 @@ class Means:
         return means
 
 
-def embed(module: nn.Module, examples: FloatRows, device: torch.device) -> FloatRows:
+def embed(module: nn.Module, examples: FloatRows, device: torch.device = CPU) -> FloatRows:
     """What a network gives in evaluation mode, shape (n, d), or (n,) of one that gives scores."""
     module.eval()
     with torch.no_grad():

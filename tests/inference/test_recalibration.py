@@ -93,6 +93,14 @@ def test_without_calibration_rows_another_covariance_is_cross_fitted(model):
     assert not renewed.calibration.exact
 
 
+def test_kept_rows_that_are_all_the_same_have_a_sphere_and_no_other_covariance(model):
+    same = {role: part._replace(output=0 * part.output + 1) for role, part in model.kept.items()}
+    equal = replace(model, kept=same)
+    assert recalibrated(equal, None, Rule(), "spherical").calibration.rule["rule"] == "fpr"
+    with pytest.raises(DataError, match="rows that the model keeps: all .* are the same"):
+        recalibrated(equal, None, Rule(), "ledoit-wolf")
+
+
 @pytest.mark.parametrize("n", [6, 7, 401])
 def test_new_rows_are_split_in_halves_that_share_no_row(model, n):
     z = embeddings(n, 2)

@@ -108,7 +108,7 @@ def centre(network: nn.Module, normals: FloatRows) -> Tensor:
 
     from anoean_cli.training.progress import embed
 
-    mean = torch.from_numpy(embed(network, normals, torch.device("cpu")).mean(axis=0))
+    mean = torch.from_numpy(embed(network, normals).mean(axis=0))
     far_enough = torch.where(mean < 0, -FARTHEST_FROM_ZERO, FARTHEST_FROM_ZERO)
     return torch.where(mean.abs() < FARTHEST_FROM_ZERO, far_enough, mean)
 

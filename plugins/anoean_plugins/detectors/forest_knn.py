@@ -52,7 +52,6 @@ class ForestKnnDetector:
         Raises:
             DataError: no training anomalies.
         """
-        import torch
 
         from anoean_cli.training.progress import embed
         from anoean_plugins.scorers.modules import (
@@ -77,7 +76,7 @@ class ForestKnnDetector:
         normals = flat(selection.normals)
         half_a_vote = 0.5 / parameters.n_estimators
         votes = log_odds(tensor(forest.predict_proba(normals)[:, 1]), half_a_vote).numpy()
-        distances = embed(neighbours, normals, torch.device("cpu")).astype(np.float64)
+        distances = embed(neighbours, normals).astype(np.float64)
         on_votes = Expert(LogOddsOfVotes(half_a_vote), votes, Surprise.among(votes))
         head = Experts([Expert(neighbours, distances, Surprise.among(distances))], on_votes)
         graph = forest_graph(forest, train.examples.shape[1:], head)

@@ -91,7 +91,7 @@ def module_scorer(module: nn.Module) -> Scorer:
     """Scores by a module from rows to (n,)."""
 
     def score(rows: FloatRows) -> Scores:
-        return progress.embed(module, rows, torch.device("cpu")).astype(np.float64)
+        return progress.embed(module, rows).astype(np.float64)
 
     return score
 

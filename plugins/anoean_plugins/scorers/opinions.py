@@ -9,7 +9,6 @@ from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -30,7 +29,6 @@ FEWEST_ROWS = 20  # of each
 FAR = 10.0  # times as far as the highest tenth, depths count no more
 SCALE_OF_ODDITY = 1.0  # of categories and gaps, whose rarity is a surprise already
 USUAL_ODDITY = 4.0  # as surprising as what one normal in 55 has or lacks, which says nothing
-CPU = torch.device("cpu")
 
 # From rows to how anomalous they are, and that of normals which it has not learnt from.
 Opinion: TypeAlias = tuple[nn.Module, NDArray[np.float64]]
@@ -93,7 +91,7 @@ def rarity(
 
     def of_left_out(opinions: Iterable[nn.Module]) -> NDArray[np.float64]:
         told = [
-            embed(opinion, normals[left], CPU)
+            embed(opinion, normals[left])
             for opinion, (_, left) in zip(opinions, parts, strict=True)
         ]
         return np.concatenate(told)[in_order].astype(np.float64)
@@ -138,12 +136,12 @@ def novelty(
 
     def distance_to(some: FloatRows) -> nn.Module:
         view = seen(some)
-        return nn.Sequential(view, _distance_to(embed(view, some, CPU), share, rng, odd))
+        return nn.Sequential(view, _distance_to(embed(view, some), share, rng, odd))
 
     distances = np.empty(len(normals))
     folds = KFold(min(FOLDS, len(normals)), shuffle=True, random_state=random_state(rng))
     for others, own in folds.split(normals):
-        distances[own] = embed(distance_to(normals[others]), normals[own], CPU)
+        distances[own] = embed(distance_to(normals[others]), normals[own])
     return distance_to(normals), distances
 
 

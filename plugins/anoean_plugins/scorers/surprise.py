@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from anoean_plugins.scorers.modules import tensor
 
 TIED = 1e-6  # the scale of a tail whose scores are all alike
+ROUNDING = 1e-6  # of scores, relative where they are above 1: sums that should tie differ by less
 TAIL_SHARE = 0.1
 KNOTS = 16
 FEWEST_APART = 10  # to tell a tail apart by
@@ -46,6 +47,7 @@ class Surprise(nn.Module):
         Args:
             least_scale: of the tail, however alike they are.
         """
+        references = _tied(references)
         knots, heights = _quantiles(references)
         tail = references
         apart = references[references > knots[-1]]
@@ -55,18 +57,28 @@ class Surprise(nn.Module):
             knots = np.append(knots, more)
             heights = np.append(heights, higher - np.log(len(apart) / len(references)))
         scale = max(tail_scale(tail) or float(np.ptp(references)), least_scale)
-        return cls(knots, _bends(knots, heights, scale))
+        return cls._through(knots, heights, scale)
 
     @classmethod
     def among_counts(cls, references: NDArray[np.float64], scale: float, usual: float) -> Self:
         """The same of references most of which tie, as they count things: only what is above
         ``usual`` is said. Quantiles go on to a share of 1/n, and the tail beyond has the scale."""
-        knots, heights = _quantiles(references, 1 / len(references))
+        knots, heights = _quantiles(_tied(references), 1 / len(references))
         beyond = knots[-1] + usual * scale, heights[-1] + usual
         start = np.interp(usual, np.append(heights, beyond[1]), np.append(knots, beyond[0]))
         knots, heights = knots[heights > usual], heights[heights > usual] - usual
-        knots, heights = np.append(start, knots), np.append(0.0, heights)
-        return cls(knots, _bends(knots, heights, scale))
+        return cls._through(np.append(start, knots), np.append(0.0, heights), scale)
+
+    @classmethod
+    def _through(
+        cls, knots: NDArray[np.float64], heights: NDArray[np.float64], scale: float
+    ) -> Self:
+        """That which has the heights at rising knots, or no less than at any before, and the slope
+        1 / scale beyond. Of knots that only rounding tells apart, the first is one."""
+        apart = _apart(knots)
+        knots, heights = knots[apart], np.maximum.accumulate(heights[apart])
+        slopes = np.append(np.diff(heights) / np.diff(knots), 1 / scale)
+        return cls(knots, np.diff(slopes, prepend=0.0))
 
     def forward(self, scores: Tensor) -> Tensor:
         """(n,) → (n,) float64."""
@@ -144,12 +156,16 @@ def tail_scale(references: NDArray[np.float64]) -> float:
     return float(excess.mean()) if len(excess) else 0.0
 
 
-def _bends(
-    knots: NDArray[np.float64], heights: NDArray[np.float64], scale: float
-) -> NDArray[np.float64]:
-    """By how much the slope grows at each knot, the last slope being 1 / scale."""
-    slopes = np.append(np.diff(heights) / np.diff(knots), 1 / scale)
-    return np.diff(slopes, prepend=0.0)
+def _apart(rising: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n,) which numbers are above the one before by more than rounding."""
+    return np.diff(rising, prepend=-np.inf) > ROUNDING * np.maximum(1, np.abs(rising))
+
+
+def _tied(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) scores in rising order, those that only rounding tells apart made equal."""
+    rising = np.sort(scores)
+    apart = _apart(rising)
+    return rising[apart][np.cumsum(apart) - 1]
 
 
 def _quantiles(

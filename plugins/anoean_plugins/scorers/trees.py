@@ -252,7 +252,8 @@ def forest_graph(
         from_sklearn(each.tree_, each.tree_.value[:, 0, 1] / count) for each in model.estimators_
     ]
     if features is not None:
-        trees = [replace(tree, feature=features[tree.feature]) for tree in trees]
+        # Leaves, which look at no feature, have a negative one.
+        trees = [replace(tree, feature=features[tree.feature.clip(min=0)]) for tree in trees]
     return tree_graph(trees, shape, head, output)
 
 
