@@ -22,6 +22,7 @@ from anoean_cli.training.sampling import MOST_ROWS, random_state
 COMPONENTS = 50  # principal ones, or half as many as there are rows
 MIXED = 30
 FEWEST_ROWS = 50  # of one Gaussian
+MOST_BYTES = 2**28  # of rows
 PASSES = 5  # of expectation and maximisation
 SMALLEST_RARITY = 1e-6  # whose log is finite
 VARIANCE = 0.03  # added to that in every direction, of pixels from 0 to 1
@@ -134,7 +135,8 @@ def log_density(
     """Fit the density of normals.
 
     Args:
-        normals: (n, *shape) float32. Of more than 20,000, as many are drawn.
+        normals: (n, *shape) float32. Of more than 20,000, or than 256 MiB hold as float64, as many
+            are drawn.
         mixed: how many Gaussians; None: one for each 50 normals, at most 30.
         to_scale: of table rows, whether only numbers to scale and categories count, with
             `LITTLE_VARIANCE`; else what the spec calls plain features, with `VARIANCE`.
@@ -144,8 +146,9 @@ def log_density(
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
-    if len(normals) > MOST_ROWS:
-        normals = normals[np.sort(rng.choice(len(normals), MOST_ROWS, replace=False))]
+    most = min(MOST_ROWS, max(FEWEST_ROWS, MOST_BYTES // (8 * normals[0].size)))
+    if len(normals) > most:
+        normals = normals[np.sort(rng.choice(len(normals), most, replace=False))]
     variance = LITTLE_VARIANCE if to_scale else VARIANCE
     features: nn.Module = (
         Blurred(spec.shape[0])

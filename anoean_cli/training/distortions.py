@@ -1,15 +1,19 @@
-"""Small random distortions of training images: turn, shift, scale and shear."""
+"""Small random distortions of training images: turn, shift, scale and shear; and the shifted copies
+by which images are scored."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch import Tensor, nn
+from torch.nn.functional import affine_grid, grid_sample, pad
+
+from anoean_cli.examples import ExampleSpec
 
 TURN = math.radians(14)
-SHIFT = 2 * 2.5 / 28  # of half an image side, grid_sample's unit: 2.5 pixels of 28
+SIDE = 28  # of the images that these were chosen on, in pixels
+SHIFT = 2 * 2.5 / SIDE  # of half an image side, grid_sample's unit: 2.5 pixels of 28
 SCALE = 0.15
 SHEAR = 0.1
 
@@ -46,3 +50,40 @@ def warped(images: Tensor, grid: Tensor) -> Tensor:
         grid: (n, height, width, 2) in the units of `grid_sample`.
     """
     return grid_sample(images, grid, mode="bilinear", align_corners=False)
+
+
+class Shifted(nn.Module):
+    """The mean of what E gives of an image and of its copies shifted by a step in four directions.
+
+    E has learnt to see these as alike, and errs on each in its own way. What comes in at a border
+    is as the border was.
+
+    Args:
+        encoder: from (n, channels, height, width) to (n, d).
+        step: in pixels.
+    """
+
+    def __init__(self, encoder: nn.Module, step: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.step = step
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, channels, height, width) → (n, d)."""
+        step = self.step
+        wide = pad(images, [step, step, 0, 0], mode="replicate")
+        high = pad(images, [0, 0, step, step], mode="replicate")
+        views = [
+            images,
+            wide[..., : -2 * step],
+            wide[..., 2 * step :],
+            high[..., : -2 * step, :],
+            high[..., 2 * step :, :],
+        ]
+        return torch.stack([self.encoder(view) for view in views]).mean(dim=0)
+
+
+def shifted(encoder: nn.Module, spec: ExampleSpec) -> nn.Module:
+    """`Shifted` by a 28th of the shorter side; E as it is where that is less than half a pixel."""
+    step = round(min(spec.shape[1:]) / SIDE)
+    return Shifted(encoder, step) if step else encoder

@@ -97,10 +97,13 @@ class AnoeanParameters(LabelledParameters):
     )
     novelty: float = parameter(
         1.0,
-        "tables, and images without known anomalies: weight of each surprise at how far from "
-        "normals, or how rare, a row is",
+        "weight of each surprise at how far from normals, or how rare, a row is; of images with "
+        "known anomalies a quarter of it counts",
         low=0,
         high=100,
+    )
+    shifted: bool = parameter(
+        True, "images are scored by E's mean over them and copies shifted by a 28th of the side"
     )
     artificial: float = parameter(
         0.0,
@@ -149,13 +152,15 @@ PAPER: Mapping[str, Any] = {
     "distillation": 0.0,
     "forest": 0.0,
     "novelty": 0.0,
+    "shifted": False,
 }
 
 # For tables: encoders alone, which have learnt from a forest, a third of the network and two to
-# three times as fast to score. The default for images is one encoder already; here they have two.
+# three times as fast to score. Images have two encoders in place of one, and no copies.
 SMALL: Mapping[str, Any] = {
     "inputs": "quantile",
     "members": 2,
     "forest": 0.0,
     "novelty": 0.0,
+    "shifted": False,
 }

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from anoean_cli.training.distortions import distort
+from anoean_cli.examples import ExampleSpec
+from anoean_cli.training.distortions import distort, shifted
 
 
 def images(n: int = 6, channels: int = 1, height: int = 28, width: int = 28) -> torch.Tensor:
@@ -49,3 +50,36 @@ def test_the_pattern_stays_where_it_was_up_to_the_shift():
     # 2.5 pixels of shift, stretched by at most 1 / 0.85, and rounding of a small blob
     assert float((centre - 13.5).abs().max()) <= 2.5 / 0.85 + 0.5
     assert float((centre - 13.5).abs().max()) > 1
+
+
+class Pixels(torch.nn.Module):
+    """An encoder that shows what it is given."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1)
+
+
+def test_an_image_is_embedded_as_the_mean_of_it_and_its_neighbours():
+    dot = torch.zeros(1, 1, 28, 28)
+    dot[..., 10, 10] = 5.0
+    seen = shifted(Pixels(), image_spec(28, 28))(dot).reshape(28, 28)
+    cross = {(10, 10), (9, 10), (11, 10), (10, 9), (10, 11)}
+    assert {tuple(at) for at in seen.nonzero().tolist()} == cross
+    assert seen[seen > 0].tolist() == pytest.approx([1.0] * 5)
+
+
+def test_what_comes_in_at_a_border_is_as_the_border_was():
+    white = torch.ones(2, 3, 28, 30)
+    assert torch.allclose(shifted(Pixels(), image_spec(28, 30, 3))(white), white.flatten(1))
+
+
+@pytest.mark.parametrize(("side", "pixels"), [(14, 0), (28, 1), (56, 2)])
+def test_steps_go_by_the_size_of_images(side, pixels):
+    dot = torch.zeros(1, 1, 64, side)
+    dot[..., 8, 8] = 1.0
+    seen = shifted(Pixels(), image_spec(64, side))(dot).reshape(64, side)
+    assert int(seen.nonzero()[:, 0].max()) == 8 + pixels
+
+
+def image_spec(height: int, width: int, channels: int = 1) -> ExampleSpec:
+    return ExampleSpec("image", (channels, height, width))

@@ -206,6 +206,19 @@ def test_known_anomalies_of_images_may_have_artificial_ones_and_a_generator_besi
     assert model.config["seen_types"] == ["bad"]
 
 
+def test_images_like_no_normal_are_anomalous_though_they_are_like_no_known_anomaly():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 40, (330, 1, 14, 14), dtype=np.uint8)
+    for image, column in zip(images[:300], rng.integers(4, 9, 300), strict=True):
+        image[:, 2:12, column] = 250
+    images[300:, :, 3:12, 2:12] = 250  # known ones are blocks
+    labels = np.repeat(["good", "bad"], [300, 30])
+    dataset = Dataset("made-up", images, labels, {"files": {}}, normal=("good",))
+    model = train_model(dataset, request(dataset, settings={"epochs": 3, "encoder.width": 0.1}))
+    checked = np.tile(np.kron([[0, 1], [1, 0]], np.full((1, 1), 250)), (7, 7))[None, None]
+    assert model.anomaly_score(checked.astype(np.uint8)) > model.anomaly_score(images[:300]).max()
+
+
 @pytest.mark.parametrize("normals", [3, 29, 30, 99, 100])
 def test_the_fewest_rows_still_give_a_model(normals):
     dataset = made_up(normals, 6)

@@ -37,6 +37,8 @@ class AnoeanDetector:
         with known ones, of images, against both if that is asked for."""
         from anoean_cli.training.adversarial import fit_encoder
         from anoean_cli.training.artificial import beside_known, selection_rows
+        from anoean_cli.training.density import log_density
+        from anoean_cli.training.distortions import shifted
         from anoean_cli.training.export import weights_of
         from anoean_plugins.scorers.experts import graph_with_experts
 
@@ -45,23 +47,26 @@ class AnoeanDetector:
         spec = encoder.spec
         learnt, held, how = train, selection, parameters
         density = outskirts = None
-        known = int(train.is_anomaly.sum())
-        artificial = known == 0 or (spec.kind == "image" and parameters.artificial > 0)
+        known, is_image = int(train.is_anomaly.sum()), spec.kind == "image"
+        artificial = known == 0 or (is_image and parameters.artificial > 0)
+        if artificial or (is_image and parameters.novelty > 0):
+            density = log_density(train.normals, spec, rng)
         if artificial:
-            learnt, off, outskirts = _artificial(train, selection, spec, parameters, rng)
+            assert density is not None
+            learnt, outskirts = _artificial(train, selection, spec, density, parameters, rng)
             if known:
                 learnt = beside_known(train, learnt, parameters.artificial, rng)
             else:
                 monitor.warn("no known anomalies: training against artificial ones")
-                held = selection_rows(selection, spec, off, rng)
+                held = selection_rows(selection, spec, density, rng)
                 # A forest would teach what tells the artificial ones, of which E learns enough; and
                 # what those of the withheld family say of an epoch is for the history, unless
                 # asked.
                 last = parameters.selection or "last"
                 how = replace(parameters, distillation=0.0, selection=last)
-                density = off  # an expert; whether it is worth one beside known ones is not known
         module, run = fit_encoder(learnt, held, encoder, how, rng, monitor, outskirts)
-        graph = graph_with_experts(module, train, selection, spec, parameters, rng, density)
+        scorer = shifted(module, spec) if is_image and parameters.shifted else module
+        graph = graph_with_experts(scorer, train, selection, spec, parameters, rng, density)
         return Fitted(
             graph=graph.onnx,
             output="embedding",
@@ -77,17 +82,16 @@ def _artificial(
     train: Rows,
     selection: Rows,
     spec: ExampleSpec,
+    density: LogDensity,
     parameters: AnoeanParameters,
     rng: np.random.Generator,
-) -> tuple[Rows, LogDensity, Outskirts | None]:
-    """The normals and unlearned artificial anomalies, the density that says what of these is none,
-    and what keeps G, which makes more of them, off the normals."""
+) -> tuple[Rows, Outskirts | None]:
+    """The normals and unlearned artificial anomalies, which lie off them by the density, and what
+    keeps G, which makes more of these, off the normals."""
     from anoean_cli.training.artificial import training_rows
-    from anoean_cli.training.density import log_density
     from anoean_cli.training.generator import Outskirts
 
-    density = log_density(train.normals, spec, rng)
     learnt = training_rows(train, spec, density, rng)
     if parameters.generated == 0:
-        return learnt, density, None
-    return learnt, density, Outskirts.of(density, selection.normals)
+        return learnt, None
+    return learnt, Outskirts.of(density, selection.normals)

@@ -49,6 +49,7 @@ LEAF = 3  # the same of many rows, where classes are weighted
 HEARD_OF_FEW = 2 / 3  # of the forest's weight: more tells known kinds hardly better, new ones worse
 ANOMALIES_OF_A_FOREST = 6  # with fewer than these as well it counts for less
 CLEARLY = 0.02  # of AUC-PR
+NOVELTY_BESIDE_KNOWN = 0.25  # of images, of which E tells far more than a density does
 ODDITY_BESIDE_PLENTY = 0.5  # of rows of both classes: more tells new kinds better, known ones worse
 MADE_UP = 1000  # rows that distance and density are weighed by
 MORE_TOLD = 0.1  # d′ / √2, where opinions on quantiles take the place of those to scale
@@ -60,7 +61,6 @@ LEAST_SCALE = 0.1  # of log odds, distances, rarities: normals may all have the 
 LEAST_TAIL = 0.01  # of E's log distances, which differ less
 AREAS = (0.51, 0.95)  # under ROC curves: worse tells nothing, better is good enough
 ANOMALIES_OF_DOUBT, DOUBTED_AREA = 10, 0.75  # what an area is thought to be before any is seen
-CPU = torch.device("cpu")
 
 
 class Moved(nn.Module):
@@ -151,7 +151,7 @@ def graph_with_experts(
     Args:
         encoder: from (n, *shape) rows to (n, d).
         train: what E learned from; without known anomalies there is no forest. Images have no
-            forest, and no novelty without a density.
+            forest.
         selection: whose normals give μ, W, m and τ. The experts on tables learn from these rows
             as well, from at most 20,000 of each class, and judge a row by nothing that has learnt
             from it.
@@ -164,11 +164,12 @@ def graph_with_experts(
     if spec.kind == "table":
         experts, forest = _experts_on_tables(train, selection, spec, parameters, rng)
     elif parameters.novelty > 0 and density is not None:
-        depths = embed(density, selection.normals, CPU).astype(np.float64)
-        experts = Experts([_expert((density, depths), parameters.novelty)])
+        depths = embed(density, selection.normals).astype(np.float64)
+        share = NOVELTY_BESIDE_KNOWN if train.is_anomaly.any() else 1.0
+        experts = Experts([_expert((density, depths), parameters.novelty * share)])
     if len(experts) == 0:
         return Graph(onnx_graph(encoder, spec.shape, "embedding"))
-    z = embed(encoder, selection.normals, CPU)
+    z = embed(encoder, selection.normals)
     weight = _weight_of_encoder(len(train.normals), int(train.is_anomaly.sum()))
     if differ(selection.normals):
         estimator = _whitening(z, parameters.covariance)
@@ -251,7 +252,7 @@ def _experts_on_tables(
     odds = log_odds(tensor(forest.votes), half_a_vote).numpy()
     of_normals, of_anomalies = odds[~known.is_anomaly], odds[known.is_anomaly]
     # By what they say: of categories and gaps it is less than what they see.
-    others = [separation(each.at_normals(), embed(each, anomalies, CPU)) for each in on_rows]
+    others = [separation(each.at_normals(), embed(each, anomalies)) for each in on_rows]
     share = share_of_forest(separation(of_normals, of_anomalies), others)
     weight = parameters.forest * share * share_by_number(len(train.normals), len(anomalies))
     on_votes = _expert((LogOddsOfVotes(half_a_vote), of_normals), weight)
@@ -298,7 +299,7 @@ def _expert(opinion: Opinion, weight: float) -> Expert:
 def _told(opinion: Opinion, rows: FloatRows) -> float:
     """d′ / √2 of normals and the rows."""
     module, of_normals = opinion
-    return separation(of_normals, embed(module, rows, CPU))
+    return separation(of_normals, embed(module, rows))
 
 
 def shares_of_all(told: Sequence[float]) -> list[float]:
