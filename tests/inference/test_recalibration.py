@@ -97,7 +97,7 @@ def test_kept_rows_that_are_all_the_same_have_a_sphere_and_no_other_covariance(m
     same = {role: part._replace(output=0 * part.output + 1) for role, part in model.kept.items()}
     equal = replace(model, kept=same)
     assert recalibrated(equal, None, Rule(), "spherical").calibration.rule["rule"] == "fpr"
-    with pytest.raises(DataError, match="rows that the model keeps: all .* are the same"):
+    with pytest.raises(DataError, match=r"rows that the model keeps: all .* are the same"):
         recalibrated(equal, None, Rule(), "ledoit-wolf")
 
 

@@ -1,12 +1,11 @@
-"""How surprising an opinion is: references that tie, that only rounding tells apart, that are few."""
+"""How surprising opinions are: of references that tie, but for rounding, and of few."""
 
 import numpy as np
 import pytest
 import torch
+from anoean_plugins.scorers.surprise import Surprise
 from hypothesis import given
 from hypothesis import strategies as st
-
-from anoean_plugins.scorers.surprise import Surprise
 
 WAYS = {
     "of numbers": lambda references: Surprise.among(references, 0.1),

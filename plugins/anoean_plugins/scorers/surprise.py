@@ -165,7 +165,8 @@ def _tied(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n,) scores in rising order, those that only rounding tells apart made equal."""
     rising = np.sort(scores)
     apart = _apart(rising)
-    return rising[apart][np.cumsum(apart) - 1]
+    tied: NDArray[np.float64] = rising[apart][np.cumsum(apart) - 1]
+    return tied
 
 
 def _quantiles(
