@@ -446,7 +446,7 @@ def _warn_of_few(
     if calibration == 0:
         notes.append(
             f"{counted(normals, 'normal row')}: too few to set a calibration base aside: "
-            "p-values are cross-fitted and approximate"
+            "p-values are approximate"
         )
     elif calibration < ENOUGH_FOR_ONE_PERCENT:
         notes.append(

@@ -49,6 +49,11 @@ def calibrated_model(
         reference = leave_one_out(normals, estimator, may_coincide=equal)
     else:
         reference = raw_scores(normals, None)
+        if np.isin(split.selection, split.training).any():
+            warn(
+                f"p-values go by scores of rows that {request.detector} has learned from: of new "
+                "normals far more may be flagged; give 30 normals, or take the detector anoean"
+            )
     about: dict[str, Any] = {} if estimator is None else {"covariance": estimator}
     scores = raw_scores(selection.output, gaussian)
     if len(np.unique(scores)) == 1 and differ(rows.examples):

@@ -189,6 +189,14 @@ def test_no_anomalies_train_against_artificial_ones():
     assert b"TreeEnsemble" not in model.graph
 
 
+@pytest.mark.parametrize(("normals", "expected"), [(29, True), (30, False)])
+def test_references_that_were_learned_from_are_told(normals: int, expected: bool):
+    few = made_up(normals, 0)
+    told: list[str] = []
+    train_model(few, request(few, detector="knn", settings={}), Watcher(warn=told.append))
+    assert any("rows that knn has learned from" in line for line in told) is expected
+
+
 @pytest.mark.parametrize(("settings", "expected"), [({"artificial": 0.5}, True), ({}, False)])
 def test_known_anomalies_of_images_may_have_artificial_ones_and_a_generator_beside_them(
     settings: dict[str, float], expected: bool
