@@ -438,7 +438,7 @@ def test_forest_knn_sees_what_only_one_of_its_parts_sees():
 
 def test_surprise_is_minus_log_p_and_goes_on_rising_beyond_the_references():
     import torch
-    from anoean_plugins.scorers.surprise import Surprise
+    from anoean_plugins.experts.surprise import Surprise
 
     references = np.random.default_rng(0).exponential(size=2000)
     at = torch.tensor([0.5, 1.0, 2.0, 10.0, 20.0], dtype=torch.float64)
@@ -450,7 +450,7 @@ def test_surprise_is_minus_log_p_and_goes_on_rising_beyond_the_references():
 def test_surprise_tells_a_tail_apart_though_all_else_is_far_from_it(several: int):
     """The step is no unit: log distances of equal rows are far below all others."""
     import torch
-    from anoean_plugins.scorers.surprise import Surprise
+    from anoean_plugins.experts.surprise import Surprise
 
     tail = np.random.default_rng(0).exponential(size=50)
     rest = np.full(950, -1000.0)

@@ -12,13 +12,13 @@ import onnxruntime
 import pyarrow as pa
 import pytest
 import torch
-from anoean_plugins.scorers import opinions
-from anoean_plugins.scorers.experts import (
+from anoean_plugins.experts import opinions
+from anoean_plugins.experts.moved import Moved, graph_with_experts
+from anoean_plugins.experts.of_tables import experts_on_tables
+from anoean_plugins.experts.opinions import FOLDS, MOST_POINTS, novelty, oddity, rarity
+from anoean_plugins.experts.weights import (
     ENOUGH_NORMALS,
     HEARD_OF_FEW,
-    Moved,
-    _experts_on_tables,
-    graph_with_experts,
     separation,
     share_by_number,
     share_of_forest,
@@ -30,7 +30,6 @@ from anoean_plugins.scorers.modules import (
     Ranked,
     tensor,
 )
-from anoean_plugins.scorers.opinions import FOLDS, MOST_POINTS, novelty, oddity, rarity
 from anoean_plugins.scorers.trees import weighted_trees
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -269,7 +268,7 @@ def test_a_forest_counts_as_much_beside_an_expert_that_sees_more_than_it_says():
     weights = []
     for categories in ((), tuple(range(4, 14))):
         beside, rng = replace(spec, categories=categories), np.random.default_rng(2)
-        experts, _ = _experts_on_tables(*rows, beside, AnoeanParameters(), rng)
+        experts, _ = experts_on_tables(*rows, beside, AnoeanParameters(), rng)
         weights.append(experts.on_votes.weight)
     assert weights[1] == pytest.approx(weights[0], rel=0.1)
 
@@ -287,7 +286,7 @@ def test_of_normals_on_a_ring_the_distance_is_heard_and_not_the_density():
     ring = np.array([row(x, y) for x, y in zip(np.cos(angle), np.sin(angle), strict=True)])
     normals = Rows(ring.astype(np.float32), np.zeros(60, bool))
     rng = np.random.default_rng(0)
-    experts, _ = _experts_on_tables(normals, normals, SPEC, NOVELTY, rng)
+    experts, _ = experts_on_tables(normals, normals, SPEC, NOVELTY, rng)
     distance, density = (expert.weight for expert in experts.on_rows)
     assert distance > 1 > density
 
@@ -308,7 +307,7 @@ def test_distances_are_among_quantiles_where_tails_are_long(long_tail: bool):
     bent = np.column_stack([x, np.sin(x) + rng.normal(size=400) / 20])
     bound = np.exp(bent[:, :1] + rng.normal(size=(400, 2)) / 20)
     normals, spec = with_quantiles(bound if long_tail else bent)
-    experts, _ = _experts_on_tables(normals, normals, spec, NOVELTY, rng)
+    experts, _ = experts_on_tables(normals, normals, spec, NOVELTY, rng)
     view, _ = experts.on_rows[0].opinion
     assert isinstance(view, Ranked) is long_tail
     first = tensor(normals.examples[:1])

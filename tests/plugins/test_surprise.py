@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from anoean_plugins.scorers.surprise import Surprise
+from anoean_plugins.experts.surprise import Surprise
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -40,7 +40,7 @@ class AnoeanDetector:
         from anoean_cli.training.density import log_density
         from anoean_cli.training.distortions import shifted
         from anoean_cli.training.export import weights_of
-        from anoean_plugins.scorers.experts import graph_with_experts
+        from anoean_plugins.experts.moved import graph_with_experts
 
         if encoder is None:
             raise PluginError("the detector anoean needs an encoder")

@@ -54,13 +54,13 @@ class ForestKnnDetector:
         """
 
         from anoean_cli.training.progress import embed
+        from anoean_plugins.experts.surprise import Expert, Experts, Surprise
         from anoean_plugins.scorers.modules import (
             LogOddsOfVotes,
             NeighbourDistance,
             log_odds,
             tensor,
         )
-        from anoean_plugins.scorers.surprise import Expert, Experts, Surprise
         from anoean_plugins.scorers.trees import fitted_forest, forest_graph
 
         train = of_both_classes(train, self.name)

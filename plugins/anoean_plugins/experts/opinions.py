@@ -16,8 +16,8 @@ from anoean_cli.interfaces import ExampleSpec, FloatRows
 from anoean_cli.training.density import LogRarity, features_at, log_density
 from anoean_cli.training.progress import embed
 from anoean_cli.training.sampling import random_state
+from anoean_plugins.experts.surprise import Expert, Surprise
 from anoean_plugins.scorers.modules import NearestDistance, NeighbourDistance, WeightedSum
-from anoean_plugins.scorers.surprise import Expert, Surprise
 
 FOLDS = 5
 MOST_POINTS = 1000  # that are kept one by one; of more there are centres

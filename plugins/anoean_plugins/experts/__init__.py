@@ -1,0 +1,1 @@
+"""Experts beside the encoder of `anoean`: what each sees, and how that moves embeddings."""
