@@ -152,6 +152,7 @@ def _fit_numeric(
         new=_alone_outside(present),
         least=float(present.min()) if len(present) else np.nan,
         largest=float(present.max()) if len(present) else np.nan,
+        tails=inputs != "standard",
     )
 
 

@@ -40,6 +40,7 @@ ARRAYS = {  # what files hold, and of what kind (numpy's)
     "fill": "f",
     "least": "f",
     "largest": "f",
+    "tails": "b",
     "indicator": "b",
     "missing": "f",
     "new": "f",
@@ -178,6 +179,7 @@ class NumericColumn:
         bins: (m + 1,) rising edges of m bins of these quantiles, each of which has a feature that
             is 0 below the bin, 1 above it and rises linearly within; empty when there are none.
         center, scale: of the standardised feature, clipped at ±10.
+        tails: whether it goes on by the logarithm beyond that, outside the range of training.
         fill: stands for a missing value.
         indicator: whether a feature of its own says that the value is missing.
         missing: the share of rows to expect without a value: that of training, or since then of
@@ -197,6 +199,7 @@ class NumericColumn:
     new: float = 0.0
     least: float = np.nan
     largest: float = np.nan
+    tails: bool = False
 
     @property
     def width(self) -> int:
@@ -217,8 +220,7 @@ class NumericColumn:
         if missing.any():
             values = np.where(missing, self.fill, values)
         filled = values.clip(-LARGEST, LARGEST)
-        with np.errstate(over="ignore"):
-            out[:, 0] = ((filled - self.center) / self.scale).clip(-CLIP, CLIP)
+        out[:, 0] = self._standardised(filled)
         if len(self.knots):
             out[:, 1] = np.interp(filled, self.knots, self.quantiles)
         if len(self.bins):
@@ -229,7 +231,22 @@ class NumericColumn:
         if self.indicator:
             out[:, -1] = missing
         beyond = (filled < self.least) | (filled > self.largest)
+        if self.tails and beyond.any():
+            out[beyond, 0] = self._in_tails(filled[beyond])
         return missing, int(beyond.sum())
+
+    def _standardised(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(over="ignore"):
+            return ((values - self.center) / self.scale).clip(-CLIP, CLIP)
+
+    def _in_tails(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of values outside the range of training, whose own ends may be at the bounds already."""
+        ends = values.clip(self.least, self.largest)
+        with np.errstate(over="ignore"):
+            far = self._standardised(ends) + (values - ends) / self.scale
+        over = (np.abs(far) - CLIP).clip(0, LARGEST)
+        in_tails: NDArray[np.float64] = far.clip(-CLIP, CLIP) + np.sign(far) * np.log1p(over)
+        return in_tails
 
 
 @dataclass(frozen=True)
@@ -424,6 +441,7 @@ class TablePreprocessor:
             "fill": np.array([c.fill for c in numeric], np.float64),
             "least": np.array([c.least for c in numeric], np.float64),
             "largest": np.array([c.largest for c in numeric], np.float64),
+            "tails": np.array([c.tails for c in numeric], np.bool_),
             "indicator": np.array([c.indicator for c in every], np.bool_),
             "missing": np.array([c.missing for c in every], np.float64),
             "new": np.array([c.new for c in both], np.float64),
@@ -500,6 +518,9 @@ def _numeric_from(
     if not (scale > 0).all():
         raise ValueError("a scale is not positive")
     least, largest = _ranges_from(arrays, knots)
+    tails = arrays.get("tails", np.zeros(count, np.bool_))  # older files have none
+    if len(tails) != count:
+        raise ValueError("tails is not one a numeric column")
     for i, name in enumerate(schema.numeric):
         if not np.isfinite(knots[i]).all() or (np.diff(knots[i]) <= 0).any():
             raise ValueError(f"the knots of {name} are not increasing")
@@ -520,6 +541,7 @@ def _numeric_from(
             float(np.nan if np.isnan(least[i]) and missing < 1 else shares.new[i]),
             float(least[i]),
             float(largest[i]),
+            bool(tails[i]),
         )
 
 

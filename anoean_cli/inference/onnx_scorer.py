@@ -307,10 +307,7 @@ def _numeric(parts: Parts, columns: Mapping[str, tuple[NumericColumn, int]]) -> 
     missing = parts.add("IsNaN", given)
     values = parts.add("Where", missing, np.array([c.fill for c in own]), given)
     values = parts.add("Clip", values, np.float64(-LARGEST), np.float64(LARGEST))
-    standard = parts.add("Sub", values, np.array([c.center for c in own]))
-    standard = parts.add("Div", standard, np.array([c.scale for c in own]))
-    standard = parts.add("Clip", standard, np.float64(-CLIP), np.float64(CLIP))
-    features = [Features(parts.cast(standard, np.float32), starts)]
+    features = [Features(parts.cast(_standardised(parts, values, own), np.float32), starts)]
     with_knots = [i for i, column in enumerate(own) if len(column.knots)]
     if with_knots:
         some = [own[i] for i in with_knots]
@@ -325,6 +322,30 @@ def _numeric(parts: Parts, columns: Mapping[str, tuple[NumericColumn, int]]) -> 
         flags = parts.cast(parts.add("Gather", missing, np.array(marked), axis=1), np.float32)
         features.append(Features(flags, [starts[i] + own[i].width - 1 for i in marked]))
     return features
+
+
+def _standardised(parts: Parts, values: str, columns: Sequence[NumericColumn]) -> str:
+    """(n, c) values → (n, c) float64, beyond the range of training with tails that have no end."""
+    scale, bounds = np.array([c.scale for c in columns]), (np.float64(-CLIP), np.float64(CLIP))
+    known = [c.tails and not np.isnan(c.least) for c in columns]
+    ends = values
+    if any(known):
+        least = [c.least if has else -np.inf for c, has in zip(columns, known, strict=True)]
+        largest = [c.largest if has else np.inf for c, has in zip(columns, known, strict=True)]
+        ends = parts.add("Min", parts.add("Max", values, np.array(least)), np.array(largest))
+    standard = parts.add(
+        "Div", parts.add("Sub", ends, np.array([c.center for c in columns])), scale
+    )
+    standard = parts.add("Clip", standard, *bounds)
+    if not any(known):
+        return standard
+    far = parts.add("Add", standard, parts.add("Div", parts.add("Sub", values, ends), scale))
+    over = parts.add("Sub", parts.add("Abs", far), np.float64(CLIP))
+    over = parts.add("Clip", over, np.float64(0), np.float64(LARGEST))
+    more = parts.add("Log", parts.add("Add", over, np.float64(1)))
+    return parts.add(
+        "Add", parts.add("Clip", far, *bounds), parts.add("Mul", parts.add("Sign", far), more)
+    )
 
 
 def _interpolated(parts: Parts, values: str, columns: Sequence[NumericColumn]) -> str:

@@ -403,6 +403,34 @@ def test_a_missing_value_is_the_median_of_the_normals(fitted):
     np.testing.assert_array_equal(filled, given_)
 
 
+def long_tailed(inputs: str, *x: float) -> np.ndarray:
+    """The standardised feature of values, of a column whose largest values are clipped."""
+    normals = np.concatenate([np.linspace(0, 1, 9990), np.linspace(200, 400, 10)])
+    schema = TableSchema({"x": "numeric"})
+    fit = fit_table(pa.table({"x": normals}), np.zeros(len(normals), bool), schema, inputs)
+    return fit.transform(pa.table({"x": np.array(x)}))[:, 0]
+
+
+@pytest.mark.parametrize("inputs", ["bins", "quantile"])
+def test_what_is_beyond_training_is_farther_off_without_end(inputs):
+    least, within, largest, more, far = long_tailed(inputs, 0.0, 300.0, 400.0, 1e6, 1e15)
+    assert within == largest == 10 < more < far < 100
+    below = long_tailed(inputs, 0.0, -1.0, -1e6)
+    assert np.all(np.diff(below) < 0)
+    assert least == below[0] > -10 > below[2]
+
+
+@given(x=st.lists(st.floats(-1e300, 1e300), min_size=2))
+def test_larger_values_have_no_smaller_features(x):
+    rising = sorted(x)
+    for inputs in ("bins", "quantile", "standard"):
+        assert np.all(np.diff(long_tailed(inputs, *rising)) >= 0)
+
+
+def test_standard_inputs_end_at_their_bounds():
+    np.testing.assert_array_equal(long_tailed("standard", 400.0, 1e15, -1e15), [10, 10, -10])
+
+
 @pytest.mark.parametrize("huge", [1e300, -1e300, 1.7976931348623157e308, 5e-324])
 def test_huge_values_stay_finite_wherever_they_stand(fitted, huge):
     assert np.isfinite(fitted.transform(table([huge], ["tcp"], [huge]))).all()
@@ -487,7 +515,7 @@ def test_damaged_arrays_are_refused(damage):
         TablePreprocessor.from_arrays(SCHEMA, arrays)
 
 
-OLDER = {"missing", "new", "bins", "bin_counts", "day", "week", "least", "largest"}  # lack them
+OLDER = {"missing", "new", "bins", "bin_counts", "day", "week", "least", "tails", "largest"}  # lack them
 
 
 @pytest.mark.parametrize("values", [[3.0], []])
