@@ -515,7 +515,17 @@ def test_damaged_arrays_are_refused(damage):
         TablePreprocessor.from_arrays(SCHEMA, arrays)
 
 
-OLDER = {"missing", "new", "bins", "bin_counts", "day", "week", "least", "tails", "largest"}  # lack them
+OLDER = {
+    "missing",
+    "new",
+    "bins",
+    "bin_counts",
+    "day",
+    "week",
+    "least",
+    "tails",
+    "largest",
+}  # lack them
 
 
 @pytest.mark.parametrize("values", [[3.0], []])

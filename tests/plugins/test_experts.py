@@ -232,7 +232,8 @@ def within(seed: int) -> Rows:
     return rows
 
 
-AROUND = np.array([row(x, y) for x in (-4, 0, 4) for y in (-4, 4)], np.float32)
+ANGLES = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+AROUND = np.array([row(5.5 * np.cos(a), 5.5 * np.sin(a)) for a in ANGLES], np.float32)
 
 
 def test_what_is_new_is_seen_though_known_anomalies_lie_among_normals():
@@ -287,7 +288,8 @@ def test_of_normals_on_a_ring_the_distance_is_heard_and_not_the_density():
     normals = Rows(ring.astype(np.float32), np.zeros(60, bool))
     rng = np.random.default_rng(0)
     experts, _ = experts_on_tables(normals, normals, SPEC, NOVELTY, rng)
-    distance, density = (expert.weight for expert in experts.on_rows)
+    (together,) = experts.on_rows
+    distance, density = (expert.weight for expert in together.experts)
     assert distance > 1 > density
 
 
@@ -308,7 +310,7 @@ def test_distances_are_among_quantiles_where_tails_are_long(long_tail: bool):
     bound = np.exp(bent[:, :1] + rng.normal(size=(400, 2)) / 20)
     normals, spec = with_quantiles(bound if long_tail else bent)
     experts, _ = experts_on_tables(normals, normals, spec, NOVELTY, rng)
-    view, _ = experts.on_rows[0].opinion
+    view, _ = experts.on_rows[0].experts[0].opinion
     assert isinstance(view, Ranked) is long_tail
     first = tensor(normals.examples[:1])
     np.testing.assert_array_equal(view(first)[0, :2], first[0, [1, 3] if long_tail else [0, 2]])

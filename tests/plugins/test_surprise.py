@@ -31,6 +31,15 @@ def test_sums_that_tie_but_for_rounding_say_what_ties_say(way: str, seed: int, n
     np.testing.assert_allclose(of_rounded, of_ties, atol=1e-3)
 
 
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(10, 140), usual=st.floats(-2, 5))
+def test_above_what_is_usual_it_is_so_much_less(seed: int, n: int, usual: float):
+    references = np.random.default_rng(seed).normal(size=n)
+    surprise = Surprise.among(references, 0.1)
+    at_usual = surprise(torch.tensor([usual], dtype=torch.float64)).item()
+    less = np.maximum(said(surprise, references) - at_usual, 0)
+    np.testing.assert_allclose(said(surprise.above(usual), references), less, atol=1e-9)
+
+
 @pytest.mark.parametrize("way", WAYS)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(10, 140), far=st.integers(0, 20))
 def test_what_is_farther_off_is_no_less_surprising(way: str, seed: int, n: int, far: int):

@@ -12,7 +12,7 @@ from anoean_cli.training.sampling import MOST_ROWS, at_most_of_each
 from anoean_cli.training.settings import AnoeanParameters
 from anoean_plugins.experts.forest import forest_of
 from anoean_plugins.experts.opinions import FOLDS, Opinion, novelty, oddity, rarity
-from anoean_plugins.experts.surprise import Expert, Experts, Surprise
+from anoean_plugins.experts.surprise import Expert, Experts, Surprise, Together
 from anoean_plugins.experts.weights import (
     ENOUGH_ANOMALIES,
     are_few,
@@ -27,6 +27,7 @@ from anoean_plugins.scorers.trees import Grown
 ODDITY_BESIDE_PLENTY = 0.5  # of rows of both classes: more tells new kinds better, known ones worse
 MADE_UP = 1000  # rows that distance and density are weighed by
 MORE_TOLD = 0.1  # d′ / √2, where opinions on quantiles take the place of those to scale
+STRAY_VOTES = 0.05  # of few rows: that many say nothing, where most normals have none
 LEAST_SCALE = 0.1  # of log odds, distances, rarities: normals may all have the same
 
 
@@ -48,7 +49,7 @@ def experts_on_tables(
     forest = None
     if parameters.forest > 0 and len(anomalies):
         forest = forest_of(known, spec, rng, few)
-    on_rows: list[Expert] = []
+    on_rows: list[Expert | Together] = []
     if parameters.novelty > 0:
         # They look like anomalies of no kind that is known.
         made = recombined(known.normals, spec, MADE_UP, rng)
@@ -56,10 +57,11 @@ def experts_on_tables(
         if few or forest is None:
             opinions.append(_density(known.normals, spec, made, rng, FOLDS if few else 1))
         shares = shares_of_all([_told(opinion, made) for opinion in opinions])
-        on_rows = [
+        experts = [
             expert_of(opinion, parameters.novelty * share)
             for opinion, share in zip(opinions, shares, strict=True)
         ]
+        on_rows = [Together(experts)] if few else [*experts]
         if spec.categories or spec.gaps:
             plenty = not few and len(anomalies) >= ENOUGH_ANOMALIES
             share = ODDITY_BESIDE_PLENTY if plenty else 1.0
@@ -73,7 +75,8 @@ def experts_on_tables(
     others = [separation(each.at_normals(), embed(each, anomalies)) for each in on_rows]
     share = share_of_forest(separation(of_normals, of_anomalies), others)
     weight = parameters.forest * share * share_by_number(len(train.normals), len(anomalies))
-    on_votes = expert_of((LogOddsOfVotes(half_a_vote), of_normals), weight)
+    stray = float(log_odds(tensor([STRAY_VOTES]), half_a_vote)[0]) if few else None
+    on_votes = expert_of((LogOddsOfVotes(half_a_vote), of_normals), weight, stray)
     return Experts(on_rows, on_votes), forest
 
 
@@ -126,6 +129,10 @@ def _known(train: Rows, selection: Rows) -> Rows:
     )
 
 
-def expert_of(opinion: Opinion, weight: float) -> Expert:
+def expert_of(opinion: Opinion, weight: float, usual: float | None = None) -> Expert:
+    """The expert with this opinion, who says nothing up to the usual one."""
     module, of_normals = opinion
-    return Expert(module, of_normals, Surprise.among(of_normals, LEAST_SCALE), weight)
+    surprise = Surprise.among(of_normals, LEAST_SCALE)
+    if usual is not None:
+        surprise = surprise.above(usual)
+    return Expert(module, of_normals, surprise, weight)

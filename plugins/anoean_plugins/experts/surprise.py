@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import numpy as np
@@ -80,6 +80,13 @@ class Surprise(nn.Module):
         slopes = np.append(np.diff(heights) / np.diff(knots), 1 / scale)
         return cls(knots, np.diff(slopes, prepend=0.0))
 
+    def above(self, score: float) -> Surprise:
+        """What it is more than at the score, and nothing up to that."""
+        knots, bends = self.knots.numpy(), self.bends.numpy().squeeze(1)
+        later = knots > score
+        slope = bends[~later].sum()
+        return Surprise(np.append(score, knots[later]), np.append(slope, bends[later]))
+
     def forward(self, scores: Tensor) -> Tensor:
         """(n,) → (n,) float64."""
         beyond = (scores.double().unsqueeze(1) - self.knots).clamp_min(0)
@@ -120,6 +127,43 @@ class Expert(nn.Module):
         return surprise
 
 
+class Together(nn.Module):
+    """Experts that judge by much the same: −log of the weighted harmonic mean of their p-values
+    (Wilson, 2019, The harmonic mean p-value for combining dependent tests), as many times as they
+    weigh together. Their sum would count twice what both see, and halve what one sees.
+
+    Args:
+        experts: those of rows.
+    """
+
+    shares: Tensor
+
+    def __init__(self, experts: Sequence[Expert]) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(experts)
+        self.of_each = [expert.at_normals() / expert.weight for expert in experts]
+        weights = np.array([expert.weight for expert in experts])
+        self.weight = float(weights.sum())
+        self.register_buffer("shares", tensor(np.log(weights / self.weight), np.float64))
+
+    def at_normals(self) -> NDArray[np.float64]:
+        """(m,) the weighted surprise at normals."""
+        said: NDArray[np.float64] = self._together(tensor(self.of_each, np.float64)).numpy()
+        return said
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(n, features) rows → (n,) float64."""
+        each = [expert(rows) / expert.weight for expert in self.experts]
+        return self._together(torch.stack(each))
+
+    def _together(self, surprises: Tensor) -> Tensor:
+        """(experts, n) surprises that are not weighted → (n,)."""
+        weighted = surprises + self.shares.unsqueeze(1)
+        most = weighted.amax(dim=0)
+        together: Tensor = self.weight * (most + (weighted - most).exp().sum(dim=0).log())
+        return together
+
+
 class Experts(nn.Module):
     """The surprises of several, added.
 
@@ -128,7 +172,9 @@ class Experts(nn.Module):
         on_votes: the one whose opinion is of a forest's votes, if there is a forest.
     """
 
-    def __init__(self, on_rows: Iterable[Expert] = (), on_votes: Expert | None = None) -> None:
+    def __init__(
+        self, on_rows: Iterable[Expert | Together] = (), on_votes: Expert | None = None
+    ) -> None:
         super().__init__()
         self.on_rows = nn.ModuleList(on_rows)
         self.on_votes = on_votes
