@@ -171,9 +171,15 @@ def unread_pieces(
 
 
 def check_there(source: str) -> None:
-    """Raises DataError where an input names a file that is not there."""
-    if source != STDIN and not is_remote(source) and not os.path.exists(source):
-        raise DataError(not_there(name_of(source)))
+    """Raises DataError where an input names a file that is not there, or in a closed folder."""
+    if source == STDIN or is_remote(source):
+        return
+    try:
+        os.stat(source)
+    except PermissionError:
+        raise DataError(f"{name_of(source)}: may not be read (permission denied)") from None
+    except (OSError, ValueError):  # ValueError: a NUL byte in the name
+        raise DataError(not_there(name_of(source))) from None
 
 
 def name_of(path: Path | str) -> str:

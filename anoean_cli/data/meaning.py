@@ -8,6 +8,7 @@ many spellings: ``True`` and ``true``, ``10.0`` and ``10``, ``2020-01-03 00:00:0
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Hashable
 from decimal import Decimal
 
@@ -25,9 +26,10 @@ _MOMENT = re.compile(
 def meaning(text: str) -> Hashable:
     """Return what is equal for texts of one value, and different for all others.
 
-    A number with leading zeros is a code and means itself: ``007`` is not 7.
+    A number with leading zeros is a code and means itself: ``007`` is not 7. An accent may be a
+    letter's or stand after it, and blanks around a value may be of any kind.
     """
-    text = text.strip(BLANKS)
+    text = unicodedata.normalize("NFC", text.strip())
     if text.lower() in ("true", "false"):
         return text.lower()
     if _NUMBER.fullmatch(text):

@@ -406,6 +406,8 @@ def _check_names(names: Sequence[str], file: str, wanted: Wanted) -> None:
             remedy = "; add or rename what is missing, or train a model without it (--ignore)"
         elif wanted.required_label and wanted.label in missing:
             remedy = "; give rows with labels, or name their column with --label"
+        if not all(map(str.isascii, missing)):
+            remedy += "; if names look garbled, say the --encoding"
         raise DataError(
             f"{file}: has no column {column_list(missing)}; "
             f"its columns are {column_list(names)}{remedy}"

@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import hashlib
 import io
+import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -33,10 +34,12 @@ _FOREIGN: dict[tuple[bytes, ...], str] = {
     (b"PK\x03\x04",): "is a zip archive or a spreadsheet; unpack it, or export it as CSV",
     (b"\xd0\xcf\x11\xe0",): "is an old spreadsheet or document; export it as CSV",
     (b"\x89HDF",): "is an HDF5 file, not a table of text",
+    (PARQUET,): "is Parquet, which is packed itself; unpack it, and give it as a file",
     (*_BZIP2, b"\xfd7zX"): "is packed with bzip2 or xz; unpack it, or pack it with gzip or zstd",
     _PICTURES: f"is an image; {_IMAGES}",
     tuple(bytes([0, 0, kind]) for kind in b"\x08\x09\x0b\x0c\x0d\x0e"): f"is IDX; {_IMAGES}",
 }
+_FOR_SPREADSHEETS = re.compile(rb'"?sep=.?"?\r?\n', re.IGNORECASE)
 _HEAD = 10  # bytes, the longest of these
 _UTF8_BOM = codecs.BOM_UTF8
 _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -188,6 +191,10 @@ def utf8(stream: BinaryIO, name: str, encoding: str) -> tuple[bytes, Read]:
     if head.startswith(_UTF16_BOMS):
         raise DataError(f"{name}: is not UTF-8 but looks like UTF-16; try --encoding utf-16")
     head = head.removeprefix(_UTF8_BOM)
+    if _FOR_SPREADSHEETS.match(head):
+        raise DataError(
+            f"{name}, line 1: tells spreadsheets the delimiter; remove this line, as by tail -n +2"
+        )
     replay = io.BytesIO(head)
     return head, lambda size: replay.read(size) or read(size)
 

@@ -601,7 +601,7 @@ def _fault(row: Row, fields: Sequence[bytes], layout: Layout) -> Fault | None:
         value, writing = fields[position], layout.writing(name)
         if value not in markers and not is_date(value, *writing):
             fault = not_a_date(name, value, *writing)
-            return _guessed(fault) if row.line == layout.guessed else fault
+            return _guessed(fault, value) if row.line == layout.guessed else fault
     for name, position in chain.from_iterable(
         columns.items() for columns in (layout.categorical, layout.text, layout.kept)
     ):
@@ -626,7 +626,7 @@ def _number_fault(name: str, value: bytes, row: Row, layout: Layout) -> Fault | 
     found = number(value, layout.dialect.decimal)
     if found is None:
         fault = not_a_number(name, value, layout.dialect.decimal)
-        return _guessed(fault) if row.line == layout.guessed else fault
+        return _guessed(fault, value) if row.line == layout.guessed else fault
     if abs(found) == float("inf"):
         return Fault(
             f"column {shown(name)}: {shown(value)} is not a finite number",
@@ -635,9 +635,11 @@ def _number_fault(name: str, value: bytes, row: Row, layout: Layout) -> Fault | 
     return None
 
 
-def _guessed(fault: Fault) -> Fault:
+def _guessed(fault: Fault, value: bytes) -> Fault:
     """The fault of a first line that was taken for data."""
     remedy = "if this line holds column names, say --header yes, if it is data, --header no"
+    if not value.isascii():
+        remedy += "; and if they look garbled, the --encoding"
     return fault._replace(remedy=remedy)
 
 

@@ -11,6 +11,7 @@ from anoean_cli.data.fitting import MOST_CATEGORIES
 from anoean_cli.data.header import column_list
 from anoean_cli.data.preprocessing import CategoricalColumn, DateColumn, TablePreprocessor
 from anoean_cli.data.schema import (
+    CONSTANT,
     COUNTER,
     IDENTIFIER,
     MIXED_ZONES,
@@ -27,6 +28,7 @@ TIMES = "; they are times of day: give them with their date, or as a number of m
 _TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?")
 MOST_LINES = 5  # about columns that are dropped for one reason
 KEPT_BY = {
+    CONSTANT: "--numeric or --categorical",
     COUNTER: "--numeric or --categorical",
     IDENTIFIER: "--categorical",
     ODD_DATES: "--categorical",

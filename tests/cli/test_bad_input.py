@@ -49,6 +49,11 @@ FILES: dict[str, tuple[bytes | None, str]] = {
     "fake.csv.zst": (b"\x28\xb5\x2f\xfdnonsense", "damaged"),
     "fake.parquet": (b"PAR1 nonsense", "damaged or no Parquet file"),
     "zipped.xlsx": (b"PK\x03\x04nonsense", "spreadsheet"),
+    "excel.csv": (
+        b"sep=;\r\n1;2\r\n",
+        "line 1: tells spreadsheets the delimiter; remove this line",
+    ),
+    "rows.parquet.gz": (gzip.compress(b"PAR1nonsense"), "is Parquet, which is packed itself"),
 }
 
 

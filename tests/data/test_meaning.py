@@ -34,7 +34,8 @@ from anoean_cli.interfaces import TableOptions
         ("2020-01-03 00:00:00+00:00", "2020-01-03 00:00:00.000000Z"),
         ("2020-01-03 00:00:00.000+01:00", "2020-01-03 00:00:00.000000+0100"),
         ("12:30:00", "12:30:00.000000"),
-        (" ok", "ok "),
+        (" ok", "ok ", "ok\N{NO-BREAK SPACE}"),
+        ("Pay\N{LATIN SMALL LETTER E WITH ACUTE}", "Paye\N{COMBINING ACUTE ACCENT}"),
     ],
 )
 def test_spellings_of_one_value(spellings: tuple[str, ...]) -> None:

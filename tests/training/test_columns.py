@@ -26,7 +26,8 @@ def test_nothing_is_told_of_plain_columns() -> None:
 def test_few_dropped_columns_have_a_line_each_and_many_share_one() -> None:
     names = [f"row {at}" for at in range(N)]
     assert told({"same": ["k"] * N, "name": names}) == [
-        "column 'same' is constant in the training rows: dropped",
+        "column 'same' is constant in the training rows: dropped; "
+        "--numeric or --categorical keeps it",
         "column 'name' is nearly unique to each row, like an identifier: dropped; "
         "--categorical keeps it",
     ]
