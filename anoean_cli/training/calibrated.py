@@ -122,8 +122,8 @@ def _chosen_estimator(
 def _collapse(detector: str, scores: NDArray[np.float64], learns_in_steps: bool) -> str:
     what = f"all {len(scores)} selection rows get the score {scores[0]:g}"
     if learns_in_steps:
-        return f"training collapsed: {what}; try another --seed or a smaller --lr"
-    return f"{detector} cannot tell these rows apart: {what}; take another --detector"
+        return f"training collapsed: {what}; try another seed or a smaller learning rate"
+    return f"{detector} cannot tell these rows apart: {what}; take another detector"
 
 
 def _positions(split: Split) -> dict[str, NDArray[np.int64]]:

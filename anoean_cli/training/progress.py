@@ -168,7 +168,7 @@ def usable_device(name: str) -> torch.device:
         torch.zeros(1, device=name).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).split("\n")[0]
-        raise UsageError(f"--device {name} cannot be used here: {reason}") from error
+        raise UsageError(f"device {name} cannot be used here: {reason}") from error
     return torch.device(name)
 
 
@@ -216,7 +216,7 @@ class Means:
             raise TrainingError(
                 f"training diverged in epoch {epoch}: a loss is not finite "
                 f"({', '.join(f'{k} {v:.3g}' for k, v in means.items())}); "
-                "try a smaller --lr, and look for extreme values in the data"
+                "try a smaller learning rate, and look for extreme values in the data"
             )
         return means
 
@@ -301,7 +301,9 @@ def finite(values: Array, what: str) -> Array:
         TrainingError: one of them is not finite.
     """
     if not np.isfinite(values).all():
-        raise TrainingError(f"training diverged: {what} are not finite; try a smaller --lr")
+        raise TrainingError(
+            f"training diverged: {what} are not finite; try a smaller learning rate"
+        )
     return values
 
 

@@ -71,7 +71,7 @@ def encoder_for(detector: DetectorPlugin, asked: str | None, kind: Kind) -> str 
     if not detector.uses_encoder:
         if asked is not None:
             raise SettingError(
-                f"the detector {detector.name} takes no --encoder: "
+                f"the detector {detector.name} takes no encoder: "
                 "leave it out, or take a detector that does, such as anoean",
                 "encoder",
             )
@@ -150,7 +150,7 @@ def _sort_settings(
     if request.latent_dim is not None and encoder_name is None:
         if "latent_dim" not in of_detector:
             raise SettingError(
-                f"the detector {detector.name} takes no latent_dim (--latent-dim): "
+                f"the detector {detector.name} takes no latent_dim: "
                 "leave it out, or take a detector that does, such as anoean",
                 "latent_dim",
             )

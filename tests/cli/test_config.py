@@ -195,7 +195,7 @@ def test_a_parameter_that_the_file_cannot_set(anoean: Run, tmp_path: Path) -> No
 
     config(tmp_path, "[train]\ndataset = 'toy'\nencoder = 'mlp'\n")
     done = anoean("train --detector knn --config run.toml")
-    assert "run.toml, line 3: [train] encoder: the detector knn takes no --encoder" in done.error
+    assert "run.toml, line 3: [train] encoder: the detector knn takes no encoder" in done.error
 
     config(tmp_path, "[compare.set.knn]\nneighbours = 3\n")
     done = anoean("compare --dataset toy --detectors knn --config run.toml")

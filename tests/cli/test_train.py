@@ -68,7 +68,7 @@ def test_the_model_may_be_named_by_the_environment(anoean: Run) -> None:
         ("--dataset toy --encoder nope", 6, "'nope'"),
         ("--dataset toy --detector nope", 6, "'nope'"),
         ("--dataset toy --encoder conv", 2, "conv"),
-        ("--dataset toy --detector knn --encoder mlp", 2, "detector knn takes no --encoder"),
+        ("--dataset toy --detector knn --encoder mlp", 2, "detector knn takes no encoder"),
         ("--dataset toy --detector knn --latent-dim 5", 2, "detector knn takes no latent_dim"),
         ("--dataset toy --preset nope", 2, "'nope'"),
         ("--dataset toy --set nope=1", 2, "'nope'"),

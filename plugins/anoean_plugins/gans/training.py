@@ -255,5 +255,5 @@ def _refuse_one_row(players: nn.ModuleDict, normals: Tensor, latent_dim: int, se
     if len(normals) > 1 and made <= LEAST_SPREAD * normals.std(dim=0).mean():
         raise TrainingError(
             "training collapsed: the generator makes the same row of every z; "
-            "try another --seed or a smaller --lr"
+            "try another seed or a smaller learning rate"
         )
