@@ -56,6 +56,15 @@ def as_frame(rows: list[tuple[float | None, str | None, float | None]]) -> pd.Da
 # --------------------------------------------------------------------------- float64
 
 
+def standardised(values: NDArray[np.float64], column: NumericColumn) -> NDArray[np.float64]:
+    """Within the range of training at most 10 off the mean, and with a logarithm's tail beyond."""
+    within = np.clip(values, column.least, column.largest)
+    far = np.clip((within - column.center) / column.scale, -10, 10)
+    far += (values - within) / column.scale
+    tail = np.log(np.maximum(np.abs(far) - 9, 1))
+    return np.clip(far, -10, 10) + np.sign(far) * tail
+
+
 def features(model: Model, rows: pd.DataFrame) -> NDArray[np.float64]:
     """What the preprocessing is said to do, without float32."""
     made = []
@@ -63,7 +72,7 @@ def features(model: Model, rows: pd.DataFrame) -> NDArray[np.float64]:
         if isinstance(column, NumericColumn):
             values = rows[name].to_numpy(np.float64)
             filled = np.where(np.isnan(values), column.fill, values)
-            made.append(np.clip((filled - column.center) / column.scale, -10, 10))
+            made.append(standardised(filled, column))
             made.append(np.interp(filled, column.knots, column.quantiles))
         else:
             made += [(rows[name] == each).to_numpy(np.float64) for each in column.categories]
