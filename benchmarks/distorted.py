@@ -166,8 +166,8 @@ def page(given: Any, results: Sequence[Mapping[str, Any]]) -> None:
         "of four of the nine other digits for training, selection and calibration, 1,700 rows for "
         "the test. Detectors that learn in epochs distort their images anew in each; the others "
         f"learn from {given.copies} distorted copies of each image beside it, whatever their "
-        "`max_rows` is by default. `anoean` scores an image by shifted copies of it as well, as is its "
-        "default; the others score it as it is.",
+        "`max_rows` is by default. `anoean` scores an image by shifted copies of it as well, as is "
+        "its default; the others score it as it is.",
         f"Seeds: {given.seeds}.",
     ]
     title = "MNIST, 1 against all, with the same distortions for all"
