@@ -311,11 +311,11 @@ def _checked_parameters(parameters: Any, own: Mapping[str, Any]) -> Mapping[str,
     """Those given as a mapping, none of which is given by an argument of its own as well."""
     if parameters is not None and not isinstance(parameters, Mapping):
         raise UsageError(f"parameters is {parameters!r}; a mapping from names to values is needed")
-    twice = [name for name in parameters or {} if own.get(name) is not None]
-    if twice:
-        raise UsageError(
-            f"{twice[0]} is given by an argument of its own and among parameters: give one"
-        )
+    for name in parameters or {}:
+        plain = str(name).removeprefix("detector.")
+        if own.get(plain) is not None:
+            argument = "max_iter" if plain == "epochs" else plain
+            raise UsageError(f"{argument} and {name} among parameters say the same: give one")
     return parameters or {}
 
 

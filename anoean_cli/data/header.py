@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain, islice, zip_longest
 from typing import NamedTuple
@@ -24,10 +23,8 @@ ENOUGH_COLUMNS = 5  # of however many, to tell names from values
 
 
 def names_of(fields: Sequence[bytes]) -> tuple[str, ...]:
-    """Return column names from a header; a field without one is named by its position. Accents are
-    parts of letters, however they were written (NFC)."""
-    texts = (value.decode("utf-8", "backslashreplace").strip() for value in fields)
-    stripped = [unicodedata.normalize("NFC", text) for text in texts]
+    """Return column names from a header; a field without one is named by its position."""
+    stripped = [value.decode("utf-8", "backslashreplace").strip() for value in fields]
     return tuple(value or numbered(at) for at, value in enumerate(stripped))
 
 
@@ -302,9 +299,8 @@ class Columns(NamedTuple):
 
 def column_of(given: str, names: Sequence[str]) -> str | None:
     """The column that an option names, or counts from 1, backwards from -1; None if none is."""
-    for name in (given, unicodedata.normalize("NFC", given)):
-        if name in names:
-            return name
+    if given in names:
+        return given
     position = _position(given)
     is_there = position is not None and -len(names) <= position < len(names)
     return names[position] if position is not None and is_there else None

@@ -51,6 +51,7 @@ def spellings(text: str) -> list[str]:
         day = text[: len("2020-01-03")]
         likely = [text.replace("T", " "), text.replace(" ", "T")]
         likely += [day, f"{day} 00:00:00", f"{day}T00:00:00"]
+        likely += [unicodedata.normalize(form, text) for form in ("NFC", "NFD")]
     return [other for other in dict.fromkeys(likely) if other != text and meaning(other) == value]
 
 

@@ -17,6 +17,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeAlias
+from unicodedata import normalize
 
 import numpy as np
 import pyarrow as pa
@@ -406,7 +407,10 @@ def _check_names(names: Sequence[str], file: str, wanted: Wanted) -> None:
             remedy = "; add or rename what is missing, or train a model without it (--ignore)"
         elif wanted.required_label and wanted.label in missing:
             remedy = "; give rows with labels, or name their column with --label"
-        if not all(map(str.isascii, missing)):
+        composed = {normalize("NFC", name) for name in names}
+        if any(normalize("NFC", column) in composed for column in missing):
+            remedy = "; some differ only in how accents are written: rename those"
+        elif not all(map(str.isascii, missing)):
             remedy += "; if names look garbled, say the --encoding"
         raise DataError(
             f"{file}: has no column {column_list(missing)}; "

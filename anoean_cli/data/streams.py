@@ -39,7 +39,7 @@ _FOREIGN: dict[tuple[bytes, ...], str] = {
     _PICTURES: f"is an image; {_IMAGES}",
     tuple(bytes([0, 0, kind]) for kind in b"\x08\x09\x0b\x0c\x0d\x0e"): f"is IDX; {_IMAGES}",
 }
-_FOR_SPREADSHEETS = re.compile(rb'"?sep=.?"?\r?\n', re.IGNORECASE)
+_FOR_SPREADSHEETS = re.compile(rb'"?sep=.?"?[ ;,\t]*\r?\n', re.IGNORECASE)
 _HEAD = 10  # bytes, the longest of these
 _UTF8_BOM = codecs.BOM_UTF8
 _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

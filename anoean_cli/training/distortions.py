@@ -84,6 +84,6 @@ class Shifted(nn.Module):
 
 
 def shifted(encoder: nn.Module, spec: ExampleSpec) -> nn.Module:
-    """`Shifted` by a 28th of the shorter side; E as it is where that is less than half a pixel."""
+    """`Shifted` by a 28th of the shorter side; E as it is where that is at most half a pixel."""
     step = round(min(spec.shape[1:]) / SIDE)
     return Shifted(encoder, step) if step else encoder

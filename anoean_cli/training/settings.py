@@ -103,7 +103,9 @@ class AnoeanParameters(LabelledParameters):
         high=100,
     )
     shifted: bool = parameter(
-        True, "images are scored by E's mean over them and copies shifted by a 28th of the side"
+        True,
+        "images are scored by E's mean over them and copies shifted by a 28th of the side, if "
+        "training distorts",
     )
     artificial: float = parameter(
         0.0,

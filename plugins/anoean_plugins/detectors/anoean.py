@@ -65,7 +65,8 @@ class AnoeanDetector:
                 last = parameters.selection or "last"
                 how = replace(parameters, distillation=0.0, selection=last)
         module, run = fit_encoder(learnt, held, encoder, how, rng, monitor, outskirts)
-        scorer = shifted(module, spec) if is_image and parameters.shifted else module
+        sees_copies = is_image and parameters.shifted and parameters.distortion > 0
+        scorer = shifted(module, spec) if sees_copies else module
         graph = graph_with_experts(scorer, train, selection, spec, parameters, rng, density)
         return Fitted(
             graph=graph.onnx,

@@ -25,10 +25,12 @@ from anoean_cli.calibration.gaussian import (
 from anoean_cli.errors import DataError, TrainingError
 from anoean_cli.examples import differ
 from anoean_cli.interfaces import ExampleSpec, FloatRows, Rows
+from anoean_cli.training.density import log_density
 from anoean_cli.training.export import onnx_graph
 from anoean_cli.training.progress import embed
 from anoean_cli.training.settings import AnoeanParameters
 from anoean_plugins.experts.of_tables import expert_of, experts_on_tables
+from anoean_plugins.experts.opinions import FOLDS
 from anoean_plugins.experts.surprise import Experts, tail_scale
 from anoean_plugins.experts.weights import are_few, weight_of_encoder
 from anoean_plugins.scorers.modules import tensor
@@ -135,13 +137,13 @@ def graph_with_experts(
         spec: of the rows.
         parameters: ``forest`` and ``novelty`` are their weights; where both are 0, embeddings stay.
         rng: of folds, forests and centres.
-        density: of images, fitted without those of ``selection``; tables have one of their own.
+        density: of images, fitted to those of ``train``; tables have one of their own.
     """
     experts, forest = Experts(), None
     if spec.kind == "table":
         experts, forest = experts_on_tables(train, selection, spec, parameters, rng)
     elif parameters.novelty > 0 and density is not None:
-        depths = embed(density, selection.normals).astype(np.float64)
+        depths = _depths(density, train.normals, selection.normals, spec, rng)
         share = NOVELTY_BESIDE_KNOWN if train.is_anomaly.any() else 1.0
         experts = Experts([expert_of((density, depths), parameters.novelty * share)])
     if len(experts) == 0:
@@ -157,7 +159,7 @@ def graph_with_experts(
         distances = gaussian.mahalanobis(z)
     module = Moved(encoder, gaussian, distances, weight, experts).eval()
     held_out = None
-    if spec.kind == "table" and are_few(train):
+    if are_few(train):
         surprises = experts.of_normals()[-len(z) :]
         as_far = distances / np.maximum(gaussian.mahalanobis(z), SMALLEST_DISTANCE)
         apart = gaussian.mean + as_far[:, None] * (z - gaussian.mean)
@@ -169,6 +171,25 @@ def graph_with_experts(
         else forest_graph(forest.model, spec.shape, module, "embedding", spec.plain)
     )
     return Graph(onnx, "spherical", held_out)
+
+
+def _depths(
+    density: nn.Module,
+    train: FloatRows,
+    selection: FloatRows,
+    spec: ExampleSpec,
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """(m,) opinions of a density on selection's normals, which it has not been fitted to: where
+    those are the training normals, as very few are, of such as were fitted to other folds."""
+    if not np.array_equal(train, selection):
+        return embed(density, selection).astype(np.float64)
+    from sklearn.model_selection import KFold
+
+    depths = np.empty(len(train))
+    for kept, left in KFold(min(FOLDS, len(train))).split(train):
+        depths[left] = embed(log_density(train[kept], spec, rng), train[left])
+    return depths
 
 
 def _by_others(z: FloatRows, gaussian: Gaussian, estimator: str) -> NDArray[np.float64]:
