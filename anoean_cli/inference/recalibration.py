@@ -298,17 +298,34 @@ def _kept(normals: NDArray[np.float32], rows: NDArray[np.int64]) -> KeptRows:
     return KeptRows(normals[rows], labels, np.zeros(len(rows), np.bool_), rows)
 
 
+def gaussian_and_references(
+    normals: NDArray[np.float32],
+    calibration: KeptRows | None,
+    covariance: str,
+    *,
+    may_coincide: bool,
+) -> tuple[Gaussian, Scores]:
+    """Fit a Gaussian to (n, d) embeddings of normals, and score the calibration rows by it; each of
+    the normals by the others where there is no calibration base.
+
+    Raises:
+        DataError, TrainingError: as :meth:`Gaussian.from_embeddings`.
+    """
+    gaussian = Gaussian.from_embeddings(normals, covariance, may_coincide=may_coincide)
+    if calibration is not None:
+        return gaussian, raw_scores(calibration.output, gaussian)
+    return gaussian, leave_one_out(normals, covariance, may_coincide=may_coincide)
+
+
 def _from_kept(model: Model, covariance: str) -> Model:
     """Another estimator of Σ on the rows that the model file keeps."""
     selection = model.kept["selection"]
     normals = selection.output[~selection.is_anomaly]
     equal = covariance == "spherical" and not differ(normals)  # as training takes equal rows
     try:
-        gaussian = Gaussian.from_embeddings(normals, covariance, may_coincide=equal)
-        if "calibration" in model.kept:
-            reference = raw_scores(model.kept["calibration"].output, gaussian)
-        else:
-            reference = leave_one_out(normals, covariance, may_coincide=equal)
+        gaussian, reference = gaussian_and_references(
+            normals, model.kept.get("calibration"), covariance, may_coincide=equal
+        )
     except TrainingError as error:  # no encoder is trained here: the rows are to blame
         raise _too_alike(normals, "the rows that the model keeps") from error
     return _replaced(model, replace(model.calibration, reference=np.sort(reference)), gaussian)

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anoean_cli import registry
-from anoean_cli.calibration.gaussian import Gaussian, fitting_estimator, leave_one_out
+from anoean_cli.calibration.gaussian import fitting_estimator
 from anoean_cli.data.splits import Split
 from anoean_cli.errors import PluginError, TrainingError
 from anoean_cli.examples import differ
 from anoean_cli.inference.contents import ROLES
 from anoean_cli.inference.model import KeptRows, Model, as_columns, raw_scores
-from anoean_cli.inference.recalibration import by_rate
+from anoean_cli.inference.recalibration import by_rate, gaussian_and_references
 from anoean_cli.inference.runner import GraphRunner, PluginRunner, Runner
 from anoean_cli.interfaces import ExampleSpec, Fitted, FloatRows, Rows
 from anoean_cli.training.contract import check_held_out, try_graph
@@ -34,19 +34,22 @@ def calibrated_model(
         try_graph(runner, rows.examples, fitted.output)
     selection = _selection(fitted, prepared, rows, runner)
     normals = selection.output[~selection.is_anomaly]
-    estimator, gaussian, equal = None, None, not differ(rows.normals)
-    if fitted.output == "embedding":
-        estimator = request.covariance or _chosen_estimator(normals, fitted, warn)
-        equal = equal and estimator == "spherical"
-        gaussian = Gaussian.from_embeddings(normals, estimator, may_coincide=equal)
     kept = {"selection": selection}
     if len(split.calibration):
         kept["calibration"] = _kept(
             prepared, prepared.rows(split.calibration), split.calibration, runner
         )
-        reference = raw_scores(kept["calibration"].output, gaussian)
-    elif estimator is not None:
-        reference = leave_one_out(normals, estimator, may_coincide=equal)
+    calibration, gaussian = kept.get("calibration"), None
+    about: dict[str, Any] = {}
+    if fitted.output == "embedding":
+        estimator = request.covariance or _chosen_estimator(normals, fitted, warn)
+        about = {"covariance": estimator}
+        equal = estimator == "spherical" and not differ(rows.normals)
+        gaussian, reference = gaussian_and_references(
+            normals, calibration, estimator, may_coincide=equal
+        )
+    elif calibration is not None:
+        reference = raw_scores(calibration.output, None)
     else:
         reference = raw_scores(normals, None)
         if np.isin(split.selection, split.training).any():
@@ -54,7 +57,6 @@ def calibrated_model(
                 f"p-values go by scores of rows that {request.detector} has learned from: of new "
                 "normals far more may be flagged; give 30 normals, or take the detector anoean"
             )
-    about: dict[str, Any] = {} if estimator is None else {"covariance": estimator}
     scores = raw_scores(selection.output, gaussian)
     if len(np.unique(scores)) == 1 and differ(rows.examples):
         raise TrainingError(_collapse(request.detector, scores, bool(fitted.history)))

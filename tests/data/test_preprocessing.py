@@ -515,17 +515,8 @@ def test_damaged_arrays_are_refused(damage):
         TablePreprocessor.from_arrays(SCHEMA, arrays)
 
 
-OLDER = {
-    "missing",
-    "new",
-    "bins",
-    "bin_counts",
-    "day",
-    "week",
-    "least",
-    "tails",
-    "largest",
-}  # lack them
+# Older files lack these.
+OLDER = {"missing", "new", "bins", "bin_counts", "day", "week", "least", "largest", "tails"}
 
 
 @pytest.mark.parametrize("values", [[3.0], []])

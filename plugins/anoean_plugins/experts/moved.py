@@ -29,8 +29,8 @@ from anoean_cli.training.density import log_density
 from anoean_cli.training.export import onnx_graph
 from anoean_cli.training.progress import embed
 from anoean_cli.training.settings import AnoeanParameters
-from anoean_plugins.experts.of_tables import expert_of, experts_on_tables
-from anoean_plugins.experts.opinions import FOLDS
+from anoean_plugins.experts.of_tables import experts_on_tables
+from anoean_plugins.experts.opinions import FOLDS, expert_of
 from anoean_plugins.experts.surprise import Experts, tail_scale
 from anoean_plugins.experts.weights import are_few, weight_of_encoder
 from anoean_plugins.scorers.modules import tensor

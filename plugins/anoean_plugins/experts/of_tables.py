@@ -11,8 +11,8 @@ from anoean_cli.training.progress import embed
 from anoean_cli.training.sampling import MOST_ROWS, at_most_of_each
 from anoean_cli.training.settings import AnoeanParameters
 from anoean_plugins.experts.forest import forest_of
-from anoean_plugins.experts.opinions import FOLDS, Opinion, novelty, oddity, rarity
-from anoean_plugins.experts.surprise import Expert, Experts, Surprise, Together
+from anoean_plugins.experts.opinions import FOLDS, Opinion, expert_of, novelty, oddity, rarity
+from anoean_plugins.experts.surprise import Expert, Experts, Together
 from anoean_plugins.experts.weights import (
     ENOUGH_ANOMALIES,
     are_few,
@@ -28,7 +28,6 @@ ODDITY_BESIDE_PLENTY = 0.5  # of rows of both classes: more tells new kinds bett
 MADE_UP = 1000  # rows that distance and density are weighed by
 MORE_TOLD = 0.1  # d′ / √2, where opinions on quantiles take the place of those to scale
 STRAY_VOTES = 0.05  # of few rows: that many say nothing, where most normals have none
-LEAST_SCALE = 0.1  # of log odds, distances, rarities: normals may all have the same
 
 
 def experts_on_tables(
@@ -127,12 +126,3 @@ def _known(train: Rows, selection: Rows) -> Rows:
         np.concatenate([train.examples, selection.examples[more]]),
         np.concatenate([train.is_anomaly, selection.is_anomaly[more]]),
     )
-
-
-def expert_of(opinion: Opinion, weight: float, usual: float | None = None) -> Expert:
-    """The expert with this opinion, who says nothing up to the usual one."""
-    module, of_normals = opinion
-    surprise = Surprise.among(of_normals, LEAST_SCALE)
-    if usual is not None:
-        surprise = surprise.above(usual)
-    return Expert(module, of_normals, surprise, weight)

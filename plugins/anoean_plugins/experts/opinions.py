@@ -27,11 +27,21 @@ PASSES = 10
 MIXED = (1, 2, 4, 8, 16, 30)  # Gaussians of which a density may consist
 FEWEST_ROWS = 20  # of each
 FAR = 10.0  # times as far as the highest tenth, depths count no more
+LEAST_SCALE = 0.1  # of log odds, distances, rarities: normals may all have the same
 SCALE_OF_ODDITY = 1.0  # of categories and gaps, whose rarity is a surprise already
 USUAL_ODDITY = 4.0  # as surprising as what one normal in 55 has or lacks, which says nothing
 
 # From rows to how anomalous they are, and that of normals which it has not learnt from.
 Opinion: TypeAlias = tuple[nn.Module, NDArray[np.float64]]
+
+
+def expert_of(opinion: Opinion, weight: float, usual: float | None = None) -> Expert:
+    """The expert with this opinion, who says nothing up to the usual one."""
+    module, of_normals = opinion
+    surprise = Surprise.among(of_normals, LEAST_SCALE)
+    if usual is not None:
+        surprise = surprise.above(usual)
+    return Expert(module, of_normals, surprise, weight)
 
 
 def oddity(normals: FloatRows, spec: ExampleSpec, weight: float) -> Expert:

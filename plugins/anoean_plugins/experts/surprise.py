@@ -204,9 +204,6 @@ def tail_scale(references: NDArray[np.float64]) -> float:
 
 def _apart(rising: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(n,) which numbers are above the last such one by more than rounding."""
-    steps = np.diff(rising, prepend=-np.inf) > ROUNDING * np.maximum(1, np.abs(rising))
-    if steps.all():
-        return steps
     apart, last = np.zeros(len(rising), np.bool_), -np.inf
     for at, number in enumerate(rising):
         if number - last > ROUNDING * max(1.0, abs(number)):
